@@ -1,0 +1,77 @@
+//! Every limit and number of the protocol, in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Largest sealed chunk, in bytes: 4 MiB.
+pub const MAX_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// What sealing adds to a segment, in bytes: 12 of nonce, 16 of tag, 1 flag.
+pub const SEAL_OVERHEAD_BYTES: usize = 12 + 16 + 1;
+
+/// Largest plaintext segment, in bytes: a chunk less what sealing adds.
+pub const SEGMENT_BYTES: usize = MAX_CHUNK_BYTES - SEAL_OVERHEAD_BYTES;
+
+/// Peers that are paid for and hold a chunk: the nearest by XOR distance.
+pub const CLOSE_GROUP: usize = 5;
+
+/// Peers that are asked for a quote: twice the close group, so that five may fail.
+pub const QUOTE_PEERS: usize = 2 * CLOSE_GROUP;
+
+/// Receipts that make a chunk stored: 3 of the close group of 5.
+pub const STORE_QUORUM: usize = 3;
+
+/// How many of a leaf's quoted peers a node must find among the nearest that it knows.
+pub const KNOWN_QUOTED_PEERS: usize = 4;
+
+/// How many nearest peers a node looks at for that: the bucket size of Kademlia.
+pub const NEIGHBOURHOOD: usize = 20;
+
+/// Leaves of one direct transaction: 100 leaves are 500 entries, near 3 M gas.
+pub const MAX_DIRECT_LEAVES: usize = 100;
+
+/// Entries of one direct transaction: a leaf has one a payee.
+pub const MAX_DIRECT_ENTRIES: usize = MAX_DIRECT_LEAVES * CLOSE_GROUP;
+
+/// Items in one quote request.
+pub const MAX_QUOTE_ITEMS: usize = 128;
+
+/// Addresses in one `Has` request.
+pub const MAX_HAS_ITEMS: usize = 1024;
+
+/// Peers that a put may be relayed to: the close group less the one that is asked.
+pub const MAX_RELAY_PEERS: usize = CLOSE_GROUP - 1;
+
+/// Header of a request or response, in bytes: 128 KiB. The largest is a quote response: 128
+/// answers of at most 300 bytes of quote and 300 of receipt, 75 KiB. A put with a full direct proof
+/// has 500 entries of at most 71 bytes and five quotes, 37 KiB.
+pub const MAX_HEADER_BYTES: usize = 128 * 1024;
+
+/// Levels of a Merkle-sum proof.
+pub const MAX_PROOF_DEPTH: usize = 32;
+
+/// How often a failed store is tried again, and how long before each, without jitter.
+pub const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// How long a quote binds the node that signed it.
+pub const QUOTE_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// How much earlier than the first quote's end a plan ends, so that the payment's block time is
+/// still inside every quote.
+pub const PLAN_MARGIN: Duration = Duration::from_secs(5 * 60);
+
+/// How far a peer's clock may be ahead of ours in a quote or a receipt.
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Shortest upload window that the vault takes.
+pub const MIN_UPLOAD_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longest upload window that the vault takes.
+pub const MAX_UPLOAD_WINDOW: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How many times the median of the answers a price may be before the quote is dropped.
+pub const DEFAULT_PRICE_CAP_FACTOR: u32 = 10;
+
+/// Depth of data maps of data maps that a reader follows. Each level holds at least 30,000
+/// entries in a full chunk, so three are more than any file; the rest is headroom.
+pub const MAX_DATA_MAP_DEPTH: u8 = 8;

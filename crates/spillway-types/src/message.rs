@@ -1,0 +1,279 @@
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    ChunkAddress, Leaf, Nonce, PaymentProof, PeerKey, Quote, Receipt, Refusal, Retry,
+    limits::{
+        CLOSE_GROUP, MAX_CHUNK_BYTES, MAX_DIRECT_ENTRIES, MAX_HAS_ITEMS, MAX_HEADER_BYTES,
+        MAX_QUOTE_ITEMS, MAX_RELAY_PEERS,
+    },
+};
+
+/// One chunk that a price is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteItem {
+    /// The chunk.
+    pub address: ChunkAddress,
+    /// Its sealed size, in bytes.
+    pub size: u32,
+}
+
+/// Asks for a price for each of up to [`MAX_QUOTE_ITEMS`] chunks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteRequest {
+    /// The chunks, at least one.
+    pub items: Vec<QuoteItem>,
+    /// What receipts in the answer must carry.
+    pub nonce: Nonce,
+}
+
+/// The answer for one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QuoteAnswer {
+    /// A price, and a receipt if the chunk is already here.
+    Offered {
+        /// The signed price.
+        quote: Quote,
+        /// Signed proof that the chunk is already here.
+        receipt: Option<Receipt>,
+    },
+    /// No price for this chunk.
+    Refused(Refusal),
+}
+
+/// The answers, in the order of the items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteResponse {
+    /// One answer an item, or one refusal for the whole request.
+    pub answers: Result<Vec<QuoteAnswer>, Refusal>,
+}
+
+/// Asks to store a chunk. The chunk's bytes follow the header and are read last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRequest {
+    /// The chunk and who is paid what for it.
+    pub leaf: Leaf,
+    /// Length of the body, in bytes.
+    pub size: u32,
+    /// What shows that the leaf is paid.
+    pub proof: PaymentProof,
+    /// The five quotes, in the order of the leaf's shares.
+    pub quotes: [Quote; CLOSE_GROUP],
+    /// Peers that the node shall pass the chunk on to. Refused as unsupported for now.
+    pub relay_to: Vec<PeerKey>,
+    /// What the receipts must carry.
+    pub nonce: Nonce,
+}
+
+/// The node's own receipt first, then one for each relayed peer; or why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutResponse {
+    /// The receipts.
+    pub receipts: Result<Vec<Receipt>, Refusal>,
+}
+
+/// The answer to `Get`. The chunk's bytes follow the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GetResponse {
+    /// It is here; so many bytes follow.
+    Found {
+        /// Length of the body, in bytes.
+        size: u32,
+    },
+    /// It is not here.
+    NotFound,
+    /// It may be here, but not now.
+    Refused(Refusal),
+}
+
+/// Asks which of up to [`MAX_HAS_ITEMS`] chunks are here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HasRequest {
+    /// The chunks, at least one.
+    pub addresses: Vec<ChunkAddress>,
+}
+
+/// One answer an address, in order; or why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HasResponse {
+    /// Whether each chunk is here.
+    pub present: Result<Vec<bool>, Refusal>,
+}
+
+/// A request's header. A version of the protocol only ever adds variants at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on its way to the wire")]
+pub enum Request {
+    /// For prices.
+    Quote(QuoteRequest),
+    /// Store this.
+    Put(PutRequest),
+    /// Give me this.
+    Get(ChunkAddress),
+    /// Which of these do you have?
+    Has(HasRequest),
+}
+
+/// A response's header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// To `Quote`.
+    Quote(QuoteResponse),
+    /// To `Put`.
+    Put(PutResponse),
+    /// To `Get`.
+    Get(GetResponse),
+    /// To `Has`.
+    Has(HasResponse),
+}
+
+/// A header that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// It is longer than [`MAX_HEADER_BYTES`].
+    #[error("a header of {found} bytes; the limit is {MAX_HEADER_BYTES}")]
+    TooLong {
+        /// Its length, in bytes.
+        found: usize,
+    },
+    /// It is not a header of this version, or bytes are left over.
+    #[error("not a message of this protocol")]
+    Malformed(#[source] postcard::Error),
+    /// Bytes are left over after the message.
+    #[error("{count} bytes follow the message")]
+    Trailing {
+        /// How many.
+        count: usize,
+    },
+    /// A list or a body is empty or longer than its limit.
+    #[error("{what}: {found}, allowed are 1 to {limit}")]
+    Limit {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+impl WireError {
+    /// The same bytes fail the same way again.
+    pub fn retry(&self) -> Retry {
+        Retry::Never
+    }
+}
+
+fn within(what: &'static str, found: usize, limit: usize) -> Result<(), WireError> {
+    if (1..=limit).contains(&found) { Ok(()) } else { Err(WireError::Limit { what, found, limit }) }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    if bytes.len() > MAX_HEADER_BYTES {
+        return Err(WireError::TooLong { found: bytes.len() });
+    }
+    let (message, rest) = postcard::take_from_bytes(bytes).map_err(WireError::Malformed)?;
+    if rest.is_empty() { Ok(message) } else { Err(WireError::Trailing { count: rest.len() }) }
+}
+
+fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
+    let bytes = postcard::to_stdvec(message).map_err(WireError::Malformed)?;
+    if bytes.len() > MAX_HEADER_BYTES {
+        return Err(WireError::TooLong { found: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+impl Request {
+    /// The header's bytes.
+    ///
+    /// # Errors
+    /// When a limit is broken; nothing over a limit is ever sent.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        self.check()?;
+        encode(self)
+    }
+
+    /// Reads a header and checks every count in it.
+    ///
+    /// # Errors
+    /// When it is not a message or a limit is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let request: Self = decode(bytes)?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// Length of the body that follows, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            Self::Put(put) => put.size as usize,
+            Self::Quote(_) | Self::Get(_) | Self::Has(_) => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Quote(quote) => within("quote items", quote.items.len(), MAX_QUOTE_ITEMS),
+            Self::Get(_) => Ok(()),
+            Self::Has(has) => within("addresses", has.addresses.len(), MAX_HAS_ITEMS),
+            Self::Put(put) => {
+                within("body bytes", put.size as usize, MAX_CHUNK_BYTES)?;
+                // An empty relay list is the usual one.
+                within("relay peers", put.relay_to.len() + 1, MAX_RELAY_PEERS + 1)?;
+                match &put.proof {
+                    PaymentProof::Direct(direct) => {
+                        within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Response {
+    /// The header's bytes.
+    ///
+    /// # Errors
+    /// When a limit is broken; nothing over a limit is ever sent.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        self.check()?;
+        encode(self)
+    }
+
+    /// Reads a header and checks every count in it.
+    ///
+    /// # Errors
+    /// When it is not a message or a limit is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let response: Self = decode(bytes)?;
+        response.check()?;
+        Ok(response)
+    }
+
+    /// Length of the body that follows, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            Self::Get(GetResponse::Found { size }) => *size as usize,
+            _ => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Quote(QuoteResponse { answers: Ok(answers) }) => {
+                within("quote answers", answers.len(), MAX_QUOTE_ITEMS)
+            }
+            Self::Put(PutResponse { receipts: Ok(receipts) }) => {
+                within("receipts", receipts.len(), CLOSE_GROUP)
+            }
+            Self::Get(GetResponse::Found { size }) => {
+                within("body bytes", *size as usize, MAX_CHUNK_BYTES)
+            }
+            Self::Has(HasResponse { present: Ok(present) }) => {
+                within("answers", present.len(), MAX_HAS_ITEMS)
+            }
+            Self::Quote(_) | Self::Put(_) | Self::Get(_) | Self::Has(_) => Ok(()),
+        }
+    }
+}

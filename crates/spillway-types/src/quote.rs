@@ -1,0 +1,158 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Atto, ChunkAddress, Domain, PeerKey, PeerSecret, RewardAddress, Signature, SignatureError,
+    UnixTime, limits::MAX_CLOCK_SKEW,
+};
+
+/// What a node promises in a quote. All of it binds the node until `expires`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteTerms {
+    /// Where the quote counts.
+    pub domain: Domain,
+    /// The chunk that it is for.
+    pub address: ChunkAddress,
+    /// Sealed size of the chunk, in bytes.
+    pub size: u32,
+    /// What this node asks for keeping it.
+    pub price: Atto,
+    /// Where it wants to be paid.
+    pub reward: RewardAddress,
+    /// When it was signed.
+    pub issued: UnixTime,
+    /// Until when a payment may be recorded for it.
+    pub expires: UnixTime,
+    /// The least tip a draw that it takes in a batch.
+    pub min_tip: Atto,
+    /// The largest prize a draw that it takes in a batch.
+    pub max_prize: Atto,
+    /// The longest upload window that it takes, in seconds from the payment.
+    pub max_window_secs: u32,
+    /// How many blocks a payment must be deep before it counts; 0: the newest block.
+    pub confirmations: u16,
+}
+
+/// Signed terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// What is promised.
+    pub terms: QuoteTerms,
+    /// Who promises it.
+    pub peer: PeerKey,
+    signature: Signature,
+}
+
+/// Why a quote is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuoteError {
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    Signature(#[from] SignatureError),
+    /// Signed by another key than the peer's that sent it.
+    #[error("signed by {signer}, sent by {sender}")]
+    ForeignKey {
+        /// Who signed.
+        signer: PeerKey,
+        /// Who sent it.
+        sender: PeerKey,
+    },
+    /// For another network, chain or vault.
+    #[error("for another network, chain or vault")]
+    WrongDomain,
+    /// For another chunk than asked.
+    #[error("for chunk {found}")]
+    WrongAddress {
+        /// The chunk that it is for.
+        found: ChunkAddress,
+    },
+    /// For another size than asked.
+    #[error("for {found} bytes, asked for {asked}")]
+    WrongSize {
+        /// The size that was asked for.
+        asked: u32,
+        /// The size that it is for.
+        found: u32,
+    },
+    /// Its time is over.
+    #[error("expired at {expires}")]
+    Expired {
+        /// When it ended.
+        expires: UnixTime,
+    },
+    /// Signed later than our clock allows, or it ends before it begins.
+    #[error("issued at {issued}, later than our clock allows")]
+    FutureTime {
+        /// When it says that it was signed.
+        issued: UnixTime,
+    },
+    /// The price is above the cap, or does not fit the vault.
+    #[error("price {price} is over the cap of {cap}")]
+    OverCap {
+        /// The price asked.
+        price: Atto,
+        /// The most that is paid.
+        cap: Atto,
+    },
+}
+
+impl QuoteTerms {
+    /// The bytes that are signed: a versioned label and the postcard form of the terms.
+    fn preimage(&self) -> Vec<u8> {
+        postcard::to_extend(self, b"spillway/quote/v1\0".to_vec())
+            .expect("invariant: fixed-size terms always encode")
+    }
+
+    /// Signs the terms.
+    pub fn sign(self, secret: &PeerSecret) -> Quote {
+        let signature = secret.sign(&self.preimage());
+        Quote { terms: self, peer: secret.peer(), signature }
+    }
+}
+
+impl Quote {
+    /// Checks that `peer` itself signed the terms.
+    ///
+    /// # Errors
+    /// [`QuoteError::ForeignKey`] or [`QuoteError::Signature`].
+    pub fn verify_signature(&self) -> Result<(), QuoteError> {
+        Ok(self.peer.verify(&self.terms.preimage(), &self.signature)?)
+    }
+
+    /// Checks the answer of `sender` to a question for one chunk. The price is not judged here.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, cheapest check first.
+    pub fn check(
+        &self,
+        sender: PeerKey,
+        domain: &Domain,
+        asked: (ChunkAddress, u32),
+        now: UnixTime,
+    ) -> Result<(), QuoteError> {
+        let terms = &self.terms;
+        let (address, size) = asked;
+        if self.peer != sender {
+            return Err(QuoteError::ForeignKey { signer: self.peer, sender });
+        }
+        if terms.domain != *domain {
+            return Err(QuoteError::WrongDomain);
+        }
+        if terms.address != address {
+            return Err(QuoteError::WrongAddress { found: terms.address });
+        }
+        if terms.size != size {
+            return Err(QuoteError::WrongSize { asked: size, found: terms.size });
+        }
+        if terms.expires <= now {
+            return Err(QuoteError::Expired { expires: terms.expires });
+        }
+        if terms.issued > now.saturating_add(MAX_CLOCK_SKEW) || terms.issued > terms.expires {
+            return Err(QuoteError::FutureTime { issued: terms.issued });
+        }
+        if terms.price > Atto::MAX_SHARE {
+            return Err(QuoteError::OverCap { price: terms.price, cap: Atto::MAX_SHARE });
+        }
+        self.verify_signature()
+    }
+}
