@@ -13,6 +13,11 @@ bytes_newtype! {
     RewardAddress, 20, "0x"
 }
 
+impl RewardAddress {
+    /// Nobody's account.
+    pub const ZERO: Self = Self([0; 20]);
+}
+
 /// The name of a network: what is signed for one network means nothing on another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkId(pub [u8; 32]);

@@ -86,6 +86,9 @@ pub enum QuoteError {
         /// When it says that it was signed.
         issued: UnixTime,
     },
+    /// It names no account to pay: the vault refuses such a payment as a whole.
+    #[error("it names no account to pay")]
+    NoReward,
     /// The price is above the cap, or does not fit the vault.
     #[error("price {price} is over the cap of {cap}")]
     OverCap {
@@ -149,6 +152,9 @@ impl Quote {
         }
         if terms.issued > now.saturating_add(MAX_CLOCK_SKEW) || terms.issued > terms.expires {
             return Err(QuoteError::FutureTime { issued: terms.issued });
+        }
+        if terms.reward == RewardAddress::ZERO {
+            return Err(QuoteError::NoReward);
         }
         if terms.price > Atto::MAX_SHARE {
             return Err(QuoteError::OverCap { price: terms.price, cap: Atto::MAX_SHARE });

@@ -1,0 +1,136 @@
+use async_trait::async_trait;
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
+
+use crate::ChainError;
+
+/// Which state of the chain is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The newest block less this many: 0 is the newest.
+    Depth(u16),
+    /// The newest block that cannot be reorganised away any more.
+    Finalized,
+}
+
+/// One block's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its height.
+    pub number: u64,
+    /// Its time.
+    pub time: UnixTime,
+}
+
+/// What the vault says of a payment, and at which block it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordAt {
+    /// When the payment was recorded; `None`: it is not.
+    pub recorded: Option<UnixTime>,
+    /// The block whose state was asked.
+    pub block: Block,
+}
+
+/// What a transaction's gas costs now, per unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fees {
+    /// The newest block's base fee.
+    pub base: Wei,
+    /// The tip that gets a transaction in.
+    pub priority: Wei,
+}
+
+/// A mined transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxReceipt {
+    /// Which.
+    pub hash: TxHash,
+    /// Whether it succeeded.
+    pub success: bool,
+    /// The block that it is in.
+    pub block: u64,
+    /// Gas that it used.
+    pub gas_used: u64,
+    /// What it paid for gas.
+    pub gas_cost: Wei,
+}
+
+/// A call without a transaction: whom, what, from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Who calls.
+    pub from: EvmAddress,
+    /// What is called.
+    pub to: EvmAddress,
+    /// The call's data.
+    pub data: Vec<u8>,
+}
+
+/// The chain seam: one EVM chain with one vault and its token. All that client and node know of a
+/// chain they know through this.
+///
+/// # Cancel safety
+/// Reads may be dropped. A `send_raw` that was dropped may have been accepted.
+#[async_trait]
+pub trait Chain: Send + Sync + std::fmt::Debug {
+    /// The id that the chain itself names.
+    async fn chain_id(&self) -> Result<u64, ChainError>;
+
+    /// Whether there is a contract at this address.
+    async fn has_code(&self, address: EvmAddress) -> Result<bool, ChainError>;
+
+    /// The block at `at`.
+    async fn block(&self, at: At) -> Result<Block, ChainError>;
+
+    /// What gas costs now.
+    async fn fees(&self) -> Result<Fees, ChainError>;
+
+    /// How much gas a call would use if it were sent now.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with the vault's or token's reason when it would fail.
+    async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError>;
+
+    /// The account's next nonce, transactions that wait included.
+    async fn pending_nonce(&self, account: EvmAddress) -> Result<u64, ChainError>;
+
+    /// Coins of an account.
+    async fn coins(&self, account: EvmAddress) -> Result<Wei, ChainError>;
+
+    /// The token that the vault takes.
+    async fn token(&self, vault: EvmAddress) -> Result<EvmAddress, ChainError>;
+
+    /// Tokens of an account.
+    async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError>;
+
+    /// Tokens that `spender` may take from `owner`. More than 2^128 − 1 is reported as that.
+    async fn allowance(
+        &self,
+        token: EvmAddress,
+        owner: EvmAddress,
+        spender: EvmAddress,
+    ) -> Result<Atto, ChainError>;
+
+    /// What the vault owes a payee.
+    async fn credit(&self, vault: EvmAddress, payee: RewardAddress) -> Result<Atto, ChainError>;
+
+    /// Whether the vault has taken a payment, seen from the block at `at`.
+    async fn record(
+        &self,
+        vault: EvmAddress,
+        payment: PaymentId,
+        at: At,
+    ) -> Result<RecordAt, ChainError>;
+
+    /// Sends signed bytes. "Already known" is success: the same bytes are the same transaction.
+    ///
+    /// # Errors
+    /// An error never means that the transaction was not accepted, unless
+    /// [`ChainError::not_sent`] says so.
+    ///
+    /// # Cost
+    /// What the transaction says, once, however often the same bytes are sent.
+    async fn send_raw(&self, raw: &[u8]) -> Result<TxHash, ChainError>;
+
+    /// A mined transaction, or `None` while it is not.
+    async fn receipt(&self, hash: TxHash) -> Result<Option<TxReceipt>, ChainError>;
+}
