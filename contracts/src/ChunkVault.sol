@@ -113,7 +113,11 @@ contract ChunkVault is ReentrancyGuardTransient {
     /// @param payer who pays
     /// @param entries the words as given to `payDirect`; not checked here
     /// @param uploadBy as given to `payDirect`
-    function directId(address payer, bytes32[] calldata entries, uint40 uploadBy) public view returns (bytes32) {
+    function directId(address payer, bytes32[] calldata entries, uint40 uploadBy)
+        public
+        view
+        returns (bytes32)
+    {
         return keccak256(
             abi.encode(
                 bytes32("direct"),
@@ -169,7 +173,8 @@ contract ChunkVault is ReentrancyGuardTransient {
     }
 
     /// @dev Adds every pair's amount to its payee. Unchecked: the total is below 2^105, and a credit is at most
-    /// the vault's balance once the payment has passed `_pull`.
+    /// the vault's balance once the payment has passed `_pull`. Written out in assembly the loop saves 20 of
+    /// 6,180 gas a payee (measured, 100 chunks, used slots): not worth its place.
     function _creditAll(bytes32[] calldata entries) private returns (uint256 total) {
         unchecked {
             for (uint256 i; i < entries.length; i += 2) {

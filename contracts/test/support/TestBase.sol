@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {ChunkVault} from "../../src/ChunkVault.sol";
+import {PlainToken} from "../../src/PlainToken.sol";
+import {Vm} from "./Vm.sol";
+
+/// @title What all tests of the vault share: a funded payer, the plain token, lists of entries
+abstract contract TestBase {
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    uint256 internal constant START = 1_800_000_000;
+    uint40 internal constant MIN_WINDOW = 15 minutes;
+    uint40 internal constant MAX_WINDOW = 14 days;
+    /// Enough for the dearest list: 500 amounts of 2^96 - 1.
+    uint256 internal constant SUPPLY = 1 << 120;
+
+    address internal constant PAYER = address(0xA11CE);
+    address internal constant STRANGER = address(0xBAD);
+
+    PlainToken internal token;
+    ChunkVault internal vault;
+
+    /// Called by a test's `setUp`, once; not public, or an invariant run would call it in between.
+    function _prepare() internal {
+        vm.warp(START);
+        token = new PlainToken(SUPPLY);
+        vault = new ChunkVault(token, MIN_WINDOW, MAX_WINDOW);
+        token.transfer(PAYER, SUPPLY);
+        vm.prank(PAYER);
+        token.approve(address(vault), type(uint256).max);
+    }
+
+    function share(address to, uint96 amount) internal pure returns (bytes32) {
+        return bytes32(uint256(uint160(to)) << 96 | amount);
+    }
+
+    function payee(uint256 index) internal pure returns (address) {
+        return address(uint160(uint256(keccak256(abi.encode("payee", index)))));
+    }
+
+    /// `count` pairs that pay `amount` each, to payees numbered from `first`.
+    function list(uint256 first, uint256 count, uint96 amount)
+        internal
+        pure
+        returns (bytes32[] memory entries)
+    {
+        entries = new bytes32[](2 * count);
+        for (uint256 i; i < count; ++i) {
+            entries[2 * i] = share(payee(first + i), amount);
+            entries[2 * i + 1] = keccak256(abi.encode("leaf", (first + i) / 5));
+        }
+    }
+
+    function uploadBy() internal view returns (uint40) {
+        return uint40(block.timestamp + 1 days);
+    }
+
+    function pay(bytes32[] memory entries) internal returns (bytes32) {
+        uint40 until = uploadBy();
+        vm.prank(PAYER);
+        return vault.payDirect(PAYER, entries, until, uint40(block.timestamp));
+    }
+}
