@@ -244,12 +244,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`DiskError::NotFound`].
-    fn set_attributes(
-        &self,
-        path: &Path,
-        mode: u32,
-        modified: (i64, u32),
-    ) -> Result<(), DiskError>;
+    fn set_attributes(&self, path: &Path, mode: u32, modified: (i64, u32))
+    -> Result<(), DiskError>;
 }
 
 /// Short forms over [`Disk`].

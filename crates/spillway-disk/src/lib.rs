@@ -15,6 +15,11 @@
 mod clock;
 mod disk;
 mod error;
+mod faults;
+mod manual_clock;
+mod parts;
+mod real_disk;
+mod system_clock;
 
 pub use clock::Clock;
 pub use disk::{
@@ -22,3 +27,7 @@ pub use disk::{
     TEMPORARY_PREFIX, WriteAt, run,
 };
 pub use error::{DiskError, DiskOp};
+pub use faults::{Fault, FaultPlan, Faults};
+pub use manual_clock::ManualClock;
+pub use real_disk::RealDisk;
+pub use system_clock::SystemClock;

@@ -1,0 +1,52 @@
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Component, Path},
+};
+
+use crate::DiskError;
+
+/// The names on a path, from the root down; none for the root itself. Refuses what is absolute or
+/// has `.` in front, `..` anywhere or a NUL byte.
+pub(crate) fn parts(path: &Path) -> Result<Vec<&OsStr>, DiskError> {
+    let bad = || DiskError::BadPath {
+        path: path.to_owned(),
+    };
+    path.components()
+        .map(|component| match component {
+            Component::Normal(name) if !name.as_bytes().contains(&0) => Ok(name),
+            _ => Err(bad()),
+        })
+        .collect()
+}
+
+/// The names of the directory, and the name in it. The root itself has none: it is refused.
+pub(crate) fn parent_and_name(path: &Path) -> Result<(Vec<&OsStr>, &OsStr), DiskError> {
+    let mut parents = parts(path)?;
+    match parents.pop() {
+        Some(name) => Ok((parents, name)),
+        None => Err(DiskError::BadPath {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_taken() {
+        assert_eq!(parts(Path::new("")).unwrap(), Vec::<&OsStr>::new());
+        assert_eq!(parts(Path::new("a/b")).unwrap(), ["a", "b"]);
+        for bad in ["/", "/a", "..", "a/..", "a/../b", ".", "./a", "a\0b"] {
+            let error = parts(Path::new(bad)).unwrap_err();
+            assert!(
+                matches!(error, DiskError::BadPath { .. }),
+                "{bad:?}: {error}"
+            );
+        }
+        let error = parent_and_name(Path::new("")).unwrap_err();
+        assert!(matches!(error, DiskError::BadPath { .. }), "{error}");
+    }
+}
