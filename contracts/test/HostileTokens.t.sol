@@ -86,6 +86,7 @@ contract HostileTokensTest is TestBase {
         );
     }
 
+    /// The answer that the ERC-20 standard asks for is missing: the vault cannot read it and reverts without data.
     function test_pay_noData() public {
         _payRefused(HostileToken.Mode.NoData, "");
     }
@@ -124,6 +125,15 @@ contract HostileTokensTest is TestBase {
 
     function test_withdraw_reverting() public {
         _withdrawRefused(HostileToken.Mode.Revert, abi.encodeWithSelector(HostileToken.Refused.selector));
+    }
+
+    /// With no more than the last unit owed the token is not even called.
+    function test_withdraw_nothingToTake() public {
+        _pay(list(0, 1, 1));
+        hostile.set(HostileToken.Mode.Revert);
+        vm.assertEq(target.withdraw(payee(0)), 0, "one unit");
+        vm.assertEq(target.withdraw(payee(1)), 0, "none");
+        vm.assertEq(target.credit(payee(0)), 1, "credit");
     }
 
     // ---- re-entrance: the token itself is payer and payee ----

@@ -249,12 +249,12 @@ contract PayDirectTest is TestBase {
     }
 
     function test_zeroPayeeAnywhere() public {
-        uint256[3] memory at = [uint256(0), 3, 9];
+        uint256[3] memory places = [uint256(0), 3, 9];
         for (uint256 i; i < 3; ++i) {
             bytes32[] memory entries = list(0, 10, 7);
-            entries[2 * at[i]] = share(address(0), 7);
+            entries[2 * places[i]] = share(address(0), 7);
             _expectRefused(
-                abi.encodeWithSelector(ChunkVault.ZeroPayee.selector, at[i]), PAYER, entries, uploadBy()
+                abi.encodeWithSelector(ChunkVault.ZeroPayee.selector, places[i]), PAYER, entries, uploadBy()
             );
         }
     }

@@ -21,18 +21,18 @@ contract VectorsTest is TestBase {
         while (vm.keyExistsJson(json, _item(array, n))) ++n;
     }
 
-    function _shareWord(string memory at) private view returns (bytes32) {
-        uint256 amount = vm.parseJsonUint(json, string.concat(at, ".amount"));
+    function _shareWord(string memory item) private view returns (bytes32) {
+        uint256 amount = vm.parseJsonUint(json, string.concat(item, ".amount"));
         vm.assertLe(amount, type(uint96).max, "an amount of 96 bits");
-        return share(vm.parseJsonAddress(json, string.concat(at, ".payee")), uint96(amount));
+        return share(vm.parseJsonAddress(json, string.concat(item, ".payee")), uint96(amount));
     }
 
     function test_shareWords() public view {
         uint256 n = _count("shareWords");
         vm.assertEq(n, 8, "vectors");
         for (uint256 i; i < n; ++i) {
-            string memory at = _item("shareWords", i);
-            vm.assertEq(_shareWord(at), vm.parseJsonBytes32(json, string.concat(at, ".word")), at);
+            string memory item = _item("shareWords", i);
+            vm.assertEq(_shareWord(item), vm.parseJsonBytes32(json, string.concat(item, ".word")), item);
         }
     }
 
@@ -48,9 +48,9 @@ contract VectorsTest is TestBase {
             address who = vm.parseJsonAddress(json, string.concat(_item("shareWords", i), ".payee"));
             uint256 owed;
             for (uint256 j; j < n; ++j) {
-                string memory at = _item("shareWords", j);
-                if (vm.parseJsonAddress(json, string.concat(at, ".payee")) != who) continue;
-                owed += vm.parseJsonUint(json, string.concat(at, ".amount"));
+                string memory item = _item("shareWords", j);
+                if (vm.parseJsonAddress(json, string.concat(item, ".payee")) != who) continue;
+                owed += vm.parseJsonUint(json, string.concat(item, ".amount"));
             }
             vm.assertEq(vault.credit(who), owed, "credit");
         }
@@ -60,15 +60,15 @@ contract VectorsTest is TestBase {
         uint256 n = _count("leaves");
         vm.assertEq(n, 8, "vectors");
         for (uint256 i; i < n; ++i) {
-            string memory at = _item("leaves", i);
-            bytes32[] memory words = vm.parseJsonBytes32Array(json, string.concat(at, ".words"));
-            vm.assertEq(words.length, _count(string.concat("leaves[", vm.toString(i), "].shares")), at);
+            string memory item = _item("leaves", i);
+            bytes32[] memory words = vm.parseJsonBytes32Array(json, string.concat(item, ".words"));
+            vm.assertEq(words.length, _count(string.concat("leaves[", vm.toString(i), "].shares")), item);
             for (uint256 j; j < words.length; ++j) {
-                vm.assertEq(_shareWord(string.concat(at, ".shares[", vm.toString(j), "]")), words[j], at);
+                vm.assertEq(_shareWord(string.concat(item, ".shares[", vm.toString(j), "]")), words[j], item);
             }
-            bytes32 chunk = vm.parseJsonBytes32(json, string.concat(at, ".chunk"));
-            bytes32 expected = vm.parseJsonBytes32(json, string.concat(at, ".leafHash"));
-            vm.assertEq(vault.leafHash(chunk, words), expected, at);
+            bytes32 chunk = vm.parseJsonBytes32(json, string.concat(item, ".chunk"));
+            bytes32 expected = vm.parseJsonBytes32(json, string.concat(item, ".leafHash"));
+            vm.assertEq(vault.leafHash(chunk, words), expected, item);
         }
     }
 
@@ -76,17 +76,17 @@ contract VectorsTest is TestBase {
         uint256 n = _count("directIds");
         vm.assertEq(n, 11, "vectors");
         for (uint256 i; i < n; ++i) {
-            string memory at = _item("directIds", i);
-            address where = vm.parseJsonAddress(json, string.concat(at, ".vault"));
+            string memory item = _item("directIds", i);
+            address where = vm.parseJsonAddress(json, string.concat(item, ".vault"));
             vm.etch(where, address(vault).code);
-            vm.chainId(vm.parseJsonUint(json, string.concat(at, ".chainId")));
+            vm.chainId(vm.parseJsonUint(json, string.concat(item, ".chainId")));
             bytes32 id = ChunkVault(where)
                 .directId(
-                    vm.parseJsonAddress(json, string.concat(at, ".payer")),
-                    vm.parseJsonBytes32Array(json, string.concat(at, ".entries")),
-                    uint40(vm.parseJsonUint(json, string.concat(at, ".uploadBy")))
+                    vm.parseJsonAddress(json, string.concat(item, ".payer")),
+                    vm.parseJsonBytes32Array(json, string.concat(item, ".entries")),
+                    uint40(vm.parseJsonUint(json, string.concat(item, ".uploadBy")))
                 );
-            vm.assertEq(id, vm.parseJsonBytes32(json, string.concat(at, ".id")), at);
+            vm.assertEq(id, vm.parseJsonBytes32(json, string.concat(item, ".id")), item);
         }
     }
 }
