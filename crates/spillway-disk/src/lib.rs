@@ -17,6 +17,7 @@ mod disk;
 mod error;
 mod faults;
 mod manual_clock;
+mod memory_disk;
 mod parts;
 mod real_disk;
 mod system_clock;
@@ -29,5 +30,6 @@ pub use disk::{
 pub use error::{DiskError, DiskOp};
 pub use faults::{Fault, FaultPlan, Faults};
 pub use manual_clock::ManualClock;
+pub use memory_disk::{MemoryDisk, Survival};
 pub use real_disk::RealDisk;
 pub use system_clock::SystemClock;

@@ -1,0 +1,191 @@
+use std::{ffi::OsStr, io, path::Path, sync::Arc};
+
+use super::{FileNode, MemoryDisk, NewFile, Node, ROOT, Tree};
+use crate::{
+    Disk, DiskError, DiskOp, Mode, Overwrite, TEMPORARY_PREFIX,
+    parts::{parent_and_name, parts},
+};
+
+/// Finding and changing what paths stand for, with the errors that the real disk has.
+impl MemoryDisk {
+    pub(super) fn not_found(&self, path: &Path) -> DiskError {
+        DiskError::NotFound {
+            path: self.display(path),
+        }
+    }
+
+    pub(super) fn bad_path(&self, path: &Path) -> DiskError {
+        DiskError::BadPath {
+            path: self.display(path),
+        }
+    }
+
+    pub(super) fn exists(&self, path: &Path) -> DiskError {
+        DiskError::Exists {
+            path: self.display(path),
+        }
+    }
+
+    pub(super) fn io(&self, op: DiskOp, path: &Path, kind: io::ErrorKind) -> DiskError {
+        DiskError::Io {
+            op,
+            path: self.display(path),
+            source: kind.into(),
+        }
+    }
+
+    pub(super) fn dir(&self, tree: &Tree, names: &[&OsStr], path: &Path) -> Result<u64, DiskError> {
+        let mut dir = ROOT;
+        for name in names {
+            match tree.get(dir, name) {
+                Some(Node::Dir(id)) => dir = *id,
+                Some(_) => return Err(self.bad_path(path)),
+                None => return Err(self.not_found(path)),
+            }
+        }
+        Ok(dir)
+    }
+
+    pub(super) fn node(&self, tree: &Tree, path: &Path) -> Result<(u64, Node), DiskError> {
+        let mut names = parts(path)?;
+        let Some(name) = names.pop() else {
+            return Ok((ROOT, Node::Dir(ROOT)));
+        };
+        let dir = self.dir(tree, &names, path)?;
+        let node = tree
+            .get(dir, name)
+            .cloned()
+            .ok_or_else(|| self.not_found(path))?;
+        Ok((dir, node))
+    }
+
+    pub(super) fn file(&self, tree: &Tree, path: &Path) -> Result<Arc<FileNode>, DiskError> {
+        match self.node(tree, path)?.1 {
+            Node::File(file) => Ok(file),
+            _ => Err(self.bad_path(path)),
+        }
+    }
+
+    /// The file at this path, made empty (0600) if need be.
+    pub(super) fn file_or_new(
+        &self,
+        tree: &mut Tree,
+        path: &Path,
+    ) -> Result<Arc<FileNode>, DiskError> {
+        let (names, name) = parent_and_name(path)?;
+        match self.file(tree, path) {
+            Err(DiskError::NotFound { .. }) => {
+                let dir = self.dir(tree, &names, path)?;
+                let (id, now) = (tree.new_id(), self.now(tree));
+                let file = Arc::new(FileNode::new(id, 0o600, now, Vec::new()));
+                tree.add(dir, name, Node::File(Arc::clone(&file)));
+                Ok(file)
+            }
+            other => other,
+        }
+    }
+
+    /// Writes what fits; counts only files that have a name.
+    pub(super) fn write(
+        &self,
+        file: &FileNode,
+        path: &Path,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), DiskError> {
+        let fault = self.change(DiskOp::Write, path);
+        let bytes = if fault.is_ok() {
+            bytes
+        } else {
+            &bytes[..bytes.len() / 2]
+        };
+        let mut tree = self.tree();
+        let now = self.now(&mut tree);
+        let mut contents = file.contents();
+        let full = || DiskError::Full {
+            op: DiskOp::Write,
+            path: self.display(path),
+        };
+        let offset = usize::try_from(offset).map_err(|_| full())?;
+        let len = contents.data.len();
+        let free = if contents.linked {
+            tree.free()
+        } else {
+            u64::MAX
+        };
+        let room = len.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
+        let fits = bytes.len().min(room.saturating_sub(offset));
+        if fits > 0 {
+            contents.write(offset, &bytes[..fits]);
+            contents.modified = now;
+        }
+        if contents.linked {
+            tree.used += contents.data.len().saturating_sub(len) as u64;
+        }
+        fault?;
+        if fits < bytes.len() {
+            Err(full())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn new_file(&self, path: &Path, mode: Mode) -> Result<NewFile, DiskError> {
+        let (names, name) = parent_and_name(path)?;
+        let mut tree = self.tree();
+        let dir = self.dir(&tree, &names, path)?;
+        self.change(DiskOp::Open, path)?;
+        let (id, now) = (tree.new_id(), self.now(&mut tree));
+        let temporary = format!("{TEMPORARY_PREFIX}{id:016x}");
+        let mode = match mode {
+            Mode::Private => 0o600,
+            // The usual umask.
+            Mode::Shared => 0o644,
+        };
+        let file = Arc::new(FileNode::new(id, mode, now, Vec::new()));
+        tree.add(dir, OsStr::new(&temporary), Node::File(Arc::clone(&file)));
+        Ok(NewFile {
+            disk: self.clone(),
+            file,
+            dir,
+            temporary: Some(temporary.into()),
+            name: name.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn sync_dir(&self, tree: &mut Tree, dir: u64, path: &Path) -> Result<(), DiskError> {
+        self.change(DiskOp::Sync, path)?;
+        tree.sync_dir(dir);
+        Ok(())
+    }
+
+    /// Whether `from` may be renamed onto what is there.
+    pub(super) fn check_rename(
+        &self,
+        tree: &Tree,
+        from: (&Path, &Node),
+        to: (&Path, u64, Option<&Node>),
+        overwrite: Overwrite,
+    ) -> Result<(), DiskError> {
+        let ((from, from_node), (to, to_dir, to_node)) = (from, to);
+        if to_node.is_some() && overwrite == Overwrite::Never {
+            return Err(self.exists(to));
+        }
+        if let Node::Dir(id) = from_node
+            && tree.contains(*id, to_dir)
+        {
+            return Err(self.io(DiskOp::Rename, from, io::ErrorKind::InvalidInput));
+        }
+        match (from_node, to_node) {
+            (Node::Dir(_), Some(Node::File(_) | Node::Link { .. }))
+            | (Node::File(_) | Node::Link { .. }, Some(Node::Dir(_))) => Err(self.bad_path(from)),
+            (Node::Dir(_), Some(Node::Dir(id)))
+                if tree.dirs.get(id).is_some_and(|dir| !dir.entries.is_empty()) =>
+            {
+                Err(self.io(DiskOp::Rename, from, io::ErrorKind::DirectoryNotEmpty))
+            }
+            _ => Ok(()),
+        }
+    }
+}
