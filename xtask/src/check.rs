@@ -11,6 +11,7 @@ mod manifests;
 mod modules;
 mod reasons;
 mod rust_text;
+mod stubs;
 mod tree;
 
 use anyhow::{Result, bail};
@@ -32,6 +33,7 @@ const RULES: &[fn(&Tree) -> Vec<Finding>] = &[
     forbidden::foreign_registries,
     reasons::dependency_reasons,
     modules::modules,
+    stubs::stubs,
 ];
 
 /// Reads the work tree and applies every rule to it.

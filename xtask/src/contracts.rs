@@ -8,9 +8,14 @@ use crate::{command, setup};
 /// The wrapper that npm installs, seen from `contracts/`.
 const FORGE: &str = "../tools/node_modules/@foundry-rs/forge/bin.mjs";
 
-/// `forge test`, without the network.
+/// `forge fmt --check` and `forge test`, without the network.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     let directory = workspace.root().join("contracts");
+    command::run(&mut command::program(
+        "node",
+        [FORGE, "fmt", "--check"],
+        &directory,
+    ))?;
     command::run(&mut command::program(
         "node",
         [FORGE, "test", "--offline"],
