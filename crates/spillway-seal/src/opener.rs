@@ -148,3 +148,6 @@ fn decompress(
         })?;
     Ok(Bytes::from(plaintext))
 }
+
+#[cfg(test)]
+mod tests;

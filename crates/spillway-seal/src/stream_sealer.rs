@@ -93,15 +93,7 @@ impl StreamSealer {
             });
         }
         check_len(index, segment, self.options.segment_bytes)?;
-        let hash = SegmentHash::of(segment);
-        let len =
-            u32::try_from(segment.len()).expect("invariant: the segment size is at most 4 MiB");
-        // The address of a held segment follows at the end.
-        self.entries.push(Entry {
-            address: ChunkAddress([0; 32]),
-            hash,
-            len,
-        });
+        self.entries.push(unsealed(segment));
         if self.options.secret.is_some() || at < HELD_SEGMENTS {
             return Ok(Pushed::Held {
                 index,
@@ -127,29 +119,26 @@ impl StreamSealer {
         mut read_held: impl FnMut(u64) -> Result<Vec<u8>, E>,
         mut take_chunk: impl FnMut(u64, SealedChunk) -> Result<(), E>,
     ) -> Result<DataMap, StreamError<E>> {
+        // Of an empty stream nothing waits, yet it is one empty segment, in the file secret too.
+        let is_empty = self.entries.is_empty();
+        if is_empty {
+            self.entries.push(unsealed(&[]));
+        }
         let secret = self.file_secret();
         let mut sealer = Sealer::new(secret.clone(), 0, self.options.compression);
-        if self.entries.is_empty() {
-            let (address, hash) = (ChunkAddress([0; 32]), SegmentHash::of(&[]));
-            self.entries.push(Entry {
-                address,
-                hash,
-                len: 0,
-            });
-            let chunk = sealer.seal_hashed(&self.key_hashes(0), &[])?;
-            self.entries[0].address = chunk.address;
-            take_chunk(0, chunk).map_err(StreamError::Caller)?;
-        } else {
-            for at in 0..self.held() {
-                let index = at as u64;
-                let mut bytes = read_held(index).map_err(StreamError::Caller)?;
-                let segment = self
-                    .release(index, &mut bytes)
-                    .ok_or(StreamError::Held { index })?;
-                let chunk = sealer.seal_hashed(&self.key_hashes(at), segment)?;
-                self.entries[at].address = chunk.address;
-                take_chunk(index, chunk).map_err(StreamError::Caller)?;
-            }
+        for at in 0..self.held() {
+            let index = at as u64;
+            let mut held;
+            let segment: &[u8] = if is_empty {
+                &[]
+            } else {
+                held = read_held(index).map_err(StreamError::Caller)?;
+                self.release(index, &mut held)
+                    .ok_or(StreamError::Held { index })?
+            };
+            let chunk = sealer.seal_hashed(&self.key_hashes(at), segment)?;
+            self.entries[at].address = chunk.address;
+            take_chunk(index, chunk).map_err(StreamError::Caller)?;
         }
         DataMap::new(content, self.options.segment_bytes, secret, self.entries)
             .map_err(StreamError::Map)
@@ -190,6 +179,16 @@ impl StreamSealer {
             .open_in_place(hold_nonce(index), aead::Aad::empty(), held)
             .ok()?;
         Some(segment)
+    }
+}
+
+/// The entry of a segment that has no chunk yet: the address follows.
+fn unsealed(segment: &[u8]) -> Entry {
+    let len = u32::try_from(segment.len()).expect("invariant: the segment size is at most 4 MiB");
+    Entry {
+        address: ChunkAddress([0; 32]),
+        hash: SegmentHash::of(segment),
+        len,
     }
 }
 
