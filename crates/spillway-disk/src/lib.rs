@@ -13,6 +13,8 @@
 //! caching, and every policy about which file is worth what.
 
 mod clock;
+#[cfg(any(test, feature = "test-support"))]
+pub mod conformance;
 mod disk;
 mod error;
 mod faults;

@@ -157,3 +157,79 @@ impl Drop for Awake<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::conformance;
+
+    #[tokio::test]
+    async fn conforms() {
+        let clock = ManualClock::new(UnixTime(1_700_000_000));
+        let advance = async |by| clock.advance(by);
+        conformance::clock(Arc::new(clock.clone()), advance).await;
+    }
+
+    #[test]
+    fn wall_time_jumps_and_monotonic_time_does_not() {
+        let clock = ManualClock::new(UnixTime(1_000));
+        clock.advance(Duration::from_secs(5));
+        clock.set(UnixTime(10));
+        assert_eq!(
+            (clock.now(), clock.monotonic()),
+            (UnixTime(10), Duration::from_secs(5))
+        );
+        clock.advance(Duration::from_millis(2500));
+        assert_eq!(
+            (clock.now(), clock.monotonic()),
+            (UnixTime(12), Duration::from_millis(7500))
+        );
+        clock.set(UnixTime(u64::MAX));
+        clock.advance(Duration::from_secs(9));
+        assert_eq!(clock.now(), UnixTime(u64::MAX));
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_in_the_order_of_their_deadlines() {
+        let clock = ManualClock::new(UnixTime(0));
+        let (report, mut woken) = tokio::sync::mpsc::channel(3);
+        let mut tasks = JoinSet::new();
+        for seconds in [3, 1, 2] {
+            let (clock, report) = (clock.clone(), report.clone());
+            tasks.spawn(async move {
+                clock.sleep(Duration::from_secs(seconds)).await;
+                report.send(seconds).await.unwrap();
+            });
+        }
+        clock.wait_for_sleepers(3).await;
+        assert_eq!(clock.next_deadline(), Some(Duration::from_secs(1)));
+        assert!(clock.advance_to_next());
+        assert_eq!(
+            (woken.recv().await, clock.monotonic()),
+            (Some(1), Duration::from_secs(1))
+        );
+        clock.advance(Duration::from_secs(9));
+        assert_eq!((woken.recv().await, woken.recv().await), (Some(2), Some(3)));
+        assert!(!clock.advance_to_next());
+        assert_eq!(
+            (clock.sleepers(), clock.monotonic()),
+            (0, Duration::from_secs(10))
+        );
+        while let Some(task) = tasks.join_next().await {
+            task.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sleep_that_is_dropped_is_forgotten() {
+        let clock = ManualClock::new(UnixTime(0));
+        let mut tasks = JoinSet::new();
+        let sleeper = clock.clone();
+        tasks.spawn(async move { sleeper.sleep(Duration::from_secs(1)).await });
+        clock.wait_for_sleepers(1).await;
+        tasks.shutdown().await;
+        assert_eq!((clock.sleepers(), clock.next_deadline()), (0, None));
+    }
+}

@@ -39,3 +39,25 @@ impl Clock for SystemClock {
         tokio::time::sleep(duration).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance;
+
+    #[tokio::test(start_paused = true)]
+    async fn conforms() {
+        conformance::clock(Arc::new(SystemClock), tokio::time::advance).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stands_still_with_the_runtime() {
+        let before = SystemClock.monotonic();
+        std::thread::yield_now();
+        assert_eq!(SystemClock.monotonic(), before);
+        SystemClock.sleep(Duration::from_secs(3600)).await;
+        assert_eq!(SystemClock.monotonic(), before + Duration::from_secs(3600));
+    }
+}

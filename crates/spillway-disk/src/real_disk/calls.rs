@@ -25,13 +25,15 @@ pub(super) fn rename_fresh(
         return renameat(from.0, from.1, to.0, to.1);
     }
     match rename_noreplace(from, to) {
-        // File systems and kernels without it: a second name can only be given if it is free.
-        Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {
-            linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
-            unlinkat(from.0, from.1, AtFlags::empty())
-        }
+        // Kernels and file systems without it: a second name can only be given if it is free.
+        Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => link_fresh(from, to),
         other => other,
     }
+}
+
+pub(super) fn link_fresh(from: (&File, &OsStr), to: (&File, &OsStr)) -> rustix::io::Result<()> {
+    linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+    unlinkat(from.0, from.1, AtFlags::empty())
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]
