@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
@@ -37,6 +39,15 @@ pub struct Fees {
     pub base: Wei,
     /// The tip that gets a transaction in.
     pub priority: Wei,
+}
+
+/// The upload windows that a vault takes, from the block that records a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// A mined transaction.
@@ -98,6 +109,9 @@ pub trait Chain: Send + Sync + std::fmt::Debug {
 
     /// The token that the vault takes.
     async fn token(&self, vault: EvmAddress) -> Result<EvmAddress, ChainError>;
+
+    /// The upload windows that the vault takes.
+    async fn windows(&self, vault: EvmAddress) -> Result<Windows, ChainError>;
 
     /// Tokens of an account.
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError>;

@@ -7,6 +7,12 @@ use spillway_types::Retry;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
+    /// The URL is not one of an RPC server.
+    #[error("not the URL of an RPC server: {reason}")]
+    BadUrl {
+        /// What is wrong with it; never the URL itself, which may hold credentials.
+        reason: &'static str,
+    },
     /// The RPC cannot be reached, or the connection broke: a sent transaction may be accepted.
     #[error("the RPC at {endpoint} cannot be reached")]
     Unreachable {

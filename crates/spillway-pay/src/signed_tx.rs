@@ -1,0 +1,51 @@
+use serde::{Deserialize, Serialize};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TxPurpose {
+    /// Lets the vault take this much of the wallet's tokens.
+    Approve {
+        /// The whole allowance afterwards.
+        amount: Atto,
+    },
+    /// Pays one plan.
+    Pay {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// Sends a payee what the vault owes it.
+    Withdraw {
+        /// Whom.
+        payee: RewardAddress,
+    },
+}
+
+/// A signed transaction: written down before it is sent, and sent again byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTx {
+    /// What it is for.
+    pub purpose: TxPurpose,
+    /// Who signed it.
+    pub from: EvmAddress,
+    /// Its place among the wallet's transactions.
+    pub nonce: u64,
+    /// Its hash, by which the chain knows it.
+    pub hash: TxHash,
+    /// The most gas that it may use.
+    pub gas_limit: u64,
+    /// The most that it pays for a unit of gas.
+    pub max_fee: Wei,
+    /// Of which the tip.
+    pub priority_fee: Wei,
+    /// The bytes that are sent.
+    pub raw: Vec<u8>,
+}
+
+impl SignedTx {
+    /// The most that it can cost in gas.
+    pub fn max_cost(&self) -> Wei {
+        self.max_fee.saturating_mul(self.gas_limit.into())
+    }
+}
