@@ -5,15 +5,12 @@ use std::{
 
 use spillway_types::{ChunkAddress, limits::MAX_CHUNK_BYTES};
 
-use crate::StoreError;
+use crate::{StoreError, record::HEADER_BYTES};
 
 /// Most evidence that is kept with a chunk, in bytes. A full direct proof with five quotes is
 /// 37 KiB (see the header limit of the protocol), five receipts are under 2 KiB; the rest is room
 /// for what later versions add.
 pub const MAX_EVIDENCE_BYTES: u32 = 64 * 1024;
-
-/// Header of a stored record, in bytes.
-pub(crate) const HEADER_BYTES: u32 = 56;
 
 /// Space that a reservation for a chunk of `size_bytes` sets aside, in bytes: the chunk, the most
 /// evidence it may come with, and the header. What a stored chunk uses is exact and mostly less.
@@ -23,7 +20,7 @@ pub const fn reservation_bytes(size_bytes: u32) -> u64 {
 
 /// Space that a stored chunk uses, in bytes.
 pub(crate) fn record_bytes(chunk: usize, evidence: usize) -> u64 {
-    chunk as u64 + evidence as u64 + u64::from(HEADER_BYTES)
+    chunk as u64 + evidence as u64 + HEADER_BYTES as u64
 }
 
 /// How full a store is. Used and reserved together never pass the capacity, unless the store was
@@ -150,6 +147,11 @@ impl Reservation {
     /// The chunk's size, in bytes.
     pub fn size_bytes(&self) -> u32 {
         self.size_bytes
+    }
+
+    /// What it sets aside, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
     }
 
     pub(crate) fn belongs_to(&self, space: &Arc<Space>) -> bool {

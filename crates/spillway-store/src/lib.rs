@@ -16,9 +16,12 @@ mod capacity;
 mod check;
 mod chunk_store;
 mod error;
+mod fs_store;
 mod memory_store;
+mod record;
 
 pub use capacity::{Capacity, MAX_EVIDENCE_BYTES, Reservation, reservation_bytes};
 pub use chunk_store::ChunkStore;
 pub use error::StoreError;
+pub use fs_store::{DISK_READERS, DISK_WRITERS, FsStore, FsStoreOptions};
 pub use memory_store::MemoryStore;

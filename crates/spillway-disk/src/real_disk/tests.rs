@@ -453,7 +453,7 @@ fn denied(dir: &Path) {
     disk.write_durable(path("f"), b"f", Overwrite::Never)
         .unwrap();
     fs::set_permissions(dir.join("d"), fs::Permissions::from_mode(0o500)).unwrap();
-    fs::set_permissions(dir.join("f"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.join("f"), fs::Permissions::from_mode(0o000)).unwrap();
     let error = disk
         .write_durable(path("d/f"), b"f", Overwrite::Never)
         .unwrap_err();
