@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use spillway_types::limits;
 
@@ -11,7 +11,7 @@ use crate::{
 ///
 /// Every map that exists is sound: segments within the segment size, counts within the caps and, at
 /// level 0, lengths that add up to the content's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DataMap {
     pub(crate) content: ContentKind,
     pub(crate) content_len: u64,
@@ -42,6 +42,20 @@ pub(crate) struct MapParts {
     pub(crate) segment_bytes: u32,
     pub(crate) secret: FileSecret,
     pub(crate) entries: Vec<Entry>,
+}
+
+/// Without the entries: there may be millions, and their hashes open the chunks.
+impl fmt::Debug for DataMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataMap")
+            .field("content", &self.content)
+            .field("content_len", &self.content_len)
+            .field("level", &self.level)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("secret", &self.secret)
+            .field("segments", &self.entries.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl DataMap {

@@ -96,10 +96,17 @@ impl Opener {
             .expect("invariant: the nonce was split off with its length");
         // A payload that may be raw goes to the buffer that is returned, without its flag; one that
         // cannot be raw to the buffer that is kept.
-        let mut fresh = Vec::new();
         let is_raw = ciphertext.len() == declared + 1;
-        let payload = if is_raw { &mut fresh } else { &mut self.buffer };
-        payload.resize(ciphertext.len(), 0);
+        let mut fresh = Vec::new();
+        let payload = if is_raw {
+            fresh = vec![0; ciphertext.len()];
+            &mut fresh[..]
+        } else {
+            if self.buffer.len() < ciphertext.len() {
+                self.buffer.resize(ciphertext.len(), 0);
+            }
+            &mut self.buffer[..ciphertext.len()]
+        };
         cipher(&keys.key(&self.secret, self.level))
             .open_separate_gather(nonce, aead::Aad::empty(), ciphertext, tag, payload)
             .map_err(|_| OpenError::Tag)?;

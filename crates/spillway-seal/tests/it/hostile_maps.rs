@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use proptest::{prop_assert_eq, proptest};
 use spillway_seal::{
     Compression, DataMap, Entry, FileSecret, KeyHashes, MAP_OVERHEAD_BYTES, MAX_MAP_ENTRIES,
     MapError, Sealer, UnpackError, Unpacker,
 };
 use spillway_types::{ChunkAddress, SegmentHash, limits};
 
-use crate::support::unpack;
+use crate::support::{cases, unpack};
 
 /// A data map as bytes, with a right checksum whatever it says.
 #[derive(Clone)]
@@ -381,4 +382,25 @@ fn a_root_that_promises_an_endless_map() {
         Unpacker::new(root).unwrap_err(),
         UnpackError::TooLong { declared, max }
     );
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    /// Whatever is changed, with a checksum that fits: it is refused, or it is the encoding of the
+    /// map that was read. There are no two encodings of one map.
+    #[test]
+    fn what_is_accepted_is_canonical(
+        changes in proptest::collection::vec((0_usize..264, proptest::num::u8::ANY), 1..4),
+    ) {
+        let mut bytes = sound().bytes();
+        bytes.truncate(bytes.len() - 32);
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        bytes.extend_from_slice(blake3::hash(&bytes.clone()).as_bytes());
+        if let Ok(map) = DataMap::decode(&bytes) {
+            prop_assert_eq!(map.encode(), bytes);
+        }
+    }
 }
