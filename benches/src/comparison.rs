@@ -35,10 +35,7 @@ impl Comparison {
 
     /// Heads of the columns of [`Comparison::row`].
     pub fn heading() -> String {
-        format!(
-            "{:<14}{:>22}{:>26}{:>9}",
-            "", "spillway", "self_encryption", "ratio"
-        )
+        format!("{:<14}{:>22}{:>26}{:>9}", "", "spillway", "self_encryption", "ratio")
     }
 
     /// One line of a table: speed and, in brackets, what was stored of each 100 bytes.
@@ -70,22 +67,14 @@ impl Comparison {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "bytes of a benchmark are far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "bytes of a benchmark are far below 2^53")]
 fn mb_s(bytes: usize, times: &[Duration]) -> f64 {
     let mut times = times.to_vec();
     times.sort();
-    times
-        .get(times.len() / 2)
-        .map_or(0.0, |median| bytes as f64 / 1e6 / median.as_secs_f64())
+    times.get(times.len() / 2).map_or(0.0, |median| bytes as f64 / 1e6 / median.as_secs_f64())
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "bytes of a benchmark are far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "bytes of a benchmark are far below 2^53")]
 fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole as f64
 }

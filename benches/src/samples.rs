@@ -19,7 +19,7 @@ pub fn random(len: usize, seed: u64) -> Vec<u8> {
 }
 
 /// `len` bytes that compress about as source code does: lines of this project's sources in random
-/// order, half of their longer words exchanged for made-up ones, frequent and rare.
+/// order, a quarter of their longer words exchanged for made-up ones, frequent and rare.
 pub fn source_text(len: usize, seed: u64) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let words: Vec<String> = (0..VOCABULARY).map(|_| made_up(&mut rng)).collect();
@@ -29,7 +29,7 @@ pub fn source_text(len: usize, seed: u64) -> Vec<u8> {
         let line = lines[rng.usize(..lines.len())];
         for part in line.split_inclusive(|c: char| !c.is_ascii_alphabetic()) {
             let letters = part.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
-            if letters.len() > 3 && rng.bool() {
+            if letters.len() > 3 && rng.u8(..4) == 0 {
                 // The square makes low ranks frequent, as words are.
                 let rank = rng.f64() * rng.f64();
                 #[expect(

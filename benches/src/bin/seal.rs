@@ -48,9 +48,7 @@ struct Sealed {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build_global()?;
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let len = arguments.mib * 1024 * 1024;
     let mut samples = vec![("random", random(len, 1)), ("text", source_text(len, 1))];
     if let Some(path) = &arguments.file {
@@ -58,20 +56,13 @@ fn main() -> Result<()> {
         samples.push(("file", bytes));
     }
     if !arguments.json {
-        println!(
-            "one thread, medians of {} rounds, MB/s = 10^6 bytes a second",
-            arguments.rounds
-        );
+        println!("one thread, medians of {} rounds, MB/s = 10^6 bytes a second", arguments.rounds);
         println!("(in brackets: bytes stored per 100 bytes sealed)");
         println!("{}", Comparison::heading());
     }
     for (name, sample) in samples {
         for comparison in compare(name, sample, arguments.rounds)? {
-            let line = if arguments.json {
-                comparison.json()
-            } else {
-                comparison.row()
-            };
+            let line = if arguments.json { comparison.json() } else { comparison.row() };
             println!("{line}");
         }
     }
@@ -119,10 +110,7 @@ fn timed<T>(run: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
 fn seal(file: &[u8]) -> Result<Sealed> {
     let options = SealOptions::default();
     let segments: Vec<&[u8]> = file.chunks(options.segment_bytes).collect();
-    let hashes: Vec<SegmentHash> = segments
-        .iter()
-        .map(|bytes| SegmentHash::of(bytes))
-        .collect();
+    let hashes: Vec<SegmentHash> = segments.iter().map(|bytes| SegmentHash::of(bytes)).collect();
     let secret = options.file_secret(&hashes);
     let mut sealer = Sealer::new(secret.clone(), 0, options.compression);
     let (mut entries, mut chunks) = (Vec::new(), Vec::new());
@@ -133,10 +121,7 @@ fn seal(file: &[u8]) -> Result<Sealed> {
         chunks.push(chunk);
     }
     let map = DataMap::new(ContentKind::File, options.segment_bytes, secret, entries)?;
-    Ok(Sealed {
-        packed: map.pack(PackOptions::default())?,
-        chunks,
-    })
+    Ok(Sealed { packed: map.pack(PackOptions::default())?, chunks })
 }
 
 fn open(sealed: &Sealed) -> Result<Vec<u8>> {
