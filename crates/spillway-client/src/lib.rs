@@ -1,1 +1,47 @@
-//! spillway-client.
+//! The client: uploads and downloads, and what they keep on disk.
+//!
+//! Owns the sessions, the spill, the upload engine and the download. A [`Client`] has no tasks of
+//! its own: each call drives its work and ends with it; blocking calls go through
+//! [`spillway_disk::run`].
+//!
+//! Invariants: nothing is paid that is not planned durably, nothing is sent that is not signed
+//! durably, no chunk leaves the spill before a quorum of signed receipts for it is durable. A crash
+//! leaves a session (`sessions/`) and its spill (`spill/`); the same upload goes on with both and
+//! pays for nothing that is paid.
+//!
+//! Deliberately absent: sockets (`spillway-net`), the chain (`spillway-pay`), prompts and printing.
+
+mod client;
+//mod connect;
+mod download;
+mod error;
+mod limits;
+mod options;
+mod outcome;
+mod progress;
+mod session;
+mod source;
+mod spill;
+mod tree;
+mod upload;
+
+pub use client::{Client, ClientParts, sessions};
+//pub use connect::{ConnectError, ConnectOptions, Connected};
+pub use error::{ChunkFailure, DownloadError, PutFailure, SourceError, UploadError};
+pub use options::{
+    Approve, DownloadOptions, ModeChoice, Offer, Remote, Source, StreamSource, Target,
+    UploadOptions,
+};
+pub use outcome::{Cost, Downloaded, SessionStatus, Spend, Uploaded};
+pub use progress::{Progress, ProgressSender, Stage};
+pub use tree::TreeError;
+
+// What an embedder needs to fill the options, so that this crate is the only one to name.
+pub use spillway_disk::{Clock, Disk, DiskError, Overwrite, RealDisk, SystemClock};
+pub use spillway_net::{Peers, PeersError};
+pub use spillway_pay::{
+    ChainError, PayError, PayFailure, PaymentMode, Payments, SignedTx, TxJournal, Wallet,
+    WalletError, Withdrawn,
+};
+pub use spillway_seal::MapError;
+pub use spillway_types as types;

@@ -15,10 +15,8 @@ pub struct ParseHexError {
 pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHexError> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let mut bytes = [0; N];
-    hex::decode_to_slice(digits, &mut bytes).map_err(|_| ParseHexError {
-        expected: 2 * N,
-        found: text.chars().take(80).collect(),
-    })?;
+    hex::decode_to_slice(digits, &mut bytes)
+        .map_err(|_| ParseHexError { expected: 2 * N, found: text.chars().take(80).collect() })?;
     Ok(bytes)
 }
 

@@ -54,20 +54,20 @@ pub const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// How long a quote binds the node that signed it.
-pub const QUOTE_LIFETIME: Duration = Duration::from_secs(60 * 60);
+pub const QUOTE_LIFETIME: Duration = Duration::from_hours(1);
 
 /// How much earlier than the first quote's end a plan ends, so that the payment's block time is
 /// still inside every quote.
-pub const PLAN_MARGIN: Duration = Duration::from_secs(5 * 60);
+pub const PLAN_MARGIN: Duration = Duration::from_mins(5);
 
 /// How far a peer's clock may be ahead of ours in a quote or a receipt.
-pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// Shortest upload window that the vault takes.
-pub const MIN_UPLOAD_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MIN_UPLOAD_WINDOW: Duration = Duration::from_hours(24);
 
 /// Longest upload window that the vault takes.
-pub const MAX_UPLOAD_WINDOW: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+pub const MAX_UPLOAD_WINDOW: Duration = Duration::from_hours(14 * 24);
 
 /// How many times the median of the answers a price may be before the quote is dropped.
 pub const DEFAULT_PRICE_CAP_FACTOR: u32 = 10;

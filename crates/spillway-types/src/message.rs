@@ -28,6 +28,7 @@ pub struct QuoteRequest {
 
 /// The answer for one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one")]
 pub enum QuoteAnswer {
     /// A price, and a receipt if the chunk is already here.
     Offered {

@@ -1,0 +1,178 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use spillway_disk::{Clock, Disk, run};
+use spillway_net::Peers;
+use spillway_pay::{Payments, Wallet};
+use spillway_types::Domain;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionStatus, Source, Target,
+    UploadError, UploadOptions, Uploaded, download,
+    session::{self, Snapshot},
+    spill,
+    upload::{self, Job},
+};
+
+/// What a client works with.
+#[derive(Clone, Debug)]
+pub struct ClientParts {
+    /// `data_dir`: sessions and spill live below it.
+    pub data: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The network.
+    pub peers: Arc<dyn Peers>,
+    /// The vault and its chain.
+    pub payments: Arc<Payments>,
+    /// Which network, chain and vault.
+    pub domain: Domain,
+    /// Cancelled when the process is asked to stop: uploads and downloads end with `Interrupted`,
+    /// everything that matters durable.
+    pub stop: CancellationToken,
+}
+
+/// Uploads and downloads.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) parts: ClientParts,
+}
+
+impl Client {
+    /// A client of these parts.
+    pub fn new(parts: ClientParts) -> Self {
+        Self { parts }
+    }
+
+    /// Uploads a source, or goes on with an upload of the same contents that was interrupted.
+    ///
+    /// # Errors
+    /// Each says what was spent where money may have moved.
+    ///
+    /// # Cancel safety
+    /// Dropping it (like a crash) loses nothing that was paid: the same upload goes on later.
+    ///
+    /// # Cost
+    /// The offer that is shown to [`crate::Approve`]; nothing that was paid before is paid again.
+    pub async fn upload(
+        &self,
+        source: Source,
+        wallet: &Arc<Wallet>,
+        options: UploadOptions,
+    ) -> Result<Uploaded, UploadError> {
+        upload::upload(self.job(wallet, options).await?, source).await
+    }
+
+    async fn job(
+        &self,
+        wallet: &Arc<Wallet>,
+        options: UploadOptions,
+    ) -> Result<Arc<Job>, UploadError> {
+        let vault = self.parts.payments.check_domain().await?;
+        let (parts, wallet) = (self.parts.clone(), Arc::clone(wallet));
+        Ok(Arc::new(Job { parts, wallet, vault, options }))
+    }
+
+    /// Asks what an upload would cost. Nothing is paid and nothing is kept.
+    pub async fn cost(
+        &self,
+        source: Source,
+        wallet: &Arc<Wallet>,
+        options: UploadOptions,
+    ) -> Result<Cost, UploadError> {
+        upload::cost(self.job(wallet, options).await?, source).await
+    }
+
+    /// Downloads what a data map describes.
+    pub async fn download(
+        &self,
+        remote: Remote,
+        target: Target,
+        options: DownloadOptions,
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.parts, remote, target, options).await
+    }
+
+    /// Fetches one chunk as it is.
+    pub async fn get_chunk(
+        &self,
+        address: spillway_types::ChunkAddress,
+    ) -> Result<bytes::Bytes, DownloadError> {
+        download::fetch_chunk(&self.parts, address).await
+    }
+
+    /// Every session on disk, newest first.
+    ///
+    /// # Errors
+    /// When the list cannot be read. A damaged session is an entry that says so.
+    pub async fn sessions(&self) -> Result<Vec<SessionStatus>, UploadError> {
+        sessions(&self.parts.data).await
+    }
+
+    /// Removes spill directories that nobody needs any more; returns how many.
+    ///
+    /// # Errors
+    /// When sessions cannot be read: then nothing is removed.
+    pub async fn clean_spill(&self) -> Result<usize, UploadError> {
+        let clock = Arc::clone(&self.parts.clock);
+        run(&self.parts.data, move |disk| Ok(clean_spill(disk, clock.as_ref()))).await?
+    }
+}
+
+/// Every session below a data directory, newest first; needs no network.
+///
+/// # Errors
+/// When the list cannot be read.
+pub async fn sessions(data: &Arc<dyn Disk>) -> Result<Vec<SessionStatus>, UploadError> {
+    let found = run(data, session::list).await?;
+    let mut statuses: Vec<SessionStatus> =
+        found.into_iter().map(|(id, loaded)| status(id, loaded)).collect();
+    statuses.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+    Ok(statuses)
+}
+
+fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionStatus {
+    let (snapshot, running) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            return SessionStatus {
+                id,
+                damage: Some(error.to_string()),
+                ..SessionStatus::default()
+            };
+        }
+    };
+    let Snapshot { manifest, plans, progressed, .. } = &snapshot;
+    let paid = progressed.paid.keys().map(|plan| &plans[plan.0 as usize]);
+    let upload_by = paid
+        .clone()
+        .filter(|file| file.chunks.iter().any(|&chunk| !progressed.is_done(chunk)))
+        .map(|file| file.plan.upload_by)
+        .min();
+    SessionStatus {
+        id,
+        created: manifest.created,
+        source: manifest.source.name.clone(),
+        bytes: manifest.source.bytes,
+        chunks_total: manifest.chunks.len() as u64,
+        chunks_paid: paid.map(|file| file.chunks.len() as u64).sum(),
+        chunks_stored: (progressed.stored.len() + progressed.already.len()) as u64,
+        spend: progressed.spend.clone(),
+        upload_by,
+        finished: progressed.finished,
+        running,
+        damage: None,
+    }
+}
+
+/// A spill that any session may still need is kept; if one session cannot be read, all are.
+fn clean_spill(disk: &dyn Disk, clock: &dyn Clock) -> Result<usize, UploadError> {
+    let mut named = BTreeSet::new();
+    for (_, loaded) in session::list(disk)? {
+        let (snapshot, _) = loaded?;
+        if !snapshot.progressed.finished {
+            named.insert(snapshot.manifest.spill);
+        }
+    }
+    Ok(spill::clean(disk, clock, &named)?)
+}

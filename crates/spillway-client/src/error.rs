@@ -1,0 +1,313 @@
+use std::path::PathBuf;
+
+use spillway_disk::DiskError;
+use spillway_net::PeersError;
+use spillway_pay::ChainError;
+use spillway_types::{Atto, ChunkAddress, Refusal, Retry, Wei};
+
+use crate::{Offer, Spend};
+
+/// Why one chunk could not be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChunkFailure {
+    /// Fewer than three valid receipts came, after all retries.
+    #[error("{receipts} of 3 receipts{}", last.as_ref().map(|r| format!("; last: {r}")).unwrap_or_default())]
+    NoQuorum {
+        /// How many came.
+        receipts: usize,
+        /// The last thing that a peer said or did.
+        last: Option<PutFailure>,
+    },
+    /// Its payment could not be made.
+    #[error("it is not paid")]
+    NotPaid,
+    /// Its upload window is over.
+    #[error("its upload window is over")]
+    WindowOver,
+    /// Its sealed bytes are gone and the source is not what it was.
+    #[error("its sealed bytes are lost and the source has changed")]
+    LostBytes,
+}
+
+/// Why one peer did not store one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutFailure {
+    /// No answer.
+    #[error(transparent)]
+    Peer(#[from] PeersError),
+    /// It said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Its receipt does not hold.
+    #[error("bad receipt: {0}")]
+    Receipt(#[from] spillway_types::ReceiptError),
+    /// It answered without a receipt.
+    #[error("no receipt")]
+    NoReceipt,
+}
+
+/// Why the source could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It changed while it was read. Nothing was paid.
+    #[error("{} changed while it was read", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is neither a file nor a directory.
+    #[error("{} is neither a file nor a directory", path.display())]
+    Special {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It has more entries than a directory manifest can list.
+    #[error("{} has too many entries: {what}", path.display())]
+    TooManyEntries {
+        /// Which directory.
+        path: PathBuf,
+        /// The limit that is broken.
+        what: String,
+    },
+    /// A chunk is at most 4 MiB and not empty.
+    #[error("a chunk has 1 to {limit} bytes, not {found}")]
+    ChunkSize {
+        /// How many it has.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The stream broke.
+    #[error("the input stream broke")]
+    Stream(#[source] std::io::Error),
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Why an upload did not finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The source cannot be read. Nothing was paid.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Our own disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Not enough space for the sealed chunks. Nothing was paid.
+    #[error("{needed} bytes are needed for sealed chunks in {}, {free} are free", path.display())]
+    NoSpace {
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What is free, in bytes.
+        free: u64,
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another process works on this upload.
+    #[error("another process works on this upload (session {session})")]
+    Busy {
+        /// Which session.
+        session: String,
+    },
+    /// A session's files are damaged; they are left as they are.
+    #[error("session {session} is damaged: {what}")]
+    DamagedSession {
+        /// Which session.
+        session: String,
+        /// Which file and how.
+        what: String,
+    },
+    /// The network cannot be reached.
+    #[error(transparent)]
+    Network(#[from] PeersError),
+    /// Fewer than five peers gave a good price for a chunk. Nothing was paid.
+    #[error("{good} of 5 good prices for chunk {address} ({asked} peers asked, {dropped} dropped)")]
+    TooFewQuotes {
+        /// Which chunk.
+        address: ChunkAddress,
+        /// Good answers.
+        good: usize,
+        /// Peers asked.
+        asked: usize,
+        /// Answers that were dropped for a fault.
+        dropped: usize,
+    },
+    /// The price is over the cap of the options. Nothing was paid.
+    #[error("storage costs {cost}, the cap is {cap}")]
+    OverCost {
+        /// What it costs.
+        cost: Atto,
+        /// The cap.
+        cap: Atto,
+    },
+    /// Gas is over the cap of the options.
+    #[error("gas costs about {cost} wei, the cap is {cap}")]
+    OverGasCost {
+        /// What it costs.
+        cost: Wei,
+        /// The cap.
+        cap: Wei,
+    },
+    /// The user said no to the price. Nothing was paid.
+    #[error("not approved")]
+    Declined {
+        /// The price.
+        offer: Offer,
+    },
+    /// The payment failed; what was paid before is kept and used when the upload goes on.
+    #[error("the payment failed")]
+    Payment {
+        /// Why.
+        #[source]
+        source: Box<spillway_pay::PayError>,
+        /// What was spent in this session.
+        spend: Spend,
+    },
+    /// The prices cannot be planned: they end too soon, or allow no upload window. Nothing was paid.
+    #[error("the prices cannot be paid")]
+    Plan(#[from] spillway_pay::PlanError),
+    /// The chain cannot be asked.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Some chunks are stored, some are not. The session is kept: the same upload goes on and pays
+    /// for nothing that is paid.
+    #[error("{} of {total} chunks could not be stored", failed.len())]
+    PartialUpload {
+        /// Chunks with a quorum of receipts.
+        stored: Vec<ChunkAddress>,
+        /// Chunks without, and why.
+        failed: Vec<(ChunkAddress, ChunkFailure)>,
+        /// Chunks that are paid for and not stored.
+        paid_unstored: Vec<ChunkAddress>,
+        /// Chunks of the upload.
+        total: u64,
+        /// What was spent in this session.
+        spend: Spend,
+    },
+    /// It was cancelled; the session is kept.
+    #[error("interrupted")]
+    Interrupted,
+    /// More segments than a data map lists, or the like.
+    #[error("the data map cannot be made")]
+    Map(#[source] spillway_seal::MapError),
+    /// The data map does not fit.
+    #[error("the data map cannot be packed")]
+    Pack(#[from] spillway_seal::PackError),
+    /// A stream could not be sealed.
+    #[error("the stream cannot be sealed")]
+    Stream(#[source] spillway_seal::StreamError<DiskError>),
+    /// Sealing failed, which it cannot with segments of the right size.
+    #[error(transparent)]
+    Seal(#[from] spillway_seal::SealError),
+}
+
+/// Why a download did not finish. Nothing is left behind under the target's name.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// The data map cannot be read.
+    #[error("not a data map: {0}")]
+    DataMap(#[source] spillway_seal::MapError),
+    /// The data map is longer than one may be.
+    #[error("not a data map: {found} bytes")]
+    MapTooLong {
+        /// Its length, in bytes.
+        found: usize,
+    },
+    /// The data map points to a map that does not open or is not sound.
+    #[error("the data map cannot be followed")]
+    Unpack(#[from] spillway_seal::UnpackError),
+    /// A chunk is on no peer that answered.
+    #[error("chunk {address} was not found on {asked} peers")]
+    NotFound {
+        /// Which chunk.
+        address: ChunkAddress,
+        /// How many peers were asked.
+        asked: usize,
+    },
+    /// A chunk could not be fetched: peers failed or sent wrong bytes.
+    #[error("chunk {address} could not be fetched: {bad} peers sent wrong bytes, {failed} failed")]
+    Unavailable {
+        /// Which chunk.
+        address: ChunkAddress,
+        /// Peers that sent other bytes.
+        bad: usize,
+        /// Peers that did not answer.
+        failed: usize,
+        /// What the last of them said.
+        #[source]
+        last: Option<PeersError>,
+    },
+    /// A chunk is there but does not open with this data map.
+    #[error("chunk {address} does not open")]
+    Open {
+        /// Which chunk.
+        address: ChunkAddress,
+        /// Why.
+        #[source]
+        source: spillway_seal::OpenError,
+    },
+    /// A directory's manifest is damaged or hostile.
+    #[error(transparent)]
+    Tree(#[from] crate::TreeError),
+    /// A directory cannot be written into a stream.
+    #[error("this is a directory: it needs a path to go to")]
+    DirectoryToStream,
+    /// The output stream broke.
+    #[error("the output stream broke")]
+    Stream(#[source] std::io::Error),
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The network cannot be reached.
+    #[error(transparent)]
+    Network(#[from] PeersError),
+    /// It was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<spillway_seal::StreamError<DiskError>> for UploadError {
+    fn from(error: spillway_seal::StreamError<DiskError>) -> Self {
+        match error {
+            spillway_seal::StreamError::Caller(error) => Self::Disk(error),
+            other => Self::Stream(other),
+        }
+    }
+}
+
+impl UploadError {
+    /// Whether the same upload may finish when it is run again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Network(error) => error.retry(),
+            Self::Chain(error) => error.retry(),
+            Self::Plan(error) => error.retry(),
+            Self::Payment { source, .. } => source.retry(),
+            Self::Disk(error) | Self::Source(SourceError::Disk(error)) => error.retry(),
+            Self::Busy { .. }
+            | Self::TooFewQuotes { .. }
+            | Self::PartialUpload { .. }
+            | Self::Interrupted
+            | Self::NoSpace { .. } => Retry::Backoff,
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl DownloadError {
+    /// Whether the same download may finish when it is run again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Network(error) => error.retry(),
+            Self::Disk(error) => error.retry(),
+            Self::NotFound { .. } | Self::Unavailable { .. } | Self::Interrupted => Retry::Backoff,
+            _ => Retry::Never,
+        }
+    }
+}

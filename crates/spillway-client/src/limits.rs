@@ -1,0 +1,36 @@
+//! What one client does at a time, with the arithmetic.
+
+/// Segments that are read, hashed or sealed at once. Each holds a segment, its compressed form and
+/// its chunk: 4 × 12 MiB = 48 MiB.
+pub(crate) const SEAL_WORKERS: usize = 4;
+
+/// Chunks that are being stored at once. Each holds one chunk, which its five puts share, and the
+/// transport's copies in flight: 6 × 4 MiB of chunks and 6 × 5 × 256 KiB of windows, 32 MiB.
+pub(crate) const STORE_WORKERS: usize = 6;
+
+/// Chunks that are being fetched at once. Each holds one chunk and its plaintext: 8 × 8 MiB.
+pub(crate) const FETCH_WORKERS: usize = 8;
+
+/// Look-ups of close groups at once.
+pub(crate) const LOOKUP_WORKERS: usize = 16;
+
+/// Quote requests on their way at once.
+pub(crate) const QUOTE_WORKERS: usize = 32;
+
+/// Batches that are priced at once.
+pub(crate) const QUOTE_BATCHES: usize = 2;
+
+/// Peers that are asked for one chunk before it counts as not found.
+pub(crate) const FETCH_PEERS: usize = 10;
+
+/// How often a batch is priced again when too few peers answer well.
+pub(crate) const QUOTE_ATTEMPTS: usize = 3;
+
+/// Payments that were reported and not taken in yet.
+pub(crate) const PAID_QUEUE: usize = 16;
+
+/// Room on disk beyond the sealed chunks, in bytes: session files and the data map.
+pub(crate) const DISK_MARGIN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The rate that an upload window assumes when nothing was measured: 1 MiB/s, a slow home line.
+pub(crate) const ASSUMED_BYTES_PER_SECOND: u64 = 1024 * 1024;

@@ -1,0 +1,158 @@
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use spillway_disk::{Disk, Overwrite};
+use spillway_types::{Atto, ChunkAddress, Wei, limits};
+use zeroize::Zeroizing;
+
+use crate::ProgressSender;
+
+/// What is uploaded.
+#[derive(Debug)]
+pub enum Source {
+    /// A file or directory below a disk's root. Nothing outside of the root is read, and no link
+    /// is followed.
+    Path {
+        /// The directory that it is in.
+        disk: Arc<dyn Disk>,
+        /// Its path in there.
+        path: PathBuf,
+    },
+    /// A stream that can be read once, for instance standard input. It is sealed into the spill
+    /// before anything is asked or paid.
+    Stream(StreamSource),
+    /// One chunk as it is, at most 4 MiB, not encrypted.
+    Chunk(bytes::Bytes),
+}
+
+/// A stream that can be read once. It is read on a blocking thread.
+pub struct StreamSource(pub Box<dyn std::io::Read + Send>);
+
+impl std::fmt::Debug for StreamSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamSource")
+    }
+}
+
+/// How the user wants to pay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModeChoice {
+    /// Whatever costs the payer least; direct for now.
+    #[default]
+    Auto,
+    /// Each chunk by itself.
+    Direct,
+}
+
+/// What an upload will cost, from signed quotes: the storage cost is exact, gas is an estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// What the vault takes.
+    pub storage_cost: Atto,
+    /// Gas of all transactions, an approval included.
+    pub gas: u64,
+    /// What that gas costs now.
+    pub gas_cost: Wei,
+    /// Chunks that are paid for.
+    pub chunks_to_pay: u64,
+    /// Chunks that the network has already.
+    pub chunks_already_stored: u64,
+}
+
+/// Asked once, after the price is known and before anything is paid.
+#[async_trait]
+pub trait Approve: Send + Sync {
+    /// Whether to go on.
+    async fn approve(&self, offer: &Offer) -> bool;
+}
+
+/// How to upload.
+#[derive(Clone)]
+pub struct UploadOptions {
+    /// Store the data map as a public chunk too.
+    pub public: bool,
+    /// How to pay.
+    pub mode: ModeChoice,
+    /// Mixed into every key, so that nobody without it can confirm that the contents are stored.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// Fail before paying when storage costs more in all.
+    pub max_cost: Option<Atto>,
+    /// Fail before paying when gas costs more in all.
+    pub max_gas_cost: Option<Wei>,
+    /// Asked before paying; `None` goes on.
+    pub approve: Option<Arc<dyn Approve>>,
+    /// Plaintext bytes of a segment; smaller ones are for tests and simulation.
+    pub segment_bytes: usize,
+    /// Where progress goes.
+    pub progress: ProgressSender,
+}
+
+impl Default for UploadOptions {
+    fn default() -> Self {
+        Self {
+            public: false,
+            mode: ModeChoice::Auto,
+            secret: None,
+            max_cost: None,
+            max_gas_cost: None,
+            approve: None,
+            segment_bytes: limits::SEGMENT_BYTES,
+            progress: ProgressSender::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for UploadOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UploadOptions")
+            .field("public", &self.public)
+            .field("mode", &self.mode)
+            .field("secret", &self.secret.is_some())
+            .field("max_cost", &self.max_cost)
+            .field("max_gas_cost", &self.max_gas_cost)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is downloaded.
+#[derive(Clone, Debug)]
+pub enum Remote {
+    /// The bytes of a `.datamap` file.
+    DataMap(Vec<u8>),
+    /// A public data map on the network.
+    Public(ChunkAddress),
+}
+
+/// Where a download goes.
+pub enum Target {
+    /// A file or, for a directory upload, a directory below a disk's root.
+    Path {
+        /// The directory that it goes in.
+        disk: Arc<dyn Disk>,
+        /// Its path in there.
+        path: PathBuf,
+        /// Whether what is there may be replaced.
+        overwrite: Overwrite,
+    },
+    /// A stream, in order. A directory upload cannot go into a stream.
+    Stream(Box<dyn std::io::Write + Send>),
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path { disk, path, .. } => {
+                write!(f, "Target({})", disk.display(path).display())
+            }
+            Self::Stream(_) => f.write_str("Target(stream)"),
+        }
+    }
+}
+
+/// How to download.
+#[derive(Clone, Debug, Default)]
+pub struct DownloadOptions {
+    /// Where progress goes.
+    pub progress: ProgressSender,
+}

@@ -1,0 +1,245 @@
+//! What happened in a session, in the order in which it happened: an append-only file of framed,
+//! checksummed records. A torn tail is dropped; a bad record before a good one is damage, and
+//! damage is never repaired in silence.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use spillway_disk::{Disk, DiskError};
+use spillway_types::{Atto, Receipt, TxHash, UnixTime, Wei};
+
+use super::{ChunkIx, PlanIx, files::MAX_FILE_BYTES};
+
+/// Before every record, so that a good record can be found after a bad one.
+const MAGIC: &[u8; 4] = b"SPWJ";
+/// Magic, sequence number, length, CRC-32 of all that and the body.
+const HEADER_BYTES: usize = 4 + 8 + 4 + 4;
+/// Largest record, in bytes: a chunk's receipts are about 1.5 KiB.
+const MAX_RECORD_BYTES: usize = 64 * 1024;
+
+/// One thing that happened. Variants are only ever added at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Record {
+    /// A quorum of the chunk's quoted peers has it.
+    Stored { chunk: ChunkIx, receipts: Vec<Receipt> },
+    /// The network had it before: a quorum of the five closest said so.
+    Already { chunk: ChunkIx, receipts: Vec<Receipt> },
+    /// The vault has taken a plan.
+    Paid { plan: PlanIx, recorded: UnixTime, total: Atto },
+    /// What the mined transactions of the session have cost so far, all together.
+    Gas { used: u64, cost: Wei, tx_hashes: Vec<TxHash> },
+    /// A plan can never be recorded any more.
+    Dropped { plan: PlanIx },
+    /// Everything is stored and the data map was handed out.
+    Finished,
+}
+
+/// Why a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("a damaged record at byte {at} with good ones after it")]
+    Damaged { at: usize },
+}
+
+/// The journal of one session.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    next: u64,
+    /// Set when an append failed: the file may end in a part of a record, which has to be cut off
+    /// before anything is written after it.
+    torn_from: Option<u64>,
+    len: u64,
+}
+
+impl Journal {
+    /// A journal that nothing was written to.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, next: 0, torn_from: None, len: 0 }
+    }
+
+    /// Reads a journal. A torn tail is left on disk: it is cut off before the next append.
+    pub(crate) fn load(
+        disk: &dyn Disk,
+        path: PathBuf,
+    ) -> Result<(Self, Vec<Record>), JournalError> {
+        let bytes = match disk.read(&path, MAX_FILE_BYTES) {
+            Err(DiskError::NotFound { .. }) => Vec::new(),
+            other => other?,
+        };
+        let (records, good) = parse(&bytes)?;
+        let journal = Self {
+            path,
+            next: records.len() as u64,
+            torn_from: (good < bytes.len()).then_some(good as u64),
+            len: good as u64,
+        };
+        Ok((journal, records))
+    }
+
+    /// Appends records durably, all in one write. Blocks.
+    pub(crate) fn append(&mut self, disk: &dyn Disk, records: &[Record]) -> Result<(), DiskError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.cut_torn(disk)?;
+        let mut bytes = Vec::new();
+        for (offset, record) in records.iter().enumerate() {
+            frame(self.next + offset as u64, record, &mut bytes);
+        }
+        match disk.append_durable(&self.path, &bytes) {
+            Ok(_) => {
+                self.next += records.len() as u64;
+                self.len += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.torn_from = Some(self.len);
+                Err(error)
+            }
+        }
+    }
+
+    fn cut_torn(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
+        if let Some(len) = self.torn_from {
+            match disk.truncate(&self.path, len) {
+                Err(DiskError::NotFound { .. }) if len == 0 => {}
+                other => other?,
+            }
+            self.torn_from = None;
+        }
+        Ok(())
+    }
+}
+
+fn frame(sequence: u64, record: &Record, bytes: &mut Vec<u8>) {
+    let body = postcard::to_stdvec(record).expect("invariant: records always encode");
+    let len = u32::try_from(body.len()).expect("invariant: records are far below 4 GiB");
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&sequence.to_le_bytes());
+    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(&checksum(sequence, &body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+}
+
+fn checksum(sequence: u64, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(MAGIC);
+    crc.update(&sequence.to_le_bytes());
+    crc.update(&(body.len() as u64).to_le_bytes());
+    crc.update(body);
+    crc.finalize()
+}
+
+/// The record at the head of `bytes` and the length of its frame.
+fn first(bytes: &[u8]) -> Option<(u64, Record, usize)> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let body = header.strip_prefix(MAGIC)?;
+    let sequence = u64::from_le_bytes(*body.first_chunk()?);
+    let len = u32::from_le_bytes(*body[8..].first_chunk()?) as usize;
+    let crc = u32::from_le_bytes(*body[12..].first_chunk()?);
+    if len > MAX_RECORD_BYTES {
+        return None;
+    }
+    let body = bytes.get(HEADER_BYTES..HEADER_BYTES + len)?;
+    if checksum(sequence, body) != crc {
+        return None;
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((record, [])) => Some((sequence, record, HEADER_BYTES + len)),
+        _ => None,
+    }
+}
+
+/// The good records and how many bytes they take.
+fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> {
+    let mut records = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        match first(&bytes[at..]) {
+            Some((sequence, record, len)) if sequence == records.len() as u64 => {
+                records.push(record);
+                at += len;
+            }
+            // A repeated or missing record, or a bad one with good ones behind it.
+            Some(_) => return Err(JournalError::Damaged { at }),
+            None if (at + 1..bytes.len()).any(|later| first(&bytes[later..]).is_some()) => {
+                return Err(JournalError::Damaged { at });
+            }
+            None => break,
+        }
+    }
+    Ok((records, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<Record> {
+        vec![
+            Record::Paid { plan: PlanIx(0), recorded: UnixTime(5), total: Atto(7) },
+            Record::Gas { used: 9, cost: Wei(11), tx_hashes: vec![TxHash([1; 32])] },
+            Record::Dropped { plan: PlanIx(1) },
+            Record::Finished,
+        ]
+    }
+
+    fn framed(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = Vec::new();
+        let mut ends = vec![0];
+        for (sequence, record) in records.iter().enumerate() {
+            frame(sequence as u64, record, &mut bytes);
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    #[test]
+    fn every_prefix_gives_the_whole_records_in_it() {
+        let (bytes, ends) = framed(&records());
+        for cut in 0..=bytes.len() {
+            let whole = ends.iter().filter(|&&end| end > 0 && end <= cut).count();
+            let (read, good) = parse(&bytes[..cut]).unwrap();
+            assert_eq!((read.as_slice(), good), (&records()[..whole], ends[whole]), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_damage_or_a_torn_last_record() {
+        let (bytes, ends) = framed(&records());
+        let last = ends[records().len() - 1];
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match parse(&flipped) {
+                Err(JournalError::Damaged { at }) => assert!(at < last, "bit {bit}"),
+                Ok((read, good)) => {
+                    assert!(bit / 8 >= last, "bit {bit}");
+                    assert_eq!((read.as_slice(), good), (&records()[..3], last), "bit {bit}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_twice_or_missing_is_damage() {
+        let (bytes, ends) = framed(&records());
+        let mut twice = bytes[..ends[2]].to_vec();
+        twice.extend_from_slice(&bytes[ends[1]..]);
+        assert!(matches!(parse(&twice), Err(JournalError::Damaged { at }) if at == ends[2]));
+        let mut missing = bytes[..ends[1]].to_vec();
+        missing.extend_from_slice(&bytes[ends[2]..]);
+        assert!(matches!(parse(&missing), Err(JournalError::Damaged { at }) if at == ends[1]));
+    }
+
+    #[test]
+    fn zeros_after_the_last_record_are_a_torn_tail() {
+        let (mut bytes, ends) = framed(&records());
+        bytes.extend_from_slice(&[0; 100]);
+        assert_eq!(parse(&bytes).unwrap(), (records(), ends[4]));
+    }
+}

@@ -1,0 +1,204 @@
+//! The spill: sealed chunks that wait on disk, in `spill/spill_<unix time>_<random>/` with a lock
+//! file inside.
+//!
+//! The lock is taken before the directory gets its visible name, and a spill is deleted only while
+//! its lock is held. Any doubt (a lock that cannot be opened, a clock before 2020, something that
+//! is not a real directory of the right name) means: keep. A crash leaves a spill without a holder:
+//! its session takes it over, or [`clean`] removes it when no open session names it and it is a day
+//! old.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use spillway_disk::{Clock, Disk, DiskError, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX};
+use spillway_types::{ChunkAddress, UnixTime, limits::MAX_CHUNK_BYTES};
+
+/// Below `data_dir`.
+const ROOT: &str = "spill";
+const PREFIX: &str = "spill_";
+const LOCK: &str = "lock";
+
+/// A held plaintext segment is as long as a segment and 16 bytes of tag.
+const MAX_HELD_BYTES: u64 = MAX_CHUNK_BYTES as u64 + 16;
+
+/// How old an unlocked spill that nobody names must be before it is removed.
+const STALE_AFTER: Duration = Duration::from_hours(24);
+
+/// A spill directory whose lock this process holds. A new one is removed when it is dropped, unless
+/// a session has recorded it ([`Spill::keep`]).
+#[derive(Debug)]
+pub(crate) struct Spill {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    name: String,
+    keep: AtomicBool,
+    _lock: Box<dyn FileLock>,
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        if !self.keep.load(Ordering::Acquire)
+            && let Err(error) = remove_locked(self.disk.as_ref(), &self.dir)
+        {
+            tracing::warn!(%error, "an unused spill could not be removed; it goes when it is stale");
+        }
+    }
+}
+
+impl Spill {
+    /// Makes a new, empty spill. Blocks.
+    pub(crate) fn create(disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Self, DiskError> {
+        let root = Path::new(ROOT);
+        disk.create_dir_all(root)?;
+        let name = format!("{PREFIX}{}_{:016x}", clock.now(), fastrand::u64(..));
+        let hidden = root.join(format!("{TEMPORARY_PREFIX}{name}"));
+        disk.create_dir_all(&hidden)?;
+        let lock = disk.lock(&hidden.join(LOCK))?;
+        let dir = root.join(&name);
+        disk.rename(&hidden, &dir, Overwrite::Never)?;
+        let keep = AtomicBool::new(false);
+        Ok(Self { disk: Arc::clone(disk), dir, name, keep, _lock: lock })
+    }
+
+    /// Takes an existing spill over. Blocks.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] when another process has it, [`DiskError::NotFound`].
+    pub(crate) fn open(disk: &Arc<dyn Disk>, name: &str) -> Result<Self, DiskError> {
+        let dir = Path::new(ROOT).join(name);
+        disk.stat(&dir)?;
+        let lock = disk.lock(&dir.join(LOCK))?;
+        let (name, keep) = (name.to_owned(), AtomicBool::new(true));
+        Ok(Self { disk: Arc::clone(disk), dir, name, keep, _lock: lock })
+    }
+
+    /// From here on a session decides when it goes.
+    pub(crate) fn keep(&self) {
+        self.keep.store(true, Ordering::Release);
+    }
+
+    /// Its name, which a session records.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn path(&self, address: ChunkAddress) -> PathBuf {
+        self.dir.join(address.to_string())
+    }
+
+    /// Writes a chunk durably. The same chunk twice is written once. Blocks.
+    pub(crate) fn write(&self, address: ChunkAddress, chunk: &[u8]) -> Result<(), DiskError> {
+        match self.disk.write_durable(&self.path(address), chunk, Overwrite::Never) {
+            Err(DiskError::Exists { .. }) => {
+                self.disk.write_durable(&self.path(address), chunk, Overwrite::Replace)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads a chunk and hashes it: `None` when it is missing or no longer what was written.
+    /// Blocks.
+    pub(crate) fn read(&self, address: ChunkAddress) -> Result<Option<Bytes>, DiskError> {
+        match self.disk.read(&self.path(address), MAX_CHUNK_BYTES as u64) {
+            Ok(bytes) if ChunkAddress::of(&bytes) == address => Ok(Some(Bytes::from(bytes))),
+            Ok(_) | Err(DiskError::NotFound { .. } | DiskError::TooLong { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a chunk that is stored. Fine if it is gone. Blocks.
+    pub(crate) fn remove(&self, address: ChunkAddress) -> Result<(), DiskError> {
+        match self.disk.remove_file(&self.path(address)) {
+            Err(DiskError::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Keeps an encrypted segment of a stream that waits for the stream's end. Blocks.
+    pub(crate) fn hold(&self, index: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk.write_durable(&self.held(index), bytes, Overwrite::Replace)
+    }
+
+    /// Gives a held segment back and forgets it. Blocks.
+    pub(crate) fn release(&self, index: u64) -> Result<Vec<u8>, DiskError> {
+        let bytes = self.disk.read(&self.held(index), MAX_HELD_BYTES)?;
+        self.disk.remove_file(&self.held(index))?;
+        Ok(bytes)
+    }
+
+    fn held(&self, index: u64) -> PathBuf {
+        self.dir.join(format!("held-{index}"))
+    }
+
+    /// Removes the whole spill, its lock last. Blocks.
+    pub(crate) fn destroy(self) -> Result<(), DiskError> {
+        self.keep();
+        remove_locked(self.disk.as_ref(), &self.dir)
+    }
+}
+
+/// Removes a spill whose lock the caller holds.
+fn remove_locked(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+    for entry in disk.list(dir)? {
+        if entry.name != Path::new(LOCK) {
+            disk.remove_file(&dir.join(&entry.name))?;
+        }
+    }
+    disk.remove_file(&dir.join(LOCK))?;
+    disk.remove_dir(dir)
+}
+
+/// Removes spills that nobody needs: real directories of the right name directly below the spill
+/// root, a day old, unlocked, and not among `named`. Blocks. Returns how many were removed.
+pub(crate) fn clean(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    named: &BTreeSet<String>,
+) -> Result<usize, DiskError> {
+    let now = clock.now();
+    if now < UnixTime::YEAR_2020 {
+        return Ok(0);
+    }
+    let root = Path::new(ROOT);
+    let entries = match disk.list(root) {
+        Err(DiskError::NotFound { .. }) => return Ok(0),
+        other => other?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let Some(made) = entry.name.to_str().and_then(made_at) else {
+            continue;
+        };
+        let named = entry.name.to_str().is_some_and(|name| named.contains(name));
+        if entry.kind != EntryKind::Dir || named || now.since(made) < STALE_AFTER {
+            continue;
+        }
+        let dir = root.join(&entry.name);
+        // Any failure is doubt, and doubt keeps; what is left is tried again next time.
+        let Ok(lock) = disk.lock(&dir.join(LOCK)) else {
+            continue;
+        };
+        match remove_locked(disk, &dir) {
+            Ok(()) => removed += 1,
+            Err(error) => tracing::warn!(%error, "a stale spill could not be removed"),
+        }
+        drop(lock);
+    }
+    Ok(removed)
+}
+
+/// When the spill of this name was made; `None` for a name that is none.
+fn made_at(name: &str) -> Option<UnixTime> {
+    let name = name.strip_prefix(TEMPORARY_PREFIX).unwrap_or(name);
+    let (time, random) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    u64::from_str_radix(random, 16).ok()?;
+    time.parse().ok().map(UnixTime)
+}

@@ -1,0 +1,106 @@
+//! The upload engine: the only place that knows all stages.
+//!
+//! `seal → quote → plan → pay → store`, one direction. What is left of an earlier run of the same
+//! session is paid and stored first; then everything that is not planned yet is priced, shown to the
+//! user, planned, paid and stored. Storing overlaps paying: chunks of a paid plan are on their way
+//! while the next plan is paid. Each boundary is durable in the session before the next stage acts
+//! on the world, so the engine may die between any two lines.
+
+mod engine;
+mod pay;
+mod quote;
+mod seal;
+mod store;
+mod streams;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use spillway_pay::{VaultTerms, Wallet};
+use spillway_types::{Nonce, limits};
+
+use self::{
+    engine::Engine,
+    quote::{QuoteOutcome, Wanted},
+};
+use crate::{
+    ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded, limits::QUOTE_BATCHES,
+    session::Priced,
+};
+
+/// What one upload works with.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub parts: ClientParts,
+    pub wallet: Arc<Wallet>,
+    pub vault: VaultTerms,
+    pub options: UploadOptions,
+}
+
+/// A number that makes a receipt fresh.
+fn fresh_nonce() -> Nonce {
+    Nonce(fastrand::u128(..).to_le_bytes())
+}
+
+impl Job {
+    /// Waits before retry `attempt` (from 0): the documented delay, up to a quarter more or less.
+    pub(crate) async fn backoff(&self, attempt: usize) -> Result<(), UploadError> {
+        let last = limits::RETRY_DELAYS.len() - 1;
+        let delay = limits::RETRY_DELAYS[attempt.min(last)].mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.pause(delay).await
+    }
+
+    async fn pause(&self, delay: Duration) -> Result<(), UploadError> {
+        tokio::select! {
+            biased;
+            () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
+            () = self.parts.clock.sleep(delay) => Ok(()),
+        }
+    }
+}
+
+/// Runs an upload to its end.
+pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, UploadError> {
+    let started = job.parts.clock.monotonic();
+    let sealed = seal::seal(&job, source).await?;
+    let mut engine = Engine::new(job, sealed).await?;
+    engine.go_on().await?;
+    engine.begin_rest().await?;
+    engine.finish(started).await
+}
+
+/// Prices an upload; its session and spill are gone afterwards.
+pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadError> {
+    let dry = seal::seal_dry(&job, source).await?;
+    let wanted: Vec<Wanted> = dry.wanted();
+    job.options.progress.begin(Stage::Quote, None, Some(wanted.len() as u64));
+    let outcomes = price_all(&job, wanted).await?;
+    let chunks_total = outcomes.len() as u64;
+    let priced: Vec<Priced> = outcomes
+        .into_iter()
+        .filter_map(|outcome| match outcome {
+            QuoteOutcome::Priced(priced) => Some(*priced),
+            QuoteOutcome::Already { .. } => None,
+        })
+        .collect();
+    let plans = priced.chunks(limits::MAX_DIRECT_LEAVES);
+    let plans = plans.map(|part| pay::plan(&job, part)).collect::<Result<Vec<_>, _>>()?;
+    let offer = pay::offer(&job, &plans, chunks_total).await?;
+    Ok(Cost { bytes: dry.bytes, chunks_total, offer })
+}
+
+async fn price_all(job: &Job, wanted: Vec<Wanted>) -> Result<Vec<QuoteOutcome>, UploadError> {
+    let parts: Vec<Vec<Wanted>> =
+        wanted.chunks(limits::MAX_DIRECT_LEAVES).map(<[Wanted]>::to_vec).collect();
+    let outcomes: Vec<Vec<QuoteOutcome>> = stream::iter(parts)
+        .map(|part| async move {
+            let outcomes = quote::quote(job, &part).await?;
+            let bytes = part.iter().map(|want| u64::from(want.size)).sum();
+            job.options.progress.add(bytes, part.len() as u64);
+            Ok::<_, UploadError>(outcomes)
+        })
+        .buffered(QUOTE_BATCHES)
+        .try_collect()
+        .await?;
+    Ok(outcomes.into_iter().flatten().collect())
+}

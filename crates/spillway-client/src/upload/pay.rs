@@ -1,0 +1,184 @@
+//! The third stage: planning and paying. What is signed is durable in the session before it is sent;
+//! the chain's record decides what is paid.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
+use spillway_pay::{
+    Caps, JournalError, PaidPlan, PayError, PayRequest, Plan, PlanInput, PlanStatus, SignedTx,
+    TxJournal, plan_direct,
+};
+use spillway_types::{Atto, PaymentId, UnixTime};
+use tokio::sync::mpsc;
+
+use super::Job;
+use crate::{
+    Offer, Spend, UploadError,
+    limits::{ASSUMED_BYTES_PER_SECOND, PAID_QUEUE},
+    session::{PlanIx, Priced, Session, TxWriter},
+};
+
+/// What paying reports while it goes on.
+#[derive(Debug)]
+pub(crate) enum PayEvent {
+    /// A transaction is durable in the session and may be sent now.
+    Signed(SignedTx),
+    /// The vault has recorded a plan.
+    Paid { payment: PaymentId, recorded: UnixTime },
+}
+
+/// How paying ended: what all transactions of the session have cost, and why it stopped early.
+#[derive(Debug)]
+pub(crate) struct PayEnd {
+    pub spend: Spend,
+    pub error: Option<UploadError>,
+}
+
+/// Plans one batch.
+pub(crate) fn plan(job: &Job, priced: &[Priced]) -> Result<Plan, UploadError> {
+    let quotes = || priced.iter().flat_map(|priced| &priced.quotes).map(|quote| &quote.terms);
+    let now = job.parts.clock.now();
+    let quoted_window = quotes().map(|terms| terms.max_window_secs).min().unwrap_or(0);
+    let windows = job.vault.windows;
+    let plans = plan_direct(PlanInput {
+        domain: job.parts.domain,
+        payer: job.wallet.address(),
+        leaves: priced.iter().map(|priced| priced.leaf.clone()).collect(),
+        now,
+        first_expiry: quotes().map(|terms| terms.expires).min().unwrap_or(now),
+        upload_bytes: quotes().map(|terms| u64::from(terms.size)).sum(),
+        upload_rate: ASSUMED_BYTES_PER_SECOND,
+        min_window: windows.min,
+        max_window: windows.max.min(Duration::from_secs(quoted_window.into())),
+    })?;
+    let mut plans = plans.into_iter();
+    Ok(plans.next().expect("invariant: a batch is never empty and fits one plan"))
+}
+
+/// What these plans cost, for the user to judge.
+pub(crate) async fn offer(
+    job: &Job,
+    plans: &[Plan],
+    chunks_total: u64,
+) -> Result<Offer, UploadError> {
+    let chunks_to_pay: u64 = plans.iter().map(|plan| plan.leaves.len() as u64).sum();
+    let gas = job.parts.payments.estimate(plans, job.wallet.address()).await?;
+    Ok(Offer {
+        storage_cost: plans.iter().map(Plan::total).sum(),
+        gas: gas.gas,
+        gas_cost: gas.cost,
+        chunks_to_pay,
+        chunks_already_stored: chunks_total.saturating_sub(chunks_to_pay),
+    })
+}
+
+/// Compares an offer and what was spent before with the caps of the options.
+pub(crate) fn check_caps(job: &Job, offer: &Offer, spent: &Spend) -> Result<(), UploadError> {
+    let cost: Atto = offer.storage_cost.saturating_add(spent.storage_cost);
+    if let Some(cap) = job.options.max_cost
+        && cost > cap
+    {
+        return Err(UploadError::OverCost { cost, cap });
+    }
+    let cost = offer.gas_cost.saturating_add(spent.gas_cost);
+    if let Some(cap) = job.options.max_gas_cost
+        && cost > cap
+    {
+        return Err(UploadError::OverGasCost { cost, cap });
+    }
+    Ok(())
+}
+
+/// What became of a plan of an earlier run.
+pub(crate) async fn status(job: &Job, plan: &Plan) -> Result<PlanStatus, UploadError> {
+    Ok(job.parts.payments.status(plan).await?)
+}
+
+/// Starts paying: what is paid already is only looked up. Without plans there is nothing to do.
+pub(crate) fn start(
+    job: &Arc<Job>,
+    session: &Session,
+    plans: &[(usize, PlanIx)],
+) -> (BoxFuture<'static, PayEnd>, mpsc::Receiver<PayEvent>) {
+    let (events, receiver) = mpsc::channel(PAID_QUEUE);
+    let wanted: BTreeSet<PlanIx> = plans.iter().map(|(_, plan)| *plan).collect();
+    // Plans that were paid before are named too, so that the spend is that of the session.
+    let wanted: Vec<PlanIx> = wanted.union(&session.paid_plans()).copied().collect();
+    let files = || wanted.iter().map(|plan| session.plan(*plan));
+    let terms = files().flat_map(|file| &file.quotes).flatten().map(|quote| &quote.terms);
+    let confirmations = terms.map(|terms| terms.confirmations).max().unwrap_or(0);
+    let paying = Paying {
+        job: Arc::clone(job),
+        plans: files().map(|file| file.plan.clone()).collect(),
+        earlier: session.txs.clone(),
+        confirmations,
+        journal: SessionJournal { writer: session.tx_writer(), events },
+    };
+    (paying.run().boxed(), receiver)
+}
+
+struct Paying {
+    job: Arc<Job>,
+    plans: Vec<Plan>,
+    earlier: Vec<SignedTx>,
+    confirmations: u16,
+    journal: SessionJournal,
+}
+
+impl Paying {
+    async fn run(mut self) -> PayEnd {
+        let request = PayRequest {
+            plans: &self.plans,
+            wallet: &self.job.wallet,
+            earlier: &self.earlier,
+            caps: Caps {
+                storage_cost: self.job.options.max_cost,
+                gas_cost: self.job.options.max_gas_cost,
+            },
+            confirmations: self.confirmations,
+        };
+        match self.job.parts.payments.pay(request, &mut self.journal).await {
+            Ok(paid) => PayEnd { spend: paid.spend.into(), error: None },
+            Err(error) => PayEnd { spend: error.spend.clone().into(), error: Some(error.into()) },
+        }
+    }
+}
+
+/// The session as the journal of its payments.
+#[derive(Debug)]
+struct SessionJournal {
+    writer: TxWriter,
+    events: mpsc::Sender<PayEvent>,
+}
+
+#[async_trait]
+impl TxJournal for SessionJournal {
+    async fn signed(&mut self, tx: &SignedTx) -> Result<(), JournalError> {
+        self.writer.write(tx).await.map_err(JournalError::new)?;
+        self.events.send(PayEvent::Signed(tx.clone())).await.map_err(JournalError::new)
+    }
+
+    async fn paid(&mut self, plan: &PaidPlan) -> Result<(), JournalError> {
+        let event = PayEvent::Paid { payment: plan.payment, recorded: plan.recorded };
+        self.events.send(event).await.map_err(JournalError::new)
+    }
+}
+
+impl From<spillway_pay::Spend> for Spend {
+    fn from(spend: spillway_pay::Spend) -> Self {
+        Self {
+            storage_cost: spend.paid,
+            gas_used: spend.gas_used,
+            gas_cost: spend.gas_cost,
+            tx_hashes: spend.tx_hashes,
+        }
+    }
+}
+
+impl From<PayError> for UploadError {
+    fn from(error: PayError) -> Self {
+        let spend = error.spend.clone().into();
+        Self::Payment { source: Box::new(error), spend }
+    }
+}
