@@ -6,8 +6,25 @@
 //!
 //! Kademlia finds peers and stores nothing. One request, one response per stream.
 
+mod address;
+mod error;
+mod identity;
+mod limits;
+mod memory;
+mod net;
+mod options;
 mod peers;
+mod request_kind;
 mod serve;
+mod traffic;
 
+pub use address::{Address, ParseAddressError};
+pub use error::NetError;
+pub use limits::{Deadlines, NetLimits};
+pub use memory::{Fault, Faults, MemoryNetwork};
+pub use net::Net;
+pub use options::{NetOptions, Role, Transports};
 pub use peers::{Peers, PeersError};
+pub use request_kind::RequestKind;
 pub use serve::{AdmittedPut, Serve};
+pub use traffic::Traffic;

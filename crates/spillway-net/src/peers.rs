@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal, Retry,
+    QuoteResponse, Refusal, Retry, WireError,
 };
 
 /// The outbound seam: finding peers and asking them.
@@ -114,6 +114,10 @@ pub enum PeersError {
         /// Why.
         refusal: Refusal,
     },
+    /// The request breaks a limit of the protocol, or its body has another length than it says.
+    /// Nothing was sent.
+    #[error("the request cannot be sent")]
+    Invalid(#[from] WireError),
     /// The network was shut down.
     #[error("the network is shut down")]
     Closed,
@@ -127,7 +131,7 @@ impl PeersError {
                 Retry::Backoff
             }
             Self::Refused { refusal, .. } => refusal.retry(),
-            Self::Protocol { .. } | Self::Closed => Retry::Never,
+            Self::Protocol { .. } | Self::Invalid(_) | Self::Closed => Retry::Never,
         }
     }
 }

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use spillway_types::limits::MAX_CHUNK_BYTES;
+
+/// What a peer takes on at once. Whatever is over a limit is refused, never queued without end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetLimits {
+    /// Connections that others opened.
+    pub inbound_connections: u32,
+    /// Connections that others are opening.
+    pub pending_inbound_connections: u32,
+    /// Connections that this peer opened.
+    pub outbound_connections: u32,
+    /// Connections with one peer, whoever opened them.
+    pub connections_per_peer: u32,
+    /// Requests of one connection that are answered at once; more are refused as busy.
+    pub requests_per_connection: usize,
+    /// Requests of all peers that are answered at once; more are refused as busy.
+    pub requests: usize,
+    /// Bytes of bodies in memory, read or about to be sent.
+    pub body_bytes: usize,
+    /// Requests on their way to one peer; more wait for one of them.
+    pub outbound_per_peer: usize,
+    /// Requests on their way to all peers; more wait for one of them.
+    pub outbound: usize,
+    /// Searches for peers that run at once; more wait for one of them.
+    pub searches: usize,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            // 512 clients of one node at once; each costs some 100 KiB of buffers: 50 MiB.
+            inbound_connections: 512,
+            pending_inbound_connections: 128,
+            // More than the peers of an upload of thousands of chunks in a large network.
+            outbound_connections: 1_024,
+            // Two sides that dial each other over two transports at once.
+            connections_per_peer: 4,
+            // A wave of 32 chunks for one peer: 128 MiB on one connection.
+            requests_per_connection: 32,
+            // The answers hold no bodies beyond `body_bytes`; a task costs some KiB.
+            requests: 512,
+            // 16 full chunks: at 1 Gbit/s a body is in memory for 34 ms, so 16 are far more than
+            // a line can fill, and 64 MiB is what a small machine can spare.
+            body_bytes: 16 * MAX_CHUNK_BYTES,
+            // Below `requests_per_connection`, so that an honest peer is never refused as busy.
+            outbound_per_peer: 16,
+            // 64 chunks to 5 peers.
+            outbound: 320,
+            // Each asks up to 20 peers.
+            searches: 16,
+        }
+    }
+}
+
+/// How long things may take. Each is the time for the whole thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Opening a connection, with its handshakes.
+    pub connect: Duration,
+    /// A `Quote`, from its first byte to the last of the answer.
+    pub quote: Duration,
+    /// A `Put`, with its body: 4 MiB in 120 s are 280 kbit/s.
+    pub put: Duration,
+    /// A `Get`, with its body.
+    pub get: Duration,
+    /// A `Has`.
+    pub has: Duration,
+    /// How long a sender may be silent in the middle of a header or a body.
+    pub stall: Duration,
+    /// A search for the peers nearest to an address.
+    pub search: Duration,
+    /// Finding the network through the bootstrap addresses.
+    pub bootstrap: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// How long a shutdown waits for what is under way.
+    pub drain: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            quote: Duration::from_secs(15),
+            put: Duration::from_secs(120),
+            get: Duration::from_secs(120),
+            has: Duration::from_secs(15),
+            stall: Duration::from_secs(10),
+            search: Duration::from_secs(10),
+            bootstrap: Duration::from_secs(20),
+            idle: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Deadlines {
+    /// The longest that a request may take.
+    pub(crate) fn longest(&self) -> Duration {
+        self.quote.max(self.put).max(self.get).max(self.has)
+    }
+}
+
+/// Requests and responses of one connection that may be under way in both directions; streams
+/// beyond are reset. Above [`NetLimits::requests_per_connection`], so that what is refused is
+/// refused with words.
+pub(crate) const SPARE_STREAMS: usize = 64;
+
+/// Commands on their way to the actor. A caller waits when it is full.
+pub(crate) const COMMAND_QUEUE: usize = 256;
+
+/// Peers whose addresses are remembered after they were met, about 1 KiB each.
+pub(crate) const ADDRESS_BOOK: usize = 4_096;
+
+/// How much longer QUIC waits before it dials, where TCP is on too. Long enough for three round
+/// trips over 80 ms, which is what TCP, Noise and Yamux take.
+pub(crate) const QUIC_DELAY: Duration = Duration::from_millis(250);
+
+/// What a peer that is busy says to wait, in milliseconds.
+pub(crate) const BUSY_MS: u32 = 1_000;
+
+/// How much of a body is read or written at once, in bytes. Larger pieces make the tasks of other
+/// streams wait, smaller ones cost calls; from 64 to 256 KiB it makes no difference.
+pub(crate) const SLICE_BYTES: usize = 128 * 1024;
