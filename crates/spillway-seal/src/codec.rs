@@ -80,19 +80,13 @@ impl DataMap {
     /// # Errors
     /// What is wrong with them; any single wrong bit is found.
     pub fn decode(bytes: &[u8]) -> Result<Self, MapError> {
-        let mut reader = Reader {
-            rest: bytes,
-            total: bytes.len(),
-        };
+        let mut reader = Reader { rest: bytes, total: bytes.len() };
         if reader.take::<8>()? != *MAGIC {
             return Err(MapError::Magic);
         }
         let version = u16::from_le_bytes(reader.take()?);
         if version > MAP_VERSION {
-            return Err(MapError::NewerVersion {
-                found: version,
-                known: MAP_VERSION,
-            });
+            return Err(MapError::NewerVersion { found: version, known: MAP_VERSION });
         }
         if version != MAP_VERSION {
             return Err(MapError::UnknownVersion { found: version });
@@ -105,14 +99,7 @@ impl DataMap {
         let entries = reader.entries(bytes, count)?;
         let content =
             ContentKind::from_byte(content).ok_or(MapError::Content { found: content })?;
-        Self::checked(MapParts {
-            content,
-            content_len,
-            level,
-            segment_bytes,
-            secret,
-            entries,
-        })
+        Self::checked(MapParts { content, content_len, level, segment_bytes, secret, entries })
     }
 }
 
@@ -124,13 +111,10 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], MapError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(MapError::Truncated {
-                expected: MAP_OVERHEAD_BYTES as u64,
-                found: self.total as u64,
-            })?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(MapError::Truncated {
+            expected: MAP_OVERHEAD_BYTES as u64,
+            found: self.total as u64,
+        })?;
         self.rest = rest;
         Ok(*taken)
     }

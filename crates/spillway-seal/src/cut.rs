@@ -11,10 +11,7 @@ pub struct Cut {
 impl Cut {
     /// The cut of `total_len` bytes; a `segment_bytes` of zero counts as one.
     pub fn new(total_len: u64, segment_bytes: usize) -> Self {
-        Self {
-            total_len,
-            segment_bytes: (segment_bytes as u64).max(1),
-        }
+        Self { total_len, segment_bytes: (segment_bytes as u64).max(1) }
     }
 
     /// How many segments there are: at least one.

@@ -72,31 +72,14 @@ impl DataMap {
     ) -> Result<Self, MapError> {
         let content_len = entries.iter().map(|entry| u64::from(entry.len)).sum();
         let segment_bytes = u32::try_from(segment_bytes).unwrap_or(u32::MAX);
-        Self::checked(MapParts {
-            content,
-            content_len,
-            level: 0,
-            segment_bytes,
-            secret,
-            entries,
-        })
+        Self::checked(MapParts { content, content_len, level: 0, segment_bytes, secret, entries })
     }
 
     /// The only way to make a map.
     pub(crate) fn checked(parts: MapParts) -> Result<Self, MapError> {
-        let MapParts {
-            content,
-            content_len,
-            level,
-            segment_bytes,
-            secret,
-            entries,
-        } = parts;
+        let MapParts { content, content_len, level, segment_bytes, secret, entries } = parts;
         if level > limits::MAX_DATA_MAP_DEPTH {
-            return Err(MapError::TooDeep {
-                found: level,
-                max: limits::MAX_DATA_MAP_DEPTH,
-            });
+            return Err(MapError::TooDeep { found: level, max: limits::MAX_DATA_MAP_DEPTH });
         }
         if segment_bytes == 0 || segment_bytes as usize > limits::SEGMENT_BYTES {
             return Err(MapError::SegmentBytes {
@@ -116,20 +99,9 @@ impl DataMap {
         let ends = ends(&entries, segment_bytes)?;
         let found = ends.last().copied().unwrap_or(0);
         if level == 0 && found != content_len {
-            return Err(MapError::ContentLen {
-                declared: content_len,
-                found,
-            });
+            return Err(MapError::ContentLen { declared: content_len, found });
         }
-        Ok(Self {
-            content,
-            content_len,
-            level,
-            segment_bytes,
-            secret,
-            entries,
-            ends,
-        })
+        Ok(Self { content, content_len, level, segment_bytes, secret, entries, ends })
     }
 
     /// What the content is.
@@ -188,11 +160,7 @@ impl DataMap {
                 (start < range.end).then(|| {
                     let from = range.start.max(start) - start;
                     let to = range.end.min(self.ends[index]) - start;
-                    SegmentSlice {
-                        index,
-                        start,
-                        within: to_usize(from)..to_usize(to),
-                    }
+                    SegmentSlice { index, start, within: to_usize(from)..to_usize(to) }
                 })
             })
             .filter(|slice| !slice.within.is_empty())

@@ -51,10 +51,6 @@ impl FileSecret {
 
 impl fmt::Debug for FileSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_public() {
-            "FileSecret(public)"
-        } else {
-            "FileSecret(…)"
-        })
+        f.write_str(if self.is_public() { "FileSecret(public)" } else { "FileSecret(…)" })
     }
 }

@@ -34,12 +34,7 @@ impl Opener {
     ///
     /// [`Sealer::new`]: crate::Sealer::new
     pub fn new(secret: FileSecret, level: u8) -> Self {
-        Self {
-            secret,
-            level,
-            context: DCtx::create(),
-            buffer: Vec::new(),
-        }
+        Self { secret, level, context: DCtx::create(), buffer: Vec::new() }
     }
 
     /// The plaintext of one segment. Checks the address, the tag, the flag, the length and the hash
@@ -57,18 +52,11 @@ impl Opener {
         let min = limits::SEAL_OVERHEAD_BYTES;
         if !(min..=limits::MAX_CHUNK_BYTES).contains(&chunk.len()) {
             let max = limits::MAX_CHUNK_BYTES;
-            return Err(OpenError::ChunkLen {
-                found: chunk.len(),
-                min,
-                max,
-            });
+            return Err(OpenError::ChunkLen { found: chunk.len(), min, max });
         }
         let found = ChunkAddress::of(chunk);
         if found != entry.address {
-            return Err(OpenError::Address {
-                expected: entry.address,
-                found,
-            });
+            return Err(OpenError::Address { expected: entry.address, found });
         }
         let plaintext = self.decrypt(keys, chunk, declared)?;
         if plaintext.len() != declared {
@@ -112,10 +100,9 @@ impl Opener {
             .map_err(|_| OpenError::Tag)?;
         match payload[0] {
             FLAG_RAW if is_raw => Ok(Bytes::from(fresh).slice(1..)),
-            FLAG_RAW => Err(OpenError::Len {
-                declared: declared as u64,
-                found: payload.len() as u64 - 1,
-            }),
+            FLAG_RAW => {
+                Err(OpenError::Len { declared: declared as u64, found: payload.len() as u64 - 1 })
+            }
             FLAG_ZSTD => decompress(&mut self.context, &payload[1..], declared),
             found => Err(OpenError::Flag { found }),
         }
@@ -123,13 +110,9 @@ impl Opener {
 }
 
 fn declared_len(entry: &Entry) -> Result<usize, OpenError> {
-    usize::try_from(entry.len)
-        .ok()
-        .filter(|len| *len <= limits::SEGMENT_BYTES)
-        .ok_or_else(|| OpenError::DeclaredLen {
-            declared: u64::from(entry.len),
-            max: limits::SEGMENT_BYTES as u64,
-        })
+    usize::try_from(entry.len).ok().filter(|len| *len <= limits::SEGMENT_BYTES).ok_or_else(|| {
+        OpenError::DeclaredLen { declared: u64::from(entry.len), max: limits::SEGMENT_BYTES as u64 }
+    })
 }
 
 /// Decompresses to at most `declared` bytes: nothing beyond them is allocated or written, whatever
@@ -142,17 +125,12 @@ fn decompress(
     if let Ok(Some(claimed)) = get_frame_content_size(frame)
         && claimed != declared as u64
     {
-        return Err(OpenError::Len {
-            declared: declared as u64,
-            found: claimed,
-        });
+        return Err(OpenError::Len { declared: declared as u64, found: claimed });
     }
     let mut plaintext = Vec::with_capacity(declared);
     context
         .decompress(&mut plaintext, frame)
-        .map_err(|code| OpenError::Decompress {
-            reason: get_error_name(code),
-        })?;
+        .map_err(|code| OpenError::Decompress { reason: get_error_name(code) })?;
     Ok(Bytes::from(plaintext))
 }
 

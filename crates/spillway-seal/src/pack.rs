@@ -21,10 +21,7 @@ pub struct PackOptions {
 
 impl Default for PackOptions {
     fn default() -> Self {
-        Self {
-            max_root_bytes: MAX_ROOT_BYTES,
-            segment_bytes: limits::SEGMENT_BYTES,
-        }
+        Self { max_root_bytes: MAX_ROOT_BYTES, segment_bytes: limits::SEGMENT_BYTES }
     }
 }
 
@@ -104,15 +101,10 @@ fn seal_map(
     let count = encoded.len().div_ceil(options.segment_bytes);
     let level = map.level + 1;
     if level > limits::MAX_DATA_MAP_DEPTH || encoded_len(count) >= encoded.len() {
-        return Err(PackError::NoFit {
-            max_root_bytes: options.max_root_bytes,
-        });
+        return Err(PackError::NoFit { max_root_bytes: options.max_root_bytes });
     }
     let segments: Vec<&[u8]> = encoded.chunks(options.segment_bytes).collect();
-    let hashes: Vec<SegmentHash> = segments
-        .iter()
-        .map(|bytes| SegmentHash::of(bytes))
-        .collect();
+    let hashes: Vec<SegmentHash> = segments.iter().map(|bytes| SegmentHash::of(bytes)).collect();
     let mut sealer = Sealer::new(map.secret.clone(), level, Compression::Off);
     let mut entries = Vec::with_capacity(segments.len());
     for (index, segment) in segments.iter().enumerate() {

@@ -16,11 +16,7 @@ pub struct SealOptions {
 
 impl Default for SealOptions {
     fn default() -> Self {
-        Self {
-            segment_bytes: limits::SEGMENT_BYTES,
-            compression: Compression::Auto,
-            secret: None,
-        }
+        Self { segment_bytes: limits::SEGMENT_BYTES, compression: Compression::Auto, secret: None }
     }
 }
 

@@ -12,9 +12,6 @@ pub struct SealedChunk {
 
 impl SealedChunk {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            address: ChunkAddress::of(&bytes),
-            bytes: Bytes::from(bytes),
-        }
+        Self { address: ChunkAddress::of(&bytes), bytes: Bytes::from(bytes) }
     }
 }

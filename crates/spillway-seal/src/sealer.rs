@@ -45,14 +45,8 @@ impl Sealer {
     /// A sealer for the file with this secret: level 0 for its segments, level n for those of its
     /// data map of level n − 1.
     pub fn new(secret: FileSecret, level: u8, compression: Compression) -> Self {
-        let compressor = compression
-            .applies(secret.is_public())
-            .then(Compressor::new);
-        Self {
-            secret,
-            level,
-            compressor,
-        }
+        let compressor = compression.applies(secret.is_public()).then(Compressor::new);
+        Self { secret, level, compressor }
     }
 
     /// Seals one segment. A pure function of its arguments, the sealer's and the version of zstd.
@@ -98,11 +92,7 @@ impl Sealer {
 /// [`SealError::SegmentTooLong`] over `max` bytes.
 pub(crate) fn check_len(index: u64, plaintext: &[u8], max: usize) -> Result<(), SealError> {
     if plaintext.len() > max {
-        return Err(SealError::SegmentTooLong {
-            index,
-            found: plaintext.len(),
-            max,
-        });
+        return Err(SealError::SegmentTooLong { index, found: plaintext.len(), max });
     }
     Ok(())
 }
@@ -134,10 +124,7 @@ impl Compressor {
         context
             .set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL))
             .expect("invariant: zstd has a level 1");
-        Self {
-            context,
-            buffer: Vec::new(),
-        }
+        Self { context, buffer: Vec::new() }
     }
 
     /// The compressed data where it is worth it: 100 · compressed ≤ 97 · raw.
@@ -149,10 +136,7 @@ impl Compressor {
         let len = self
             .context
             .compress2(&mut Cursor::new(&mut self.buffer), plaintext)
-            .map_err(|code| SealError::Compress {
-                index,
-                reason: get_error_name(code),
-            })?;
+            .map_err(|code| SealError::Compress { index, reason: get_error_name(code) })?;
         Ok((100 * len <= 97 * plaintext.len() && !plaintext.is_empty())
             .then_some(&self.buffer[..len]))
     }

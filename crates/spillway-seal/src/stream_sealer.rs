@@ -65,12 +65,7 @@ impl StreamSealer {
         options.check()?;
         let hold = cipher(hold.as_bytes());
         let sealer = Sealer::new(FileSecret::public(), 0, options.compression);
-        Ok(Self {
-            options,
-            hold,
-            sealer,
-            entries: Vec::new(),
-        })
+        Ok(Self { options, hold, sealer, entries: Vec::new() })
     }
 
     /// Where the caller has to cut the stream, in bytes. The last segment may be shorter; in a
@@ -88,17 +83,12 @@ impl StreamSealer {
         let at = self.entries.len();
         let index = at as u64;
         if at == MAX_MAP_ENTRIES {
-            return Err(SealError::TooManySegments {
-                max: MAX_MAP_ENTRIES,
-            });
+            return Err(SealError::TooManySegments { max: MAX_MAP_ENTRIES });
         }
         check_len(index, segment, self.options.segment_bytes)?;
         self.entries.push(unsealed(segment));
         if self.options.secret.is_some() || at < HELD_SEGMENTS {
-            return Ok(Pushed::Held {
-                index,
-                bytes: self.hold(index, segment),
-            });
+            return Ok(Pushed::Held { index, bytes: self.hold(index, segment) });
         }
         // From the third on the cyclic indices do not reach around the end.
         let keys = self.key_hashes(at);
@@ -133,8 +123,7 @@ impl StreamSealer {
                 &[]
             } else {
                 held = read_held(index).map_err(StreamError::Caller)?;
-                self.release(index, &mut held)
-                    .ok_or(StreamError::Held { index })?
+                self.release(index, &mut held).ok_or(StreamError::Held { index })?
             };
             let chunk = sealer.seal_hashed(&self.key_hashes(at), segment)?;
             self.entries[at].address = chunk.address;
@@ -174,10 +163,7 @@ impl StreamSealer {
     }
 
     fn release<'a>(&self, index: u64, held: &'a mut [u8]) -> Option<&'a [u8]> {
-        let segment = self
-            .hold
-            .open_in_place(hold_nonce(index), aead::Aad::empty(), held)
-            .ok()?;
+        let segment = self.hold.open_in_place(hold_nonce(index), aead::Aad::empty(), held).ok()?;
         Some(segment)
     }
 }
@@ -185,11 +171,7 @@ impl StreamSealer {
 /// The entry of a segment that has no chunk yet: the address follows.
 fn unsealed(segment: &[u8]) -> Entry {
     let len = u32::try_from(segment.len()).expect("invariant: the segment size is at most 4 MiB");
-    Entry {
-        address: ChunkAddress([0; 32]),
-        hash: SegmentHash::of(segment),
-        len,
-    }
+    Entry { address: ChunkAddress([0; 32]), hash: SegmentHash::of(segment), len }
 }
 
 /// Each index once under one hold key, so no nonce meets two segments.

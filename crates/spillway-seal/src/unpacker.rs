@@ -34,27 +34,15 @@ impl Unpacker {
     pub fn new(root: DataMap) -> Result<Self, UnpackError> {
         let max = MAX_MAP_BYTES as u64;
         if root.level > 0 && root.len_at_level() > max {
-            return Err(UnpackError::TooLong {
-                declared: root.len_at_level(),
-                max,
-            });
+            return Err(UnpackError::TooLong { declared: root.len_at_level(), max });
         }
-        Ok(Self {
-            opener: root.opener(),
-            map: root,
-            next: 0,
-            below: Vec::new(),
-        })
+        Ok(Self { opener: root.opener(), map: root, next: 0, below: Vec::new() })
     }
 
     /// The chunks that are needed at this level, in the order in which they have to be supplied;
     /// none when the map is complete. When they all are supplied, those of the level below follow.
     pub fn pending(&self) -> &[Entry] {
-        if self.map.level == 0 {
-            &[]
-        } else {
-            &self.map.entries()[self.next..]
-        }
+        if self.map.level == 0 { &[] } else { &self.map.entries()[self.next..] }
     }
 
     /// Takes the chunk of the first pending entry.
@@ -66,18 +54,11 @@ impl Unpacker {
         let Some(&entry) = self.pending().first() else {
             return Err(UnpackError::NotNeeded);
         };
-        let keys = self
-            .map
-            .key_hashes(self.next)
-            .expect("invariant: what is pending is in the map");
-        let segment =
-            self.opener
-                .open(&keys, &entry, chunk)
-                .map_err(|source| UnpackError::Open {
-                    level: self.map.level - 1,
-                    index: keys.index(),
-                    source,
-                })?;
+        let keys =
+            self.map.key_hashes(self.next).expect("invariant: what is pending is in the map");
+        let segment = self.opener.open(&keys, &entry, chunk).map_err(|source| {
+            UnpackError::Open { level: self.map.level - 1, index: keys.index(), source }
+        })?;
         self.below.extend_from_slice(&segment);
         self.next += 1;
         if self.pending().is_empty() {
@@ -93,42 +74,25 @@ impl Unpacker {
     pub fn finish(self) -> Result<DataMap, UnpackError> {
         match self.pending().len() as u64 {
             0 => Ok(self.map),
-            missing => Err(UnpackError::Incomplete {
-                level: self.map.level - 1,
-                missing,
-            }),
+            missing => Err(UnpackError::Incomplete { level: self.map.level - 1, missing }),
         }
     }
 
     /// Goes on with the map below, whose bytes are complete.
     fn descend(&mut self) -> Result<(), UnpackError> {
         let expected = self.map.level - 1;
-        let below = DataMap::decode(&std::mem::take(&mut self.below)).map_err(|source| {
-            UnpackError::Map {
-                level: expected,
-                source,
-            }
-        })?;
+        let below = DataMap::decode(&std::mem::take(&mut self.below))
+            .map_err(|source| UnpackError::Map { level: expected, source })?;
         if below.level != expected {
-            return Err(UnpackError::Level {
-                expected,
-                found: below.level,
-            });
+            return Err(UnpackError::Level { expected, found: below.level });
         }
         let agree = [
             ("kind of content", below.content == self.map.content),
-            (
-                "length of the content",
-                below.content_len == self.map.content_len,
-            ),
+            ("length of the content", below.content_len == self.map.content_len),
             ("file secret", below.secret == self.map.secret),
         ];
         if let Some((field, _)) = agree.iter().find(|(_, same)| !same) {
-            return Err(UnpackError::Disagree {
-                upper: self.map.level,
-                lower: expected,
-                field,
-            });
+            return Err(UnpackError::Disagree { upper: self.map.level, lower: expected, field });
         }
         *self = Self::new(below)?;
         Ok(())

@@ -15,15 +15,7 @@ fn crafted(payload: &[u8], declared: usize, plaintext: &[u8]) -> (KeyHashes, Ent
     let tag = encrypt(&key, nonce, &mut ciphertext);
     let chunk = [&nonce, ciphertext.as_slice(), tag.as_ref()].concat();
     let len = u32::try_from(declared).unwrap();
-    (
-        keys,
-        Entry {
-            address: ChunkAddress::of(&chunk),
-            hash,
-            len,
-        },
-        chunk,
-    )
+    (keys, Entry { address: ChunkAddress::of(&chunk), hash, len }, chunk)
 }
 
 fn open(payload: &[u8], declared: usize, plaintext: &[u8]) -> Result<Bytes, OpenError> {
@@ -33,9 +25,7 @@ fn open(payload: &[u8], declared: usize, plaintext: &[u8]) -> Result<Bytes, Open
 
 fn frame(plaintext: &[u8], with_len: bool) -> Vec<u8> {
     let mut context = CCtx::create();
-    context
-        .set_parameter(CParameter::ContentSizeFlag(with_len))
-        .unwrap();
+    context.set_parameter(CParameter::ContentSizeFlag(with_len)).unwrap();
     let mut payload = Vec::with_capacity(compress_bound(plaintext.len()));
     context.compress2(&mut payload, plaintext).unwrap();
     payload.insert(0, FLAG_ZSTD);
@@ -45,14 +35,8 @@ fn frame(plaintext: &[u8], with_len: bool) -> Vec<u8> {
 #[test]
 fn unknown_flags() {
     for found in 2..=255 {
-        assert_eq!(
-            open(&[found, 1, 2], 2, &[1, 2]),
-            Err(OpenError::Flag { found })
-        );
-        assert_eq!(
-            open(&[found, 1, 2], 1, &[1]),
-            Err(OpenError::Flag { found })
-        );
+        assert_eq!(open(&[found, 1, 2], 2, &[1, 2]), Err(OpenError::Flag { found }));
+        assert_eq!(open(&[found, 1, 2], 1, &[1]), Err(OpenError::Flag { found }));
     }
 }
 
@@ -63,10 +47,7 @@ fn a_bomb_that_says_how_large_it_is() {
     let declared = limits::SEGMENT_BYTES;
     assert_eq!(
         open(&bomb, declared, &[]),
-        Err(OpenError::Len {
-            declared: declared as u64,
-            found: 64 << 20
-        })
+        Err(OpenError::Len { declared: declared as u64, found: 64 << 20 })
     );
 }
 
@@ -75,9 +56,7 @@ fn a_bomb_that_does_not_say_it() {
     let bomb = frame(&vec![0; 64 << 20], false);
     assert_eq!(
         open(&bomb, 1000, &[]),
-        Err(OpenError::Decompress {
-            reason: "Destination buffer is too small"
-        })
+        Err(OpenError::Decompress { reason: "Destination buffer is too small" })
     );
 }
 
@@ -88,9 +67,7 @@ fn a_bomb_in_a_second_frame() {
     bomb.extend_from_slice(&frame(&vec![0; 64 << 20], true)[1..]);
     assert_eq!(
         open(&bomb, 1000, &plaintext),
-        Err(OpenError::Decompress {
-            reason: "Destination buffer is too small"
-        })
+        Err(OpenError::Decompress { reason: "Destination buffer is too small" })
     );
 }
 
@@ -101,31 +78,19 @@ fn frames_without_a_length_open_when_they_are_right() {
     assert_eq!(open(&payload, 1000, &plaintext).unwrap(), plaintext);
     assert_eq!(
         open(&payload, 1001, &plaintext),
-        Err(OpenError::Len {
-            declared: 1001,
-            found: 1000
-        })
+        Err(OpenError::Len { declared: 1001, found: 1000 })
     );
 }
 
 #[test]
 fn payloads_that_are_no_frame() {
-    for payload in [
-        &[FLAG_ZSTD][..],
-        &[FLAG_ZSTD, 1, 2, 3],
-        &frame(&[7; 999], true)[..12],
-    ] {
+    for payload in [&[FLAG_ZSTD][..], &[FLAG_ZSTD, 1, 2, 3], &frame(&[7; 999], true)[..12]] {
         let found = open(payload, 999, &[7; 999]);
-        assert!(matches!(
-            found,
-            Err(OpenError::Decompress { .. } | OpenError::Len { .. })
-        ));
+        assert!(matches!(found, Err(OpenError::Decompress { .. } | OpenError::Len { .. })));
     }
     assert_eq!(
         open(&[FLAG_ZSTD, 1, 2, 3], 999, &[]),
-        Err(OpenError::Decompress {
-            reason: "Src size is incorrect"
-        })
+        Err(OpenError::Decompress { reason: "Src size is incorrect" })
     );
 }
 
@@ -137,20 +102,14 @@ fn a_compressed_payload_as_long_as_a_raw_one() {
     let padded = payload.len() - 1;
     assert_eq!(
         open(&payload, padded, &plaintext),
-        Err(OpenError::Len {
-            declared: padded as u64,
-            found: 30
-        })
+        Err(OpenError::Len { declared: padded as u64, found: 30 })
     );
 }
 
 #[test]
 fn right_bytes_with_another_hash() {
     assert_eq!(open(&[FLAG_RAW, 1, 2], 2, &[1, 3]), Err(OpenError::Hash));
-    assert_eq!(
-        open(&frame(&[1; 500], true), 500, &[2; 500]),
-        Err(OpenError::Hash)
-    );
+    assert_eq!(open(&frame(&[1; 500], true), 500, &[2; 500]), Err(OpenError::Hash));
     assert_eq!(open(&[FLAG_RAW, 1, 2], 2, &[1, 2]).unwrap(), [1, 2][..]);
 }
 

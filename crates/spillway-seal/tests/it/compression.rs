@@ -43,15 +43,9 @@ fn both_sides_of_the_threshold() {
 #[test]
 fn real_segments_of_both_kinds() {
     let dull = vec![b'x'; SEGMENT_BYTES];
-    assert_eq!(
-        chunk_len(&dull, &SealOptions::default()),
-        expected_len(&dull)
-    );
+    assert_eq!(chunk_len(&dull, &SealOptions::default()), expected_len(&dull));
     let random = random(SEGMENT_BYTES, 2);
-    assert_eq!(
-        chunk_len(&random, &SealOptions::default()),
-        SEGMENT_BYTES + SEAL_OVERHEAD_BYTES
-    );
+    assert_eq!(chunk_len(&random, &SealOptions::default()), SEGMENT_BYTES + SEAL_OVERHEAD_BYTES);
 }
 
 #[test]
@@ -67,20 +61,9 @@ fn a_secret_turns_it_off_unless_it_is_asked_for() {
         (true, Compression::On, small),
         (true, Compression::Off, raw),
     ] {
-        let options = SealOptions {
-            compression,
-            ..SealOptions::default()
-        };
-        let options = if secret {
-            with_secret(options, "s")
-        } else {
-            options
-        };
-        assert_eq!(
-            chunk_len(&dull, &options),
-            expected,
-            "{secret} {compression:?}"
-        );
+        let options = SealOptions { compression, ..SealOptions::default() };
+        let options = if secret { with_secret(options, "s") } else { options };
+        assert_eq!(chunk_len(&dull, &options), expected, "{secret} {compression:?}");
     }
 }
 

@@ -15,21 +15,12 @@ fn every_bit_is_refused(sealed: &Sealed) {
         let found = ChunkAddress::of(&wrong);
         assert_eq!(
             opener.open(&keys, &entry, &wrong),
-            Err(OpenError::Address {
-                expected: entry.address,
-                found
-            })
+            Err(OpenError::Address { expected: entry.address, found })
         );
-        let adopted = Entry {
-            address: found,
-            ..entry
-        };
+        let adopted = Entry { address: found, ..entry };
         assert_eq!(opener.open(&keys, &adopted, &wrong), Err(OpenError::Tag));
     }
-    assert_eq!(
-        opener.open(&keys, &entry, chunk).unwrap().len(),
-        entry.len as usize
-    );
+    assert_eq!(opener.open(&keys, &entry, chunk).unwrap().len(), entry.len as usize);
 }
 
 #[test]
@@ -43,10 +34,7 @@ fn any_bit_of_a_chunk() {
 
 #[test]
 fn any_bit_of_a_large_chunk_sampled() {
-    let options = SealOptions {
-        compression: Compression::Off,
-        ..SealOptions::default()
-    };
+    let options = SealOptions { compression: Compression::Off, ..SealOptions::default() };
     let sealed = seal_file(&random(options.segment_bytes, 2), &options);
     let mut opener = sealed.map.opener();
     let keys = sealed.map.key_hashes(0).unwrap();
@@ -54,15 +42,8 @@ fn any_bit_of_a_large_chunk_sampled() {
     for at in [0, 11, 12, 13, len / 2, len - 17, len - 16, len - 1] {
         let mut wrong = sealed.chunks[0].bytes.to_vec();
         wrong[at] ^= 0x80;
-        let entry = Entry {
-            address: ChunkAddress::of(&wrong),
-            ..sealed.map.entries()[0]
-        };
-        assert_eq!(
-            opener.open(&keys, &entry, &wrong),
-            Err(OpenError::Tag),
-            "byte {at}"
-        );
+        let entry = Entry { address: ChunkAddress::of(&wrong), ..sealed.map.entries()[0] };
+        assert_eq!(opener.open(&keys, &entry, &wrong), Err(OpenError::Tag), "byte {at}");
     }
 }
 
@@ -75,10 +56,7 @@ fn any_bit_of_a_data_map() {
         wrong[bit / 8] ^= 1 << (bit % 8);
         // Which error it is depends on the field; that there is one is all that can be said of all.
         let decoded = DataMap::decode(&wrong);
-        assert!(
-            decoded.is_err(),
-            "bit {bit} of a data map was believed: {decoded:?}"
-        );
+        assert!(decoded.is_err(), "bit {bit} of a data map was believed: {decoded:?}");
     }
     assert_eq!(DataMap::decode(&encoded), Ok(sealed.map));
 }
@@ -91,14 +69,7 @@ fn any_cut_of_a_chunk_or_a_map() {
     let chunk = &sealed.chunks[0].bytes;
     for len in 29..chunk.len() {
         let cut = &chunk[..len];
-        let entry = Entry {
-            address: ChunkAddress::of(cut),
-            ..entry
-        };
-        assert_eq!(
-            opener.open(&keys, &entry, cut),
-            Err(OpenError::Tag),
-            "{len}"
-        );
+        let entry = Entry { address: ChunkAddress::of(cut), ..entry };
+        assert_eq!(opener.open(&keys, &entry, cut), Err(OpenError::Tag), "{len}");
     }
 }

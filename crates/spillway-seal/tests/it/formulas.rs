@@ -48,22 +48,9 @@ fn check(file: &[u8], options: &SealOptions, secret: [u8; 32], compressed: bool)
     let hash = |index: usize| SegmentHash::of(segments[index % count]);
     let sealed = seal_file(file, options);
     for (index, segment) in segments.iter().enumerate() {
-        let hashes = [
-            hash(index),
-            hash(index + 2 * count - 1),
-            hash(index + 2 * count - 2),
-        ];
-        let expected = chunk(
-            secret,
-            0,
-            index as u64,
-            hashes,
-            &payload(segment, compressed),
-        );
-        assert_eq!(
-            sealed.chunks[index].bytes, expected,
-            "segment {index} of {count}"
-        );
+        let hashes = [hash(index), hash(index + 2 * count - 1), hash(index + 2 * count - 2)];
+        let expected = chunk(secret, 0, index as u64, hashes, &payload(segment, compressed));
+        assert_eq!(sealed.chunks[index].bytes, expected, "segment {index} of {count}");
     }
 }
 
@@ -79,29 +66,17 @@ fn chunks_of_one_to_five_segments() {
 #[test]
 fn chunks_with_a_secret() {
     let file = random(100, 2);
-    let hashes: Vec<u8> = cut(&file, 30)
-        .iter()
-        .flat_map(|segment| SegmentHash::of(segment).0)
-        .collect();
+    let hashes: Vec<u8> =
+        cut(&file, 30).iter().flat_map(|segment| SegmentHash::of(segment).0).collect();
     let material = [b"my secret", blake3::hash(&hashes).as_bytes().as_slice()].concat();
     let secret = blake3::derive_key("spillway/file-secret/v1", &material);
     check(&file, &with_secret(small(30), "my secret"), secret, false);
-    let compressing = SealOptions {
-        compression: Compression::On,
-        ..small(300)
-    };
+    let compressing = SealOptions { compression: Compression::On, ..small(300) };
     let dull = vec![0; 900];
-    let hashes: Vec<SegmentHash> = cut(&dull, 300)
-        .iter()
-        .map(|segment| SegmentHash::of(segment))
-        .collect();
+    let hashes: Vec<SegmentHash> =
+        cut(&dull, 300).iter().map(|segment| SegmentHash::of(segment)).collect();
     let secret = FileSecret::derive(&UserSecret::new(b"my secret".to_vec()), &hashes);
-    check(
-        &dull,
-        &with_secret(compressing, "my secret"),
-        *secret.as_bytes(),
-        true,
-    );
+    check(&dull, &with_secret(compressing, "my secret"), *secret.as_bytes(), true);
 }
 
 #[test]

@@ -15,10 +15,7 @@ const COMMITTED: &str = include_str!("../golden/seal-v1.json");
 /// Bytes that anybody can make again: the first `len` of BLAKE3's extended output for "spillway".
 fn xof(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(b"spillway")
-        .finalize_xof()
-        .fill(&mut bytes);
+    blake3::Hasher::new().update(b"spillway").finalize_xof().fill(&mut bytes);
     bytes
 }
 
@@ -45,19 +42,12 @@ fn record(name: &str, source: &str, file: &[u8], options: &SealOptions) -> Value
 }
 
 fn chunks(sealed: &Sealed) -> Vec<String> {
-    sealed
-        .chunks
-        .iter()
-        .map(|chunk| hex::encode(&chunk.bytes))
-        .collect()
+    sealed.chunks.iter().map(|chunk| hex::encode(&chunk.bytes)).collect()
 }
 
 fn packed() -> Value {
     let sealed = seal_file(&xof(60), &small(5));
-    let options = PackOptions {
-        max_root_bytes: 300,
-        segment_bytes: 300,
-    };
+    let options = PackOptions { max_root_bytes: 300, segment_bytes: 300 };
     let packed = sealed.map.clone().pack(options).unwrap();
     json!({
         "name": "a data map two levels high",
@@ -74,41 +64,18 @@ fn packed() -> Value {
 }
 
 fn made() -> String {
-    let on = SealOptions {
-        compression: Compression::On,
-        ..small(100)
-    };
+    let on = SealOptions { compression: Compression::On, ..small(100) };
     let secret = |options| with_secret(options, "correct horse");
     let vectors = json!([
         record("empty", "xof", &[], &SealOptions::default()),
         record("one byte", "xof", &xof(1), &SealOptions::default()),
         record("two segments", "xof", &xof(20), &small(16)),
         record("three segments", "xof", &xof(48), &small(16)),
-        record(
-            "five segments, the last shorter",
-            "xof",
-            &xof(70),
-            &small(16)
-        ),
+        record("five segments, the last shorter", "xof", &xof(70), &small(16)),
         record("compressed", "text", &text(250), &small(100)),
-        record(
-            "secret \"correct horse\"",
-            "text",
-            &text(250),
-            &secret(small(100))
-        ),
-        record(
-            "secret \"correct horse\", compressed",
-            "text",
-            &text(250),
-            &secret(on)
-        ),
-        record(
-            "real segments",
-            "xof",
-            &xof(SEGMENT_BYTES + 1),
-            &SealOptions::default()
-        ),
+        record("secret \"correct horse\"", "text", &text(250), &secret(small(100))),
+        record("secret \"correct horse\", compressed", "text", &text(250), &secret(on)),
+        record("real segments", "xof", &xof(SEGMENT_BYTES + 1), &SealOptions::default()),
         record(
             "real segments, compressed",
             "text",

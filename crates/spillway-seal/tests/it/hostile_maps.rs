@@ -42,9 +42,7 @@ impl Crafted {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let count = self
-            .count
-            .unwrap_or(u32::try_from(self.entries.len()).unwrap());
+        let count = self.count.unwrap_or(u32::try_from(self.entries.len()).unwrap());
         let mut bytes = self.magic.to_vec();
         bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&[self.level, self.content]);
@@ -67,11 +65,7 @@ impl Crafted {
 }
 
 fn entry(len: u32) -> Entry {
-    Entry {
-        address: ChunkAddress([1; 32]),
-        hash: SegmentHash([2; 32]),
-        len,
-    }
+    Entry { address: ChunkAddress([1; 32]), hash: SegmentHash([2; 32]), len }
 }
 
 fn sound() -> Crafted {
@@ -82,10 +76,7 @@ fn sound() -> Crafted {
 fn above(below: &[u8], level: u8, stored: &mut BTreeMap<ChunkAddress, Bytes>) -> Crafted {
     let segment_bytes = 4096;
     let segments: Vec<&[u8]> = below.chunks(segment_bytes).collect();
-    let hashes: Vec<SegmentHash> = segments
-        .iter()
-        .map(|bytes| SegmentHash::of(bytes))
-        .collect();
+    let hashes: Vec<SegmentHash> = segments.iter().map(|bytes| SegmentHash::of(bytes)).collect();
     let mut sealer = Sealer::new(FileSecret::public(), level, Compression::Auto);
     let mut entries = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
@@ -121,27 +112,15 @@ fn changed(change: impl FnOnce(&mut Crafted)) -> Result<DataMap, MapError> {
 
 #[test]
 fn headers_of_something_else_or_another_version() {
-    assert_eq!(
-        changed(|map| map.magic = *b"PILLSMAP"),
-        Err(MapError::Magic)
-    );
+    assert_eq!(changed(|map| map.magic = *b"PILLSMAP"), Err(MapError::Magic));
     for found in [2, 999, u16::MAX] {
         let error = MapError::NewerVersion { found, known: 1 };
         assert_eq!(changed(|map| map.version = found), Err(error));
     }
-    assert_eq!(
-        changed(|map| map.version = 0),
-        Err(MapError::UnknownVersion { found: 0 })
-    );
-    assert_eq!(
-        changed(|map| map.content = 2),
-        Err(MapError::Content { found: 2 })
-    );
+    assert_eq!(changed(|map| map.version = 0), Err(MapError::UnknownVersion { found: 0 }));
+    assert_eq!(changed(|map| map.content = 2), Err(MapError::Content { found: 2 }));
     for found in [9, 255] {
-        assert_eq!(
-            changed(|map| map.level = found),
-            Err(MapError::TooDeep { found, max: 8 })
-        );
+        assert_eq!(changed(|map| map.level = found), Err(MapError::TooDeep { found, max: 8 }));
     }
 }
 
@@ -149,33 +128,19 @@ fn headers_of_something_else_or_another_version() {
 fn lengths_and_sizes_that_cannot_be() {
     let max = limits::SEGMENT_BYTES as u64;
     for size in [0, u32::try_from(max).unwrap() + 1, u32::MAX] {
-        let error = MapError::SegmentBytes {
-            found: u64::from(size),
-            max,
-        };
+        let error = MapError::SegmentBytes { found: u64::from(size), max };
         assert_eq!(changed(|map| map.segment_bytes = size), Err(error));
     }
     assert_eq!(
         changed(|map| map.segment_bytes = 99),
-        Err(MapError::EntryLen {
-            index: 0,
-            found: 100,
-            max: 99
-        })
+        Err(MapError::EntryLen { index: 0, found: 100, max: 99 })
     );
     assert_eq!(
         changed(|map| map.entries[1].len = u32::MAX),
-        Err(MapError::EntryLen {
-            index: 1,
-            found: u64::from(u32::MAX),
-            max: 100
-        })
+        Err(MapError::EntryLen { index: 1, found: u64::from(u32::MAX), max: 100 })
     );
     for declared in [0, 132, 134, u64::MAX] {
-        let error = MapError::ContentLen {
-            declared,
-            found: 133,
-        };
+        let error = MapError::ContentLen { declared, found: 133 };
         assert_eq!(changed(|map| map.content_len = declared), Err(error));
     }
     assert_eq!(changed(|map| map.entries.clear()), Err(MapError::NoEntries));
@@ -186,37 +151,16 @@ fn counts_that_the_bytes_do_not_hold() {
     let found = sound().bytes().len() as u64;
     let len = |count: u64| MAP_OVERHEAD_BYTES as u64 + 68 * count;
     assert_eq!(found, len(3));
-    let counted = |count| {
-        Crafted {
-            count: Some(count),
-            ..sound()
-        }
-        .decode()
-    };
-    assert_eq!(
-        counted(4),
-        Err(MapError::Truncated {
-            expected: len(4),
-            found
-        })
-    );
-    assert_eq!(
-        counted(2),
-        Err(MapError::TrailingBytes {
-            expected: len(2),
-            found
-        })
-    );
+    let counted = |count| Crafted { count: Some(count), ..sound() }.decode();
+    assert_eq!(counted(4), Err(MapError::Truncated { expected: len(4), found }));
+    assert_eq!(counted(2), Err(MapError::TrailingBytes { expected: len(2), found }));
     let most = u32::try_from(MAX_MAP_ENTRIES).unwrap();
     let expected = len(u64::from(most));
     assert_eq!(counted(most), Err(MapError::Truncated { expected, found }));
     for count in [most + 1, u32::MAX] {
         assert_eq!(
             counted(count),
-            Err(MapError::TooManyEntries {
-                found: u64::from(count),
-                max: u64::from(most)
-            })
+            Err(MapError::TooManyEntries { found: u64::from(count), max: u64::from(most) })
         );
     }
 }
@@ -225,17 +169,10 @@ fn counts_that_the_bytes_do_not_hold() {
 fn every_truncation_and_anything_behind_the_end() {
     let bytes = sound().bytes();
     for len in 0..bytes.len() {
-        let expected = if len < 60 {
-            MAP_OVERHEAD_BYTES
-        } else {
-            bytes.len()
-        } as u64;
+        let expected = if len < 60 { MAP_OVERHEAD_BYTES } else { bytes.len() } as u64;
         assert_eq!(
             DataMap::decode(&bytes[..len]),
-            Err(MapError::Truncated {
-                expected,
-                found: len as u64
-            })
+            Err(MapError::Truncated { expected, found: len as u64 })
         );
     }
     let longer = [bytes.as_slice(), &[0]].concat();
@@ -255,18 +192,11 @@ fn every_truncation_and_anything_behind_the_end() {
 fn levels_that_do_not_fall() {
     for (upper, lower) in [(1, 1), (1, 2), (2, 2), (3, 1), (8, 8), (2, 0)] {
         let mut stored = BTreeMap::new();
-        let below = Crafted {
-            level: lower,
-            segment_bytes: 4096,
-            ..sound()
-        };
+        let below = Crafted { level: lower, segment_bytes: 4096, ..sound() };
         let root = above(&below.bytes(), upper, &mut stored).decode().unwrap();
         assert_eq!(
             unpack(root, &stored),
-            Err(UnpackError::Level {
-                expected: upper - 1,
-                found: lower
-            })
+            Err(UnpackError::Level { expected: upper - 1, found: lower })
         );
     }
 }
@@ -282,47 +212,21 @@ fn a_map_that_names_itself() {
     let found = unpack(cyclic.decode().unwrap(), &stored);
     assert_eq!(
         found,
-        Err(UnpackError::Open {
-            level: 0,
-            index: 0,
-            source: spillway_seal::OpenError::Tag
-        })
+        Err(UnpackError::Open { level: 0, index: 0, source: spillway_seal::OpenError::Tag })
     );
 }
 
 #[test]
 fn maps_that_disagree() {
     let wrong = [
-        (
-            "kind of content",
-            Crafted {
-                content: 1,
-                ..sound()
-            },
-        ),
-        (
-            "length of the content",
-            Crafted::new(vec![entry(100), entry(34)]),
-        ),
-        (
-            "file secret",
-            Crafted {
-                secret: [9; 32],
-                ..sound()
-            },
-        ),
+        ("kind of content", Crafted { content: 1, ..sound() }),
+        ("length of the content", Crafted::new(vec![entry(100), entry(34)])),
+        ("file secret", Crafted { secret: [9; 32], ..sound() }),
     ];
     for (field, below) in wrong {
         let mut stored = BTreeMap::new();
         let root = above(&below.bytes(), 1, &mut stored).decode().unwrap();
-        assert_eq!(
-            unpack(root, &stored),
-            Err(UnpackError::Disagree {
-                upper: 1,
-                lower: 0,
-                field
-            })
-        );
+        assert_eq!(unpack(root, &stored), Err(UnpackError::Disagree { upper: 1, lower: 0, field }));
     }
 }
 
@@ -330,21 +234,8 @@ fn maps_that_disagree() {
 fn what_is_below_is_no_map() {
     let cases: [(&[u8], MapError); 3] = [
         (b"any file", MapError::Magic),
-        (
-            b"",
-            MapError::Truncated {
-                expected: MAP_OVERHEAD_BYTES as u64,
-                found: 0,
-            },
-        ),
-        (
-            &Crafted {
-                version: 2,
-                ..sound()
-            }
-            .bytes(),
-            MapError::NewerVersion { found: 2, known: 1 },
-        ),
+        (b"", MapError::Truncated { expected: MAP_OVERHEAD_BYTES as u64, found: 0 }),
+        (&Crafted { version: 2, ..sound() }.bytes(), MapError::NewerVersion { found: 2, known: 1 }),
     ];
     for (below, source) in cases {
         let mut stored = BTreeMap::new();
@@ -353,10 +244,7 @@ fn what_is_below_is_no_map() {
             _ => above(below, 1, &mut stored),
         };
         let source = if below.is_empty() {
-            MapError::Truncated {
-                expected: MAP_OVERHEAD_BYTES as u64,
-                found: 1,
-            }
+            MapError::Truncated { expected: MAP_OVERHEAD_BYTES as u64, found: 1 }
         } else {
             source
         };
@@ -370,18 +258,11 @@ fn what_is_below_is_no_map() {
 #[test]
 fn a_root_that_promises_an_endless_map() {
     let full = u32::try_from(limits::SEGMENT_BYTES).unwrap();
-    let root = Crafted {
-        level: 1,
-        segment_bytes: full,
-        ..Crafted::new(vec![entry(full); 60])
-    };
+    let root = Crafted { level: 1, segment_bytes: full, ..Crafted::new(vec![entry(full); 60]) };
     let root = root.decode().unwrap();
     let declared = 60 * u64::from(full);
     let max = (MAP_OVERHEAD_BYTES + 68 * MAX_MAP_ENTRIES) as u64;
-    assert_eq!(
-        Unpacker::new(root).unwrap_err(),
-        UnpackError::TooLong { declared, max }
-    );
+    assert_eq!(Unpacker::new(root).unwrap_err(), UnpackError::TooLong { declared, max });
 }
 
 proptest! {

@@ -8,10 +8,7 @@ use spillway_types::{ChunkAddress, limits};
 use crate::support::{cases, open_file, random, seal_file, small, stored, unpack, with_secret};
 
 fn tiny(max_root_bytes: usize, segment_bytes: usize) -> PackOptions {
-    PackOptions {
-        max_root_bytes,
-        segment_bytes,
-    }
+    PackOptions { max_root_bytes, segment_bytes }
 }
 
 fn round_trip(file: &[u8], options: &SealOptions, pack: PackOptions) -> u8 {
@@ -50,10 +47,7 @@ fn a_map_that_fits_is_its_own_root() {
     let exactly = MAP_OVERHEAD_BYTES + 4 * ENTRY_BYTES;
     assert_eq!(sealed.map.encode().len(), exactly);
     let packed = sealed.map.clone().pack(tiny(exactly, 200)).unwrap();
-    assert_eq!(
-        (packed.root, packed.chunks),
-        (sealed.map.clone(), Vec::new())
-    );
+    assert_eq!((packed.root, packed.chunks), (sealed.map.clone(), Vec::new()));
     let packed = sealed.map.pack(tiny(exactly - 1, 200)).unwrap();
     assert_eq!((packed.root.level(), packed.chunks.len()), (1, 2));
 }
@@ -64,10 +58,7 @@ fn packing_with_the_defaults_at_the_real_limit() {
     let most = (MAX_ROOT_BYTES - MAP_OVERHEAD_BYTES) / ENTRY_BYTES;
     assert_eq!(most, 61_679);
     for (count, level) in [(most, 0), (most + 1, 1)] {
-        assert_eq!(
-            round_trip(&vec![3; count], &small(1), PackOptions::default()),
-            level
-        );
+        assert_eq!(round_trip(&vec![3; count], &small(1), PackOptions::default()), level);
     }
 }
 
@@ -77,28 +68,14 @@ fn maps_that_cannot_fit() {
     let refused = |options: PackOptions| map.clone().pack(options).unwrap_err();
     // Smaller than any map; segments that do not make it smaller; too many levels.
     for (root, segment) in [(100, 272), (700, 68), (200, 90)] {
-        assert_eq!(
-            refused(tiny(root, segment)),
-            PackError::NoFit {
-                max_root_bytes: root
-            }
-        );
+        assert_eq!(refused(tiny(root, segment)), PackError::NoFit { max_root_bytes: root });
     }
     let found = MAX_ROOT_BYTES + 1;
-    assert_eq!(
-        refused(tiny(found, 272)),
-        PackError::RootBytes {
-            found,
-            max: MAX_ROOT_BYTES
-        }
-    );
+    assert_eq!(refused(tiny(found, 272)), PackError::RootBytes { found, max: MAX_ROOT_BYTES });
     for found in [0, limits::SEGMENT_BYTES + 1] {
         assert_eq!(
             refused(tiny(700, found)),
-            PackError::Seal(SealError::SegmentBytes {
-                found,
-                max: limits::SEGMENT_BYTES
-            })
+            PackError::Seal(SealError::SegmentBytes { found, max: limits::SEGMENT_BYTES })
         );
     }
 }
@@ -118,10 +95,7 @@ fn an_unpacker_takes_another_copy_after_a_wrong_one() {
         Err(UnpackError::Open {
             level: 0,
             index: 0,
-            source: OpenError::Address {
-                expected: wanted,
-                found: wrong.address
-            }
+            source: OpenError::Address { expected: wanted, found: wrong.address }
         })
     );
     unpacker.supply(&stored[&wanted]).unwrap();
@@ -132,27 +106,16 @@ fn an_unpacker_takes_another_copy_after_a_wrong_one() {
     assert_eq!(unpacker.supply(&wrong.bytes), Err(UnpackError::NotNeeded));
     assert_eq!(unpacker.finish(), Ok(sealed.map));
     let unpacker = Unpacker::new(packed.root).unwrap();
-    assert_eq!(
-        unpacker.finish(),
-        Err(UnpackError::Incomplete { level: 0, missing })
-    );
+    assert_eq!(unpacker.finish(), Err(UnpackError::Incomplete { level: 0, missing }));
 }
 
 #[test]
 fn maps_are_never_compressed() {
     let map = seal_file(&vec![0; 5000], &small(1)).map;
     let encoded = map.encoded_len();
-    let packed = map
-        .pack(PackOptions {
-            max_root_bytes: 1000,
-            ..PackOptions::default()
-        })
-        .unwrap();
+    let packed = map.pack(PackOptions { max_root_bytes: 1000, ..PackOptions::default() }).unwrap();
     assert_eq!(packed.chunks.len(), 1);
-    assert_eq!(
-        packed.chunks[0].bytes.len(),
-        encoded + limits::SEAL_OVERHEAD_BYTES
-    );
+    assert_eq!(packed.chunks[0].bytes.len(), encoded + limits::SEAL_OVERHEAD_BYTES);
 }
 
 proptest! {

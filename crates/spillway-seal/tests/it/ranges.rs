@@ -25,16 +25,9 @@ fn slices(map: &DataMap, range: std::ops::Range<u64>) -> Vec<SegmentSlice> {
 #[test]
 fn only_what_a_range_touches() {
     let (_, sealed) = map_of(&[10, 10, 10]);
-    let slice = |index, start, within| SegmentSlice {
-        index,
-        start,
-        within,
-    };
+    let slice = |index, start, within| SegmentSlice { index, start, within };
     let map = &sealed.map;
-    assert_eq!(
-        slices(map, 0..30),
-        [slice(0, 0, 0..10), slice(1, 10, 0..10), slice(2, 20, 0..10)]
-    );
+    assert_eq!(slices(map, 0..30), [slice(0, 0, 0..10), slice(1, 10, 0..10), slice(2, 20, 0..10)]);
     assert_eq!(slices(map, 9..11), [slice(0, 0, 9..10), slice(1, 10, 0..1)]);
     assert_eq!(slices(map, 10..20), [slice(1, 10, 0..10)]);
     assert_eq!(slices(map, 19..20), [slice(1, 10, 9..10)]);
@@ -49,11 +42,7 @@ fn only_what_a_range_touches() {
 #[test]
 fn empty_segments_are_never_touched() {
     let (_, sealed) = map_of(&[0, 5, 0, 0, 5, 0]);
-    let touched: Vec<usize> = sealed
-        .map
-        .segments_in(0..10)
-        .map(|slice| slice.index)
-        .collect();
+    let touched: Vec<usize> = sealed.map.segments_in(0..10).map(|slice| slice.index).collect();
     assert_eq!(touched, [1, 4]);
     let (_, empty) = map_of(&[0]);
     assert_eq!(slices(&empty.map, 0..10), []);
@@ -62,10 +51,7 @@ fn empty_segments_are_never_touched() {
 #[test]
 fn cuts_of_files() {
     let ranges = |len, segment| -> Vec<(u64, u64)> {
-        Cut::new(len, segment)
-            .ranges()
-            .map(|range| (range.start, range.end))
-            .collect()
+        Cut::new(len, segment).ranges().map(|range| (range.start, range.end)).collect()
     };
     assert_eq!(ranges(0, 10), [(0, 0)]);
     assert_eq!(ranges(10, 10), [(0, 10)]);

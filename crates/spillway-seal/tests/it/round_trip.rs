@@ -9,19 +9,12 @@ fn round_trip(file: &[u8], options: &SealOptions) {
     let map = DataMap::decode(&sealed.map.encode()).unwrap();
     assert_eq!(map, sealed.map);
     assert_eq!(map.content_len(), file.len() as u64);
-    assert_eq!(
-        map.entries().len(),
-        file.len().div_ceil(options.segment_bytes).max(1)
-    );
+    assert_eq!(map.entries().len(), file.len().div_ceil(options.segment_bytes).max(1));
     for chunk in &sealed.chunks {
         assert!(chunk.bytes.len() <= limits::MAX_CHUNK_BYTES);
         assert!(chunk.bytes.len() >= limits::SEAL_OVERHEAD_BYTES);
     }
-    assert!(
-        open_file(&map, &stored(&sealed.chunks)).unwrap() == file,
-        "{} bytes",
-        file.len()
-    );
+    assert!(open_file(&map, &stored(&sealed.chunks)).unwrap() == file, "{} bytes", file.len());
 }
 
 #[test]
@@ -42,13 +35,7 @@ fn around_every_boundary_of_real_segments() {
             round_trip(&random(len, 4), &SealOptions::default());
         }
     }
-    for len in [
-        0,
-        1,
-        2,
-        limits::MAX_CHUNK_BYTES - 1,
-        limits::MAX_CHUNK_BYTES,
-    ] {
+    for len in [0, 1, 2, limits::MAX_CHUNK_BYTES - 1, limits::MAX_CHUNK_BYTES] {
         round_trip(&random(len, 5), &SealOptions::default());
         round_trip(&vec![7; len], &SealOptions::default());
     }

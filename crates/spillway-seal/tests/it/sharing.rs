@@ -10,9 +10,7 @@ const SEGMENT: usize = 40;
 fn changed(before: &Sealed, after: &Sealed) -> Vec<usize> {
     let before = before.addresses();
     let after = after.addresses();
-    (0..after.len())
-        .filter(|index| before.get(*index) != after.get(*index))
-        .collect()
+    (0..after.len()).filter(|index| before.get(*index) != after.get(*index)).collect()
 }
 
 #[test]
@@ -24,14 +22,9 @@ fn one_changed_byte_changes_three_chunks() {
             let mut edited = file.clone();
             edited[touched * SEGMENT + 17] ^= 1;
             let after = seal_file(&edited, &small(SEGMENT));
-            let expected: BTreeSet<usize> = (0..3.min(count))
-                .map(|step| (touched + step) % count)
-                .collect();
-            assert_eq!(
-                changed(&before, &after),
-                Vec::from_iter(expected),
-                "{touched} of {count}"
-            );
+            let expected: BTreeSet<usize> =
+                (0..3.min(count)).map(|step| (touched + step) % count).collect();
+            assert_eq!(changed(&before, &after), Vec::from_iter(expected), "{touched} of {count}");
         }
     }
 }
@@ -41,15 +34,9 @@ fn an_append_changes_the_last_and_the_first_two() {
     let mut file = random(SEGMENT * 7 + 3, 2);
     let before = seal_file(&file, &small(SEGMENT));
     file.push(9);
-    assert_eq!(
-        changed(&before, &seal_file(&file, &small(SEGMENT))),
-        [0, 1, 7]
-    );
+    assert_eq!(changed(&before, &seal_file(&file, &small(SEGMENT))), [0, 1, 7]);
     file.extend_from_slice(&random(SEGMENT, 3));
-    assert_eq!(
-        changed(&before, &seal_file(&file, &small(SEGMENT))),
-        [0, 1, 7, 8]
-    );
+    assert_eq!(changed(&before, &seal_file(&file, &small(SEGMENT))), [0, 1, 7, 8]);
 }
 
 #[test]
@@ -57,10 +44,7 @@ fn an_insertion_changes_all_that_follows() {
     let mut file = random(SEGMENT * 8, 4);
     let before = seal_file(&file, &small(SEGMENT));
     file.insert(SEGMENT * 4 + 1, 9);
-    assert_eq!(
-        changed(&before, &seal_file(&file, &small(SEGMENT))),
-        [0, 1, 4, 5, 6, 7, 8]
-    );
+    assert_eq!(changed(&before, &seal_file(&file, &small(SEGMENT))), [0, 1, 4, 5, 6, 7, 8]);
 }
 
 #[test]

@@ -42,19 +42,12 @@ fn stream(segments: &[&[u8]], options: &SealOptions) -> Streamed {
 
 fn equals_a_file(segments: &[&[u8]], options: &SealOptions) {
     let streamed = stream(segments, options);
-    let whole: &[&[u8]] = if segments.is_empty() {
-        &[&[]]
-    } else {
-        segments
-    };
+    let whole: &[&[u8]] = if segments.is_empty() { &[&[]] } else { segments };
     let sealed = seal_segments(whole, options);
     assert_eq!(streamed.map, sealed.map);
     let chunks: Vec<SealedChunk> = streamed.chunks.into_values().collect();
     assert_eq!(chunks, sealed.chunks);
-    assert_eq!(
-        open_file(&streamed.map, &stored(&chunks)).unwrap(),
-        segments.concat()
-    );
+    assert_eq!(open_file(&streamed.map, &stored(&chunks)).unwrap(), segments.concat());
 }
 
 #[test]
@@ -73,10 +66,8 @@ fn real_segments() {
 
 #[test]
 fn segments_of_any_length() {
-    let parts: Vec<Vec<u8>> = [7, 100, 0, 1, 100, 33]
-        .iter()
-        .map(|len| random(*len, *len as u64))
-        .collect();
+    let parts: Vec<Vec<u8>> =
+        [7, 100, 0, 1, 100, 33].iter().map(|len| random(*len, *len as u64)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     equals_a_file(&parts, &small(100));
     equals_a_file(&parts, &with_secret(small(100), "s"));
@@ -113,10 +104,7 @@ fn a_held_segment_that_comes_back_changed() {
             |_, _| Ok(()),
         )
     };
-    assert_eq!(
-        finish(|_, held| held[&0].clone()).unwrap_err(),
-        StreamError::Held { index: 1 }
-    );
+    assert_eq!(finish(|_, held| held[&0].clone()).unwrap_err(), StreamError::Held { index: 1 });
     assert_eq!(
         finish(|index, held| {
             let mut bytes = held[&index].clone();
@@ -126,10 +114,7 @@ fn a_held_segment_that_comes_back_changed() {
         .unwrap_err(),
         StreamError::Held { index: 0 }
     );
-    assert_eq!(
-        finish(|_, _| Vec::new()).unwrap_err(),
-        StreamError::Held { index: 0 }
-    );
+    assert_eq!(finish(|_, _| Vec::new()).unwrap_err(), StreamError::Held { index: 0 });
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,14 +138,8 @@ fn the_callers_own_errors_come_back() {
         let reads = reads.map(|_| bytes.to_vec());
         sealer.finish(ContentKind::File, |_| reads.clone(), |_, _| takes.clone())
     };
-    assert_eq!(
-        finish(Err(NoSpace), Ok(())).unwrap_err(),
-        StreamError::Caller(NoSpace)
-    );
-    assert_eq!(
-        finish(Ok(Vec::new()), Err(NoSpace)).unwrap_err(),
-        StreamError::Caller(NoSpace)
-    );
+    assert_eq!(finish(Err(NoSpace), Ok(())).unwrap_err(), StreamError::Caller(NoSpace));
+    assert_eq!(finish(Ok(Vec::new()), Err(NoSpace)).unwrap_err(), StreamError::Caller(NoSpace));
 }
 
 #[test]
@@ -169,20 +148,10 @@ fn segments_over_the_segment_size() {
     sealer.push(b"abcd").unwrap();
     assert_eq!(
         sealer.push(b"abcde"),
-        Err(SealError::SegmentTooLong {
-            index: 1,
-            found: 5,
-            max: 4
-        })
+        Err(SealError::SegmentTooLong { index: 1, found: 5, max: 4 })
     );
     let error = StreamSealer::new(small(0), &HoldKey::from_bytes([1; 32])).unwrap_err();
-    assert_eq!(
-        error,
-        SealError::SegmentBytes {
-            found: 0,
-            max: SEGMENT_BYTES
-        }
-    );
+    assert_eq!(error, SealError::SegmentBytes { found: 0, max: SEGMENT_BYTES });
 }
 
 proptest! {

@@ -25,11 +25,7 @@ impl Sealed {
 
 /// The segments of a file: an empty one is one empty segment.
 pub(crate) fn cut(file: &[u8], segment_bytes: usize) -> Vec<&[u8]> {
-    if file.is_empty() {
-        vec![file]
-    } else {
-        file.chunks(segment_bytes).collect()
-    }
+    if file.is_empty() { vec![file] } else { file.chunks(segment_bytes).collect() }
 }
 
 pub(crate) fn seal_file(file: &[u8], options: &SealOptions) -> Sealed {
@@ -37,10 +33,7 @@ pub(crate) fn seal_file(file: &[u8], options: &SealOptions) -> Sealed {
 }
 
 pub(crate) fn seal_segments(segments: &[&[u8]], options: &SealOptions) -> Sealed {
-    let hashes: Vec<_> = segments
-        .iter()
-        .map(|bytes| SegmentHash::of(bytes))
-        .collect();
+    let hashes: Vec<_> = segments.iter().map(|bytes| SegmentHash::of(bytes)).collect();
     let secret = options.file_secret(&hashes);
     let mut sealer = Sealer::new(secret.clone(), 0, options.compression);
     let (mut entries, mut chunks) = (Vec::new(), Vec::new());
@@ -57,10 +50,7 @@ pub(crate) fn seal_segments(segments: &[&[u8]], options: &SealOptions) -> Sealed
 
 /// A network that forgets nothing.
 pub(crate) fn stored(chunks: &[SealedChunk]) -> BTreeMap<ChunkAddress, Bytes> {
-    chunks
-        .iter()
-        .map(|chunk| (chunk.address, chunk.bytes.clone()))
-        .collect()
+    chunks.iter().map(|chunk| (chunk.address, chunk.bytes.clone())).collect()
 }
 
 pub(crate) fn open_file(
@@ -89,10 +79,7 @@ pub(crate) fn unpack(
 }
 
 pub(crate) fn small(segment_bytes: usize) -> SealOptions {
-    SealOptions {
-        segment_bytes,
-        ..SealOptions::default()
-    }
+    SealOptions { segment_bytes, ..SealOptions::default() }
 }
 
 pub(crate) fn with_secret(mut options: SealOptions, secret: &str) -> SealOptions {
@@ -108,11 +95,7 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
 
 /// The same cases in every run.
 pub(crate) fn cases(cases: u32) -> Config {
-    Config {
-        cases,
-        rng_seed: RngSeed::Fixed(0x5EA1),
-        ..Config::default()
-    }
+    Config { cases, rng_seed: RngSeed::Fixed(0x5EA1), ..Config::default() }
 }
 
 /// A small segment size and a file of 0 to 6 segments, with lengths at and around every boundary as
