@@ -27,6 +27,9 @@ pub enum ChainError {
         /// The deadline.
         after: Duration,
     },
+    /// It does not know a block that it, or another server behind the same URL, has named.
+    #[error("the RPC is behind")]
+    Behind,
     /// Too many requests.
     #[error("the RPC asks to slow down")]
     RateLimited,
@@ -59,7 +62,9 @@ impl ChainError {
     /// Whether the same call may work later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::RateLimited => Retry::Backoff,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::RateLimited | Self::Behind => {
+                Retry::Backoff
+            }
             _ => Retry::Never,
         }
     }

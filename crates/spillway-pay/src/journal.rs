@@ -14,9 +14,7 @@ pub struct JournalError {
 impl JournalError {
     /// An error because of this one.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self {
-            source: source.into(),
-        }
+        Self { source: source.into() }
     }
 }
 

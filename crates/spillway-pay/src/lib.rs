@@ -4,7 +4,10 @@
 //! verifier; the [`Chain`] seam and its twin in memory. The only crate that names alloy.
 
 pub mod anvil;
+mod artifacts;
+mod calls;
 mod chain;
+mod contracts;
 pub mod deploy;
 mod error;
 mod journal;
@@ -13,7 +16,9 @@ mod pay_error;
 mod payments;
 mod plan;
 mod planner;
+mod revert;
 mod rpc_chain;
+mod rpc_error;
 mod signed_tx;
 mod spend;
 pub mod verify;

@@ -1,9 +1,31 @@
-use std::sync::Arc;
+//! The twin of the real chain, for tests and simulation: it decodes the real signed bytes and does
+//! to its books what vault and token would do. Deterministic; no tasks; nothing survives it.
 
+mod fault;
+mod gas;
+mod ledger;
+mod world;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use alloy::primitives::{U256, keccak256};
+use async_trait::async_trait;
 use spillway_disk::Clock;
-use spillway_types::{Atto, EvmAddress, Wei};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
 
-use crate::{ChainError, Windows};
+use self::{
+    ledger::Ledger,
+    world::{Token, Vault, World},
+};
+use crate::{
+    At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows, contracts::atto,
+    rpc_error::unexpected,
+};
+
+pub use fault::{ChainFault, ChainOp, FaultHook};
 
 /// When transactions are put into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,83 +47,245 @@ pub struct MemoryChainOptions {
     pub clock: Arc<dyn Clock>,
     /// The base fee of every block.
     pub base_fee: Wei,
-    /// The finalized block is this many behind the newest.
+    /// The finalized block is this many behind the newest; at most 511.
     pub finality: u64,
 }
 
-/// What is asked of a chain: for faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum ChainOp {
-    /// A question.
-    Read,
-    /// A question for a payment's record.
-    Record,
-    /// A question for a receipt.
-    Receipt,
-    /// A transaction.
-    SendRaw,
+impl MemoryChainOptions {
+    /// Anvil's chain id, base fee and finality, a block for every transaction.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            chain_id: 31_337,
+            mining: Mining::Automatic,
+            clock,
+            base_fee: Wei(1_000_000_000),
+            finality: 64,
+        }
+    }
 }
 
-/// What goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChainFault {
-    /// The call is not made; the answer is this error.
-    Refuse(ChainError),
-    /// The call is made, and its answer is lost: the answer is this error.
-    Lose(ChainError),
-    /// A transaction is acknowledged and forgotten.
-    Forget,
-}
-
-/// Says what goes wrong with a call.
-pub type FaultHook = Box<dyn FnMut(ChainOp) -> Option<ChainFault> + Send>;
+/// The tip that gets a transaction in.
+const PRIORITY_FEE: Wei = Wei(1_000_000_000);
 
 /// The twin of [`crate::RpcChain`]. Clones show the same chain.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MemoryChain {
-    options: MemoryChainOptions,
+    state: Arc<Mutex<State>>,
+    chain_id: u64,
+    base_fee: Wei,
+}
+
+struct State {
+    ledger: Ledger,
+    faults: Option<FaultHook>,
 }
 
 impl MemoryChain {
     /// An empty chain.
     pub fn new(options: MemoryChainOptions) -> Self {
-        Self { options }
+        let (chain_id, base_fee) = (options.chain_id, options.base_fee);
+        let state = State { ledger: Ledger::new(options), faults: None };
+        Self { state: Arc::new(Mutex::new(state)), chain_id, base_fee }
     }
 
     /// Puts a token at this address, all of it owned by `owner`.
     pub fn put_token(&self, token: EvmAddress, owner: EvmAddress, supply: Atto) {
-        unimplemented!("{token}{owner}{supply}{:?}", self.options)
+        let balances = [(owner, U256::from(supply.0))].into();
+        self.state().ledger.edit(|world| {
+            world.tokens.insert(token, Token { balances, ..Token::default() });
+        });
     }
 
     /// Puts a vault at this address.
     pub fn put_vault(&self, vault: EvmAddress, token: EvmAddress, windows: Windows) {
-        unimplemented!("{vault}{token}{windows:?}")
+        self.state().ledger.edit(|world| world.put_vault(vault, token, windows));
     }
 
     /// Sets an account's coins.
     pub fn set_coins(&self, account: EvmAddress, coins: Wei) {
-        unimplemented!("{account}{coins}")
+        self.state().ledger.edit(|world| {
+            world.coins.insert(account, coins.0);
+        });
     }
 
-    /// Moves tokens without a transaction.
-    pub fn give_tokens(&self, token: EvmAddress, to: EvmAddress, amount: Atto) {
-        unimplemented!("{token}{to}{amount}")
+    /// Sets an account's tokens.
+    pub fn set_tokens(&self, token: EvmAddress, account: EvmAddress, amount: Atto) {
+        self.state().ledger.edit(|world| {
+            let token = world.tokens.entry(token).or_default();
+            token.balances.insert(account, U256::from(amount.0));
+        });
     }
 
     /// Mines this many blocks; the first takes all that waits.
     pub fn mine(&self, blocks: u64) {
-        unimplemented!("{blocks}")
+        let mut state = self.state();
+        for _ in 0..blocks {
+            state.ledger.mine();
+        }
     }
 
-    /// Takes the newest blocks back; their transactions are gone.
+    /// Whether transactions are mined at once. What waits stays until the next block.
+    pub fn set_mining(&self, mining: Mining) {
+        self.state().ledger.set_mining(mining);
+    }
+
+    /// Takes the newest blocks back and puts empty ones in their place; their transactions are
+    /// gone.
     pub fn reorg(&self, depth: u64) {
-        unimplemented!("{depth}")
+        self.state().ledger.reorg(depth);
+    }
+
+    /// Forgets a waiting transaction.
+    pub fn drop_transaction(&self, hash: TxHash) {
+        self.state().ledger.drop_waiting(hash);
+    }
+
+    /// The transactions that wait, by sender and nonce.
+    pub fn waiting(&self) -> Vec<TxHash> {
+        self.state().ledger.waiting()
     }
 
     /// Asks this for a fault at every call from now on.
     pub fn set_faults(&self, hook: Option<FaultHook>) {
-        unimplemented!("{}", hook.is_some())
+        self.state().faults = hook;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A question, with whatever goes wrong with it; the second argument is how far it lags.
+    fn read<T>(
+        &self,
+        op: ChainOp,
+        question: impl FnOnce(&Ledger, u16) -> Result<T, ChainError>,
+    ) -> Result<T, ChainError> {
+        let mut state = self.state();
+        match state.faults.as_mut().and_then(|hook| hook(op)) {
+            Some(ChainFault::Refuse(error) | ChainFault::Lose(error)) => Err(error),
+            Some(ChainFault::Lag(blocks)) => question(&state.ledger, blocks),
+            Some(ChainFault::Forget) | None => question(&state.ledger, 0),
+        }
+    }
+
+    fn world<T>(&self, answer: impl FnOnce(&World) -> T) -> Result<T, ChainError> {
+        self.read(ChainOp::Read, |ledger, lag| Ok(answer(ledger.at(At::Depth(0), lag).1)))
+    }
+
+    fn in_token(
+        &self,
+        token: EvmAddress,
+        answer: impl FnOnce(&Token) -> Option<U256>,
+    ) -> Result<Atto, ChainError> {
+        self.world(|world| world.tokens.get(&token).map(|t| answer(t).map_or(Atto::ZERO, atto)))?
+            .ok_or_else(no_contract)
+    }
+
+    fn in_vault<T>(
+        &self,
+        vault: EvmAddress,
+        answer: impl FnOnce(&Vault) -> T,
+    ) -> Result<T, ChainError> {
+        self.world(|world| world.vaults.get(&vault).map(answer))?.ok_or_else(no_contract)
+    }
+}
+
+/// What an account without the function answers.
+fn no_contract() -> ChainError {
+    unexpected("eth_call", "0x")
+}
+
+#[async_trait]
+impl Chain for MemoryChain {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        self.world(|_| self.chain_id)
+    }
+
+    async fn has_code(&self, address: EvmAddress) -> Result<bool, ChainError> {
+        self.world(|world| {
+            world.tokens.contains_key(&address) || world.vaults.contains_key(&address)
+        })
+    }
+
+    async fn block(&self, at: At) -> Result<Block, ChainError> {
+        self.read(ChainOp::Read, |ledger, lag| Ok(ledger.at(at, lag).0))
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        self.world(|_| Fees { base: self.base_fee, priority: PRIORITY_FEE })
+    }
+
+    async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {
+        self.read(ChainOp::Read, |ledger, _| ledger.estimate(call))
+    }
+
+    async fn pending_nonce(&self, account: EvmAddress) -> Result<u64, ChainError> {
+        self.read(ChainOp::Read, |ledger, lag| Ok(ledger.pending_nonce(account, lag)))
+    }
+
+    async fn coins(&self, account: EvmAddress) -> Result<Wei, ChainError> {
+        self.world(|world| Wei(world.coins.get(&account).copied().unwrap_or(0)))
+    }
+
+    async fn token(&self, vault: EvmAddress) -> Result<EvmAddress, ChainError> {
+        self.in_vault(vault, |vault| vault.token)
+    }
+
+    async fn windows(&self, vault: EvmAddress) -> Result<Windows, ChainError> {
+        self.in_vault(vault, |vault| vault.windows)
+    }
+
+    async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError> {
+        self.in_token(token, |token| token.balances.get(&account).copied())
+    }
+
+    async fn allowance(
+        &self,
+        token: EvmAddress,
+        owner: EvmAddress,
+        spender: EvmAddress,
+    ) -> Result<Atto, ChainError> {
+        self.in_token(token, |token| token.allowances.get(&(owner, spender)).copied())
+    }
+
+    async fn credit(&self, vault: EvmAddress, payee: RewardAddress) -> Result<Atto, ChainError> {
+        self.in_vault(vault, |vault| vault.credits.get(&payee).map_or(Atto::ZERO, |&c| atto(c)))
+    }
+
+    async fn record(
+        &self,
+        vault: EvmAddress,
+        payment: PaymentId,
+        at: At,
+    ) -> Result<RecordAt, ChainError> {
+        self.read(ChainOp::Record, |ledger, lag| {
+            let (block, world) = ledger.at(at, lag);
+            let vault = world.vaults.get(&vault).ok_or_else(no_contract)?;
+            Ok(RecordAt { recorded: vault.records.get(&payment).copied(), block })
+        })
+    }
+
+    async fn send_raw(&self, raw: &[u8]) -> Result<TxHash, ChainError> {
+        let mut state = self.state();
+        match state.faults.as_mut().and_then(|hook| hook(ChainOp::SendRaw)) {
+            Some(ChainFault::Refuse(error)) => Err(error),
+            Some(ChainFault::Lose(error)) => {
+                // Taken or not: nobody hears of it.
+                let _ = state.ledger.send(raw);
+                Err(error)
+            }
+            Some(ChainFault::Forget) => Ok(TxHash(keccak256(raw).0)),
+            Some(ChainFault::Lag(_)) | None => state.ledger.send(raw),
+        }
+    }
+
+    async fn receipt(&self, hash: TxHash) -> Result<Option<TxReceipt>, ChainError> {
+        self.read(ChainOp::Receipt, |ledger, lag| Ok(ledger.receipt(hash, lag)))
+    }
+}
+
+impl fmt::Debug for MemoryChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryChain({})", self.chain_id)
     }
 }

@@ -174,9 +174,6 @@ impl Error for PayError {
 
 impl<F: Into<PayFailure>> From<F> for PayError {
     fn from(failure: F) -> Self {
-        Self {
-            failure: Box::new(failure.into()),
-            spend: Spend::default(),
-        }
+        Self { failure: Box::new(failure.into()), spend: Spend::default() }
     }
 }

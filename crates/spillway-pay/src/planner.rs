@@ -95,9 +95,7 @@ pub fn plan_direct(input: PlanInput) -> Result<Vec<Plan>, PlanError> {
     let mut seen = BTreeSet::new();
     for leaf in &input.leaves {
         if !seen.insert(leaf.address) {
-            return Err(PlanError::Duplicate {
-                address: leaf.address,
-            });
+            return Err(PlanError::Duplicate { address: leaf.address });
         }
     }
     let (upload_by, valid_until) = terms(&input)?;
@@ -127,10 +125,7 @@ fn terms(input: &PlanInput) -> Result<(UnixTime, UnixTime), PlanError> {
     let wanted = MIN_UPLOAD_WINDOW.max(Duration::from_secs(upload_secs * WINDOW_FACTOR));
     let window = wanted.min(allowed);
     if window <= input.min_window {
-        return Err(PlanError::NoWindow {
-            needed: input.min_window,
-            allowed,
-        });
+        return Err(PlanError::NoWindow { needed: input.min_window, allowed });
     }
     let upload_by = input.now.saturating_add(window);
     // The vault counts the shortest window from that block too: a payment at the last moment must

@@ -74,21 +74,11 @@ pub fn leaf_is_paid(proof: &PaymentProof, leaf: &Leaf) -> Result<(), ProofError>
                 return Ok(());
             }
             let hash = leaf.hash();
-            let entries = direct
-                .entries
-                .iter()
-                .filter(|entry| entry.leaf == hash)
-                .count();
-            Err(ProofError::NotPaid {
-                leaf: hash,
-                entries,
-            })
+            let entries = direct.entries.iter().filter(|entry| entry.leaf == hash).count();
+            Err(ProofError::NotPaid { leaf: hash, entries })
         }
         // A proof of a kind that this version does not know pays for nothing.
-        _ => Err(ProofError::NotPaid {
-            leaf: leaf.hash(),
-            entries: 0,
-        }),
+        _ => Err(ProofError::NotPaid { leaf: leaf.hash(), entries: 0 }),
     }
 }
 

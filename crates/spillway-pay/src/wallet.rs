@@ -57,9 +57,7 @@ impl Wallet {
     /// [`WalletError::NotAKey`].
     pub fn from_bytes(key: &[u8; 32]) -> Result<Self, WalletError> {
         let key = SigningKey::from_slice(key).map_err(|_| WalletError::NotAKey)?;
-        Ok(Self {
-            signer: PrivateKeySigner::from_signing_key(key),
-        })
+        Ok(Self { signer: PrivateKeySigner::from_signing_key(key) })
     }
 
     /// A new wallet. For test networks.
@@ -86,10 +84,7 @@ impl Wallet {
     /// The key, as `0x` and 64 digits: for the manifest of a test network. Never for logs.
     pub fn expose_hex(&self) -> Zeroizing<String> {
         let key = Zeroizing::new(self.signer.to_bytes().0);
-        Zeroizing::new(format!(
-            "0x{}",
-            Zeroizing::new(hex::encode(key.as_ref())).as_str()
-        ))
+        Zeroizing::new(format!("0x{}", Zeroizing::new(hex::encode(key.as_ref())).as_str()))
     }
 
     /// Signs a transaction: its hash and its bytes as they are sent. Deterministic (RFC 6979).
