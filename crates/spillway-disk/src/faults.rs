@@ -41,31 +41,18 @@ pub struct FaultPlan {
 impl FaultPlan {
     /// Operation `at`, and that one alone, fails.
     pub fn once(at: u64, fault: Fault) -> Self {
-        Self {
-            at,
-            fault,
-            onwards: false,
-            only: None,
-        }
+        Self { at, fault, onwards: false, only: None }
     }
 
     /// Operation `at` and all after it fail.
     pub fn onwards(at: u64, fault: Fault) -> Self {
-        Self {
-            at,
-            fault,
-            onwards: true,
-            only: None,
-        }
+        Self { at, fault, onwards: true, only: None }
     }
 
     /// The same, counting only operations of this kind.
     #[must_use]
     pub fn only(self, op: DiskOp) -> Self {
-        Self {
-            only: Some(op),
-            ..self
-        }
+        Self { only: Some(op), ..self }
     }
 }
 
@@ -89,10 +76,7 @@ struct State {
 impl Faults {
     /// Counts from zero and follows the plan from now on.
     pub fn arm(&self, plan: FaultPlan) {
-        *self.state() = State {
-            count: 0,
-            plan: Some(plan),
-        };
+        *self.state() = State { count: 0, plan: Some(plan) };
     }
 
     /// Counts from zero and fails nothing.
@@ -130,11 +114,7 @@ impl Faults {
 impl Fault {
     fn happen(self, op: DiskOp, path: &Path) -> DiskError {
         let path = path.to_owned();
-        let io = |errno: Errno, path| DiskError::Io {
-            op,
-            path,
-            source: io::Error::from(errno),
-        };
+        let io = |errno: Errno, path| DiskError::Io { op, path, source: io::Error::from(errno) };
         match self {
             Self::Full => DiskError::Full { op, path },
             Self::Denied => DiskError::Denied { op, path },

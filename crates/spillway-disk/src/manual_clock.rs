@@ -38,10 +38,7 @@ impl ManualClock {
             next_sleeper: 0,
             sleepers: BTreeMap::new(),
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            sleeping: watch::Sender::new(0),
-        }
+        Self { state: Arc::new(Mutex::new(state)), sleeping: watch::Sender::new(0) }
     }
 
     /// Lets wall time jump, either way. Monotonic time and sleepers do not notice.
@@ -70,11 +67,7 @@ impl ManualClock {
 
     /// The monotonic time at which the first sleeper wakes.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.state()
-            .sleepers
-            .keys()
-            .next()
-            .map(|(deadline, _)| *deadline)
+        self.state().sleepers.keys().next().map(|(deadline, _)| *deadline)
     }
 
     /// How many sleep now.
@@ -177,15 +170,9 @@ mod tests {
         let clock = ManualClock::new(UnixTime(1_000));
         clock.advance(Duration::from_secs(5));
         clock.set(UnixTime(10));
-        assert_eq!(
-            (clock.now(), clock.monotonic()),
-            (UnixTime(10), Duration::from_secs(5))
-        );
+        assert_eq!((clock.now(), clock.monotonic()), (UnixTime(10), Duration::from_secs(5)));
         clock.advance(Duration::from_millis(2500));
-        assert_eq!(
-            (clock.now(), clock.monotonic()),
-            (UnixTime(12), Duration::from_millis(7500))
-        );
+        assert_eq!((clock.now(), clock.monotonic()), (UnixTime(12), Duration::from_millis(7500)));
         clock.set(UnixTime(u64::MAX));
         clock.advance(Duration::from_secs(9));
         assert_eq!(clock.now(), UnixTime(u64::MAX));
@@ -206,17 +193,11 @@ mod tests {
         clock.wait_for_sleepers(3).await;
         assert_eq!(clock.next_deadline(), Some(Duration::from_secs(1)));
         assert!(clock.advance_to_next());
-        assert_eq!(
-            (woken.recv().await, clock.monotonic()),
-            (Some(1), Duration::from_secs(1))
-        );
+        assert_eq!((woken.recv().await, clock.monotonic()), (Some(1), Duration::from_secs(1)));
         clock.advance(Duration::from_secs(9));
         assert_eq!((woken.recv().await, woken.recv().await), (Some(2), Some(3)));
         assert!(!clock.advance_to_next());
-        assert_eq!(
-            (clock.sleepers(), clock.monotonic()),
-            (0, Duration::from_secs(10))
-        );
+        assert_eq!((clock.sleepers(), clock.monotonic()), (0, Duration::from_secs(10)));
         while let Some(task) = tasks.join_next().await {
             task.unwrap();
         }

@@ -65,30 +65,20 @@ impl MemoryDisk {
 
     /// An empty disk that holds this many bytes of file contents.
     pub fn with_capacity(bytes: u64) -> Self {
-        Self {
-            tree: Arc::new(Mutex::new(Tree::new(bytes))),
-            faults: None,
-            clock: None,
-        }
+        Self { tree: Arc::new(Mutex::new(Tree::new(bytes))), faults: None, clock: None }
     }
 
     /// The same disk with faults planned.
     #[must_use]
     pub fn with_faults(self, faults: Arc<Faults>) -> Self {
-        Self {
-            faults: Some(faults),
-            ..self
-        }
+        Self { faults: Some(faults), ..self }
     }
 
     /// The same disk, whose files' times come from this clock; without it every change is a
     /// nanosecond after the one before.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock: Some(clock),
-            ..self
-        }
+        Self { clock: Some(clock), ..self }
     }
 
     /// Makes the disk larger or smaller; smaller than what is on it means full.
@@ -101,11 +91,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn crash(&self, survival: Survival) -> Self {
         let tree = self.tree().crash(survival);
-        Self {
-            tree: Arc::new(Mutex::new(tree)),
-            faults: None,
-            clock: self.clock.clone(),
-        }
+        Self { tree: Arc::new(Mutex::new(tree)), faults: None, clock: self.clock.clone() }
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -152,11 +138,7 @@ impl Disk for MemoryDisk {
         let contents = file.contents();
         let found = contents.data.len() as u64;
         if found > limit {
-            return Err(DiskError::TooLong {
-                path: self.display(path),
-                found,
-                limit,
-            });
+            return Err(DiskError::TooLong { path: self.display(path), found, limit });
         }
         Ok(contents.data.clone())
     }
@@ -164,11 +146,7 @@ impl Disk for MemoryDisk {
     fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, DiskError> {
         self.look(DiskOp::Open, path)?;
         let file = self.file(&self.tree(), path)?;
-        Ok(Box::new(OpenFile {
-            disk: self.clone(),
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(OpenFile { disk: self.clone(), file, path: path.to_owned() }))
     }
 
     fn write_durable(
@@ -198,9 +176,7 @@ impl Disk for MemoryDisk {
         } else {
             tree.sync_dir(dir);
         }
-        Ok(Appended {
-            len: file.contents().data.len() as u64,
-        })
+        Ok(Appended { len: file.contents().data.len() as u64 })
     }
 
     fn create(&self, path: &Path, mode: Mode) -> Result<Box<dyn WriteAt>, DiskError> {
@@ -212,10 +188,7 @@ impl Disk for MemoryDisk {
         let mut tree = self.tree();
         let file = self.file(&tree, path)?;
         self.change(DiskOp::Write, path)?;
-        let full = || DiskError::Full {
-            op: DiskOp::Write,
-            path: self.display(path),
-        };
+        let full = || DiskError::Full { op: DiskOp::Write, path: self.display(path) };
         let now = self.now(&mut tree);
         let mut contents = file.contents();
         let before = contents.data.len() as u64;
@@ -254,12 +227,7 @@ impl Disk for MemoryDisk {
         let tree = self.tree();
         let dir = self.dir(&tree, &parts(path)?, path)?;
         let entries = tree.dirs.get(&dir).into_iter().flat_map(|dir| &dir.entries);
-        Ok(entries
-            .map(|(name, node)| Entry {
-                name: name.into(),
-                kind: node.kind(),
-            })
-            .collect())
+        Ok(entries.map(|(name, node)| Entry { name: name.into(), kind: node.kind() }).collect())
     }
 
     fn stat(&self, path: &Path) -> Result<FileStat, DiskError> {
@@ -276,9 +244,7 @@ impl Disk for MemoryDisk {
         let from_dir = self.dir(&tree, &from_names, from)?;
         let to_dir = self.dir(&tree, &to_names, to)?;
         self.change(DiskOp::Rename, from)?;
-        let node = tree
-            .get(from_dir, from_name)
-            .ok_or_else(|| self.not_found(from))?;
+        let node = tree.get(from_dir, from_name).ok_or_else(|| self.not_found(from))?;
         let there = tree.get(to_dir, to_name);
         self.check_rename(&tree, (from, node), (to, to_dir, there), overwrite)?;
         tree.rename((from_dir, from_name), (to_dir, to_name));
@@ -310,11 +276,7 @@ impl Disk for MemoryDisk {
         let Node::Dir(id) = node else {
             return Err(self.bad_path(path));
         };
-        if tree
-            .dirs
-            .get(&id)
-            .is_some_and(|dir| !dir.entries.is_empty())
-        {
+        if tree.dirs.get(&id).is_some_and(|dir| !dir.entries.is_empty()) {
             return Err(self.io(DiskOp::Remove, path, io::ErrorKind::DirectoryNotEmpty));
         }
         tree.remove(parent, name);
@@ -327,14 +289,9 @@ impl Disk for MemoryDisk {
         let file = self.file_or_new(&mut tree, path)?;
         self.change(DiskOp::Lock, path)?;
         if !tree.locks.insert(file.id) {
-            return Err(DiskError::Locked {
-                path: self.display(path),
-            });
+            return Err(DiskError::Locked { path: self.display(path) });
         }
-        Ok(Box::new(HeldLock {
-            disk: self.clone(),
-            id: file.id,
-        }))
+        Ok(Box::new(HeldLock { disk: self.clone(), id: file.id }))
     }
 
     fn free_space(&self) -> Result<u64, DiskError> {
@@ -359,14 +316,7 @@ impl Disk for MemoryDisk {
             return Err(self.exists(path));
         }
         let id = tree.new_id();
-        tree.add(
-            dir,
-            name,
-            Node::Link {
-                id,
-                target: target.to_owned(),
-            },
-        );
+        tree.add(dir, name, Node::Link { id, target: target.to_owned() });
         Ok(())
     }
 

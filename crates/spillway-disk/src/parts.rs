@@ -9,9 +9,7 @@ use crate::DiskError;
 /// The names on a path, from the root down; none for the root itself. Refuses what is absolute or
 /// has `.` in front, `..` anywhere or a NUL byte.
 pub(crate) fn parts(path: &Path) -> Result<Vec<&OsStr>, DiskError> {
-    let bad = || DiskError::BadPath {
-        path: path.to_owned(),
-    };
+    let bad = || DiskError::BadPath { path: path.to_owned() };
     path.components()
         .map(|component| match component {
             Component::Normal(name) if !name.as_bytes().contains(&0) => Ok(name),
@@ -25,9 +23,7 @@ pub(crate) fn parent_and_name(path: &Path) -> Result<(Vec<&OsStr>, &OsStr), Disk
     let mut parents = parts(path)?;
     match parents.pop() {
         Some(name) => Ok((parents, name)),
-        None => Err(DiskError::BadPath {
-            path: path.to_owned(),
-        }),
+        None => Err(DiskError::BadPath { path: path.to_owned() }),
     }
 }
 
@@ -41,10 +37,7 @@ mod tests {
         assert_eq!(parts(Path::new("a/b")).unwrap(), ["a", "b"]);
         for bad in ["/", "/a", "..", "a/..", "a/../b", ".", "./a", "a\0b"] {
             let error = parts(Path::new(bad)).unwrap_err();
-            assert!(
-                matches!(error, DiskError::BadPath { .. }),
-                "{bad:?}: {error}"
-            );
+            assert!(matches!(error, DiskError::BadPath { .. }), "{bad:?}: {error}");
         }
         let error = parent_and_name(Path::new("")).unwrap_err();
         assert!(matches!(error, DiskError::BadPath { .. }), "{error}");

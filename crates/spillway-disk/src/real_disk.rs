@@ -69,11 +69,7 @@ impl RealDisk {
     /// [`DiskError::NotFound`]; [`DiskError::BadPath`] when it is not a directory.
     pub fn open(root: &Path) -> Result<Self, DiskError> {
         let opened = Root::open(root).map_err(|errno| typed(DiskOp::Open, root, errno.into()))?;
-        Ok(Self {
-            root: opened,
-            faults: None,
-            known: Mutex::default(),
-        })
+        Ok(Self { root: opened, faults: None, known: Mutex::default() })
     }
 
     /// The directory at `root`, made (0700, with those above it) if need be, for state of our own:
@@ -91,15 +87,12 @@ impl RealDisk {
                 .map_err(|error| Self::create_error(root, error))?;
         }
         let disk = Self::open(root)?;
-        let stat = disk.step(Path::new("")).look(DiskOp::Stat, || {
-            fstat(disk.root.open_at(&[], WALK, Permissions::empty())?)
-        })?;
+        let stat = disk
+            .step(Path::new(""))
+            .look(DiskOp::Stat, || fstat(disk.root.open_at(&[], WALK, Permissions::empty())?))?;
         let ours = stat.st_uid == rustix::process::geteuid().as_raw();
         if !ours || file_stat(&stat).mode & 0o002 != 0 {
-            return Err(DiskError::Denied {
-                op: DiskOp::Open,
-                path: root.to_owned(),
-            });
+            return Err(DiskError::Denied { op: DiskOp::Open, path: root.to_owned() });
         }
         Ok(disk)
     }
@@ -107,9 +100,7 @@ impl RealDisk {
     fn create_error(root: &Path, error: io::Error) -> DiskError {
         // What is there and is not a directory.
         if error.kind() == io::ErrorKind::AlreadyExists {
-            return DiskError::BadPath {
-                path: root.to_owned(),
-            };
+            return DiskError::BadPath { path: root.to_owned() };
         }
         typed(DiskOp::CreateDir, root, error)
     }
@@ -117,24 +108,17 @@ impl RealDisk {
     /// The same with faults planned. For tests.
     #[must_use]
     pub fn with_faults(self, faults: Arc<Faults>) -> Self {
-        Self {
-            faults: Some(faults),
-            ..self
-        }
+        Self { faults: Some(faults), ..self }
     }
 
     fn step(&self, path: &Path) -> Step {
-        Step {
-            faults: self.faults.clone(),
-            path: self.display(path),
-        }
+        Step { faults: self.faults.clone(), path: self.display(path) }
     }
 
     /// Opens a directory to find something in it.
     fn dir(&self, step: &Step, names: &[&OsStr], flags: OFlags) -> Result<File, DiskError> {
-        let dir = step.look(DiskOp::Open, || {
-            self.root.open_at(names, flags, Permissions::empty())
-        })?;
+        let dir =
+            step.look(DiskOp::Open, || self.root.open_at(names, flags, Permissions::empty()))?;
         Ok(File::from(dir))
     }
 
@@ -203,11 +187,7 @@ impl Disk for RealDisk {
         let step = self.step(path);
         let file = self.file(&step, path, OFlags::RDONLY)?;
         let len = step.look(DiskOp::Stat, || file.metadata())?.len();
-        let too_long = |found| DiskError::TooLong {
-            path: step.path.clone(),
-            found,
-            limit,
-        };
+        let too_long = |found| DiskError::TooLong { path: step.path.clone(), found, limit };
         if len > limit {
             return Err(too_long(len));
         }
@@ -240,11 +220,7 @@ impl Disk for RealDisk {
     fn append_durable(&self, path: &Path, bytes: &[u8]) -> Result<Appended, DiskError> {
         let (names, _) = parent_and_name(path)?;
         let step = self.step(path);
-        let mut file = self.file(
-            &step,
-            path,
-            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
-        )?;
+        let mut file = self.file(&step, path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)?;
         let before = file_stat(&step.look(DiskOp::Stat, || fstat(&file))?);
         step.append(&mut file, bytes)?;
         step.change(DiskOp::Sync, || file.sync_data())?;
@@ -312,9 +288,7 @@ impl Disk for RealDisk {
             }
             Some(name) => {
                 let dir = self.dir(&step, &names, WALK)?;
-                step.look(DiskOp::Stat, || {
-                    statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-                })?
+                step.look(DiskOp::Stat, || statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW))?
             }
         };
         Ok(file_stat(&stat))
@@ -330,9 +304,7 @@ impl Disk for RealDisk {
             rename_fresh((&from_dir, from_name), (&to_dir, to_name), overwrite)
         });
         match renamed {
-            Err(DiskError::Exists { .. }) => Err(DiskError::Exists {
-                path: to_step.path.clone(),
-            }),
+            Err(DiskError::Exists { .. }) => Err(DiskError::Exists { path: to_step.path.clone() }),
             other => other,
         }?;
         // The new place first: a file in two places is better than in none.
@@ -373,12 +345,11 @@ impl Disk for RealDisk {
             // lock at all, somebody else may hold the file that has the name now.
             let ours = step.look(DiskOp::Stat, || fstat(&file))?;
             let dir = self.dir(&step, &names, WALK)?;
-            let named = step.look(DiskOp::Stat, || {
-                match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            let named =
+                step.look(DiskOp::Stat, || match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => Ok(None),
                     other => other.map(Some),
-                }
-            })?;
+                })?;
             if named.is_some_and(|named| file_stat(&named).identity == file_stat(&ours).identity) {
                 return Ok(Box::new(HeldLock { _file: file }));
             }

@@ -18,15 +18,10 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where wall time comes from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where wall time comes from")]
     fn now(&self) -> UnixTime {
         // A clock before 1970 was never set; so was one that shows 1970.
-        let elapsed = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime(elapsed.as_secs())
     }
 

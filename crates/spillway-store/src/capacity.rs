@@ -39,9 +39,7 @@ pub struct Capacity {
 impl Capacity {
     /// What is neither used nor reserved, in bytes.
     pub fn free_bytes(&self) -> u64 {
-        self.capacity_bytes
-            .saturating_sub(self.used_bytes)
-            .saturating_sub(self.reserved_bytes)
+        self.capacity_bytes.saturating_sub(self.used_bytes).saturating_sub(self.reserved_bytes)
     }
 }
 
@@ -52,14 +50,8 @@ pub(crate) struct Space {
 
 impl Space {
     pub(crate) fn new(capacity_bytes: u64) -> Arc<Self> {
-        let count = Capacity {
-            capacity_bytes,
-            used_bytes: 0,
-            reserved_bytes: 0,
-        };
-        Arc::new(Self {
-            count: Mutex::new(count),
-        })
+        let count = Capacity { capacity_bytes, used_bytes: 0, reserved_bytes: 0 };
+        Arc::new(Self { count: Mutex::new(count) })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Capacity) -> T) -> T {
@@ -84,10 +76,7 @@ impl Space {
         self.with(|count| {
             let free_bytes = count.free_bytes();
             if bytes > free_bytes {
-                return Err(StoreError::Full {
-                    free_bytes,
-                    needed_bytes: bytes,
-                });
+                return Err(StoreError::Full { free_bytes, needed_bytes: bytes });
             }
             count.reserved_bytes += bytes;
             Ok(())
@@ -108,18 +97,9 @@ impl Space {
         if size_bytes == 0 || size_bytes as usize > MAX_CHUNK_BYTES {
             return Err(StoreError::BadSize { size_bytes });
         }
-        let held_bytes = if stored {
-            0
-        } else {
-            reservation_bytes(size_bytes)
-        };
+        let held_bytes = if stored { 0 } else { reservation_bytes(size_bytes) };
         self.hold(held_bytes)?;
-        Ok(Reservation {
-            address,
-            size_bytes,
-            held_bytes,
-            space: Arc::clone(self),
-        })
+        Ok(Reservation { address, size_bytes, held_bytes, space: Arc::clone(self) })
     }
 }
 

@@ -39,9 +39,5 @@ pub(crate) fn check_put(
     if found != expected {
         return Err(StoreError::WrongHash { expected, found });
     }
-    Ok(Checked {
-        reservation,
-        chunk,
-        evidence,
-    })
+    Ok(Checked { reservation, chunk, evidence })
 }

@@ -51,10 +51,7 @@ impl Default for FsStoreOptions {
     /// 10 GiB, and 64 MiB left free: some room for journals, logs and keys of whoever shares the
     /// disk.
     fn default() -> Self {
-        Self {
-            capacity_bytes: 10 << 30,
-            disk_margin_bytes: 64 << 20,
-        }
+        Self { capacity_bytes: 10 << 30, disk_margin_bytes: 64 << 20 }
     }
 }
 
@@ -107,11 +104,7 @@ impl Drop for Turn {
 
 impl Index {
     fn forget_idle(&mut self, address: ChunkAddress) {
-        if self
-            .busy
-            .get(&address)
-            .is_some_and(|lock| Arc::strong_count(lock) == 1)
-        {
+        if self.busy.get(&address).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             self.busy.remove(&address);
         }
     }
@@ -131,22 +124,14 @@ impl Shared {
         let lock = Arc::clone(self.index().busy.entry(address).or_default());
         // While it waits, and when it is dropped then, the lock's entry is cleared by the holder or
         // by whoever comes next.
-        let mut turn = Turn {
-            shared: Arc::clone(self),
-            address,
-            guard: None,
-        };
+        let mut turn = Turn { shared: Arc::clone(self), address, guard: None };
         turn.guard = Some(lock.lock_owned().await);
         turn
     }
 
     /// Writes a record and counts it in. Blocking.
     fn write(&self, disk: &dyn Disk, checked: Checked) -> Result<(), StoreError> {
-        let Checked {
-            mut reservation,
-            chunk,
-            evidence,
-        } = checked;
+        let Checked { mut reservation, chunk, evidence } = checked;
         let address = reservation.address();
         if self.header(address).is_some() {
             return Ok(());
@@ -256,10 +241,7 @@ impl FsStore {
         let shared = Shared {
             space,
             disk_margin_bytes: options.disk_margin_bytes,
-            index: Mutex::new(Index {
-                records: found.records,
-                busy: BTreeMap::new(),
-            }),
+            index: Mutex::new(Index { records: found.records, busy: BTreeMap::new() }),
             _lock: found.lock,
         };
         Ok(Self {
@@ -348,10 +330,7 @@ impl ChunkStore for FsStore {
         if free < taken {
             let needed_bytes = reservation.held_bytes();
             let free_bytes = free.saturating_add(needed_bytes).saturating_sub(taken);
-            return Err(StoreError::Full {
-                free_bytes,
-                needed_bytes,
-            });
+            return Err(StoreError::Full { free_bytes, needed_bytes });
         }
         Ok(reservation)
     }
@@ -367,10 +346,7 @@ impl ChunkStore for FsStore {
         let permit = Self::permit(&self.writers).await;
         self.call(permit, move |shared, disk| {
             let _turn = turn;
-            shared.write(
-                disk,
-                check_put(&shared.space, reservation, chunk, evidence)?,
-            )
+            shared.write(disk, check_put(&shared.space, reservation, chunk, evidence)?)
         })
         .await
     }
@@ -398,12 +374,7 @@ impl ChunkStore for FsStore {
     fn addresses(&self, after: Option<ChunkAddress>, limit: usize) -> Vec<ChunkAddress> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let index = self.shared.index();
-        index
-            .records
-            .range((from, Bound::Unbounded))
-            .take(limit)
-            .map(|(key, _)| *key)
-            .collect()
+        index.records.range((from, Bound::Unbounded)).take(limit).map(|(key, _)| *key).collect()
     }
 }
 

@@ -29,10 +29,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty store that may fill `capacity_bytes`.
     pub fn new(capacity_bytes: u64) -> Self {
-        Self {
-            space: Space::new(capacity_bytes),
-            records: Mutex::default(),
-        }
+        Self { space: Space::new(capacity_bytes), records: Mutex::default() }
     }
 
     /// Flips one bit of a stored chunk, as a rotting disk would. For tests. False when the chunk is
@@ -64,8 +61,7 @@ impl ChunkStore for MemoryStore {
 
     fn reserve(&self, address: ChunkAddress, size_bytes: u32) -> Result<Reservation, StoreError> {
         let records = self.records();
-        self.space
-            .reserve(address, size_bytes, records.contains_key(&address))
+        self.space.reserve(address, size_bytes, records.contains_key(&address))
     }
 
     async fn put(
@@ -74,11 +70,8 @@ impl ChunkStore for MemoryStore {
         chunk: Bytes,
         evidence: Bytes,
     ) -> Result<(), StoreError> {
-        let Checked {
-            mut reservation,
-            chunk,
-            evidence,
-        } = check_put(&self.space, reservation, chunk, evidence)?;
+        let Checked { mut reservation, chunk, evidence } =
+            check_put(&self.space, reservation, chunk, evidence)?;
         let mut records = self.records();
         if records.contains_key(&reservation.address()) {
             return Ok(());
@@ -104,10 +97,7 @@ impl ChunkStore for MemoryStore {
     }
 
     async fn evidence(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
-        Ok(self
-            .records()
-            .get(&address)
-            .map(|record| record.evidence.clone()))
+        Ok(self.records().get(&address).map(|record| record.evidence.clone()))
     }
 
     fn has(&self, address: ChunkAddress) -> bool {
@@ -116,9 +106,7 @@ impl ChunkStore for MemoryStore {
 
     fn size(&self, address: ChunkAddress) -> Option<u32> {
         let records = self.records();
-        records
-            .get(&address)
-            .and_then(|record| u32::try_from(record.chunk.len()).ok())
+        records.get(&address).and_then(|record| u32::try_from(record.chunk.len()).ok())
     }
 
     fn chunks(&self) -> usize {
@@ -127,18 +115,12 @@ impl ChunkStore for MemoryStore {
 
     fn addresses(&self, after: Option<ChunkAddress>, limit: usize) -> Vec<ChunkAddress> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.records()
-            .range((from, Bound::Unbounded))
-            .take(limit)
-            .map(|(key, _)| *key)
-            .collect()
+        self.records().range((from, Bound::Unbounded)).take(limit).map(|(key, _)| *key).collect()
     }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore")
-            .field("space", &self.space)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("space", &self.space).finish_non_exhaustive()
     }
 }

@@ -141,17 +141,9 @@ mod tests {
 
     #[test]
     fn lengths_out_of_bounds_are_damage() {
-        for (at, length) in [
-            (8, MAX_EVIDENCE_BYTES + 1),
-            (12, 0),
-            (12, 4 * 1024 * 1024 + 1),
-        ] {
+        for (at, length) in [(8, MAX_EVIDENCE_BYTES + 1), (12, 0), (12, 4 * 1024 * 1024 + 1)] {
             let bytes = forged(|bytes| bytes[at..at + 4].copy_from_slice(&length.to_le_bytes()));
-            assert_eq!(
-                Header::decode(&bytes),
-                Err(BadHeader::Damaged),
-                "{length} at {at}"
-            );
+            assert_eq!(Header::decode(&bytes), Err(BadHeader::Damaged), "{length} at {at}");
         }
     }
 }

@@ -35,9 +35,7 @@ fn path(text: &str) -> &Path {
 
 /// The kind of an error and the path that it names, relative to the root.
 fn failure<T>(disk: &dyn Disk, result: Result<T, DiskError>) -> (&'static str, PathBuf) {
-    let Err(error) = result else {
-        panic!("it must fail")
-    };
+    let Err(error) = result else { panic!("it must fail") };
     let (kind, at) = match &error {
         DiskError::NotFound { path } => ("not found", path),
         DiskError::Exists { path } => ("exists", path),
@@ -48,12 +46,7 @@ fn failure<T>(disk: &dyn Disk, result: Result<T, DiskError>) -> (&'static str, P
         DiskError::Denied { path, .. } => ("denied", path),
         DiskError::Io { path, .. } => ("io", path),
     };
-    (
-        kind,
-        at.strip_prefix(disk.display(path("")))
-            .unwrap_or(at)
-            .to_owned(),
-    )
+    (kind, at.strip_prefix(disk.display(path(""))).unwrap_or(at).to_owned())
 }
 
 fn assert_fails<T>(disk: &dyn Disk, result: Result<T, DiskError>, kind: &str, at: &str) {
@@ -62,20 +55,8 @@ fn assert_fails<T>(disk: &dyn Disk, result: Result<T, DiskError>, kind: &str, at
 
 /// Only so that a misspelt kind fails.
 fn kind_of(kind: &str) -> &'static str {
-    let kinds = [
-        "not found",
-        "exists",
-        "locked",
-        "bad path",
-        "too long",
-        "full",
-        "denied",
-        "io",
-    ];
-    kinds
-        .into_iter()
-        .find(|known| *known == kind)
-        .expect("a kind of error")
+    let kinds = ["not found", "exists", "locked", "bad path", "too long", "full", "denied", "io"];
+    kinds.into_iter().find(|known| *known == kind).expect("a kind of error")
 }
 
 fn good<T>(result: Result<T, DiskError>) -> T {
@@ -84,10 +65,7 @@ fn good<T>(result: Result<T, DiskError>) -> T {
 
 fn names(disk: &dyn Disk, dir: &str) -> Vec<String> {
     let entries = good(disk.list(path(dir)));
-    entries
-        .iter()
-        .map(|entry| entry.name.display().to_string())
-        .collect()
+    entries.iter().map(|entry| entry.name.display().to_string()).collect()
 }
 
 fn write_and_read(disk: &dyn Disk) {
@@ -96,10 +74,7 @@ fn write_and_read(disk: &dyn Disk) {
     good(disk.write_durable(path("empty"), b"", Overwrite::Never));
     assert_eq!(good(disk.read(path("empty"), 0)), b"");
     let stat = good(disk.stat(path("a")));
-    assert_eq!(
-        (stat.kind, stat.len, stat.mode),
-        (EntryKind::File, 5, 0o600)
-    );
+    assert_eq!((stat.kind, stat.len, stat.mode), (EntryKind::File, 5, 0o600));
     assert_eq!(names(disk, ""), ["a", "empty"]);
     assert_fails(
         disk,
@@ -114,37 +89,20 @@ fn write_and_read(disk: &dyn Disk) {
 
 fn overwrite_is_said(disk: &dyn Disk) {
     good(disk.write_durable(path("a"), b"old", Overwrite::Never));
-    assert_fails(
-        disk,
-        disk.write_durable(path("a"), b"new", Overwrite::Never),
-        "exists",
-        "a",
-    );
+    assert_fails(disk, disk.write_durable(path("a"), b"new", Overwrite::Never), "exists", "a");
     assert_eq!(good(disk.read(path("a"), 9)), b"old");
     good(disk.write_durable(path("a"), b"new", Overwrite::Replace));
     assert_eq!(good(disk.read(path("a"), 9)), b"new");
     good(disk.create_dir_all(path("d")));
-    assert_fails(
-        disk,
-        disk.write_durable(path("d"), b"", Overwrite::Replace),
-        "bad path",
-        "d",
-    );
-    assert_fails(
-        disk,
-        disk.write_durable(path("d"), b"", Overwrite::Never),
-        "exists",
-        "d",
-    );
+    assert_fails(disk, disk.write_durable(path("d"), b"", Overwrite::Replace), "bad path", "d");
+    assert_fails(disk, disk.write_durable(path("d"), b"", Overwrite::Never), "exists", "d");
     assert_eq!(names(disk, ""), ["a", "d"], "a temporary file was left");
 }
 
 fn limits_of_reading(disk: &dyn Disk) {
     good(disk.write_durable(path("a"), b"12345", Overwrite::Never));
     match disk.read(path("a"), 4) {
-        Err(DiskError::TooLong {
-            found: 5, limit: 4, ..
-        }) => {}
+        Err(DiskError::TooLong { found: 5, limit: 4, .. }) => {}
         other => panic!("a file over the limit was {other:?}"),
     }
     good(disk.create_dir_all(path("d")));
@@ -155,31 +113,17 @@ fn limits_of_reading(disk: &dyn Disk) {
 }
 
 fn appending_and_cutting(disk: &dyn Disk) {
-    assert_eq!(
-        good(disk.append_durable(path("j"), b"one")),
-        Appended { len: 3 }
-    );
-    assert_eq!(
-        good(disk.append_durable(path("j"), b"two")),
-        Appended { len: 6 }
-    );
+    assert_eq!(good(disk.append_durable(path("j"), b"one")), Appended { len: 3 });
+    assert_eq!(good(disk.append_durable(path("j"), b"two")), Appended { len: 6 });
     assert_eq!(good(disk.read(path("j"), 9)), b"onetwo");
     assert_eq!(good(disk.stat(path("j"))).mode, 0o600);
     good(disk.truncate(path("j"), 4));
-    assert_eq!(
-        good(disk.append_durable(path("j"), b"!")),
-        Appended { len: 5 }
-    );
+    assert_eq!(good(disk.append_durable(path("j"), b"!")), Appended { len: 5 });
     assert_eq!(good(disk.read(path("j"), 9)), b"onet!");
     good(disk.truncate(path("j"), 7));
     assert_eq!(good(disk.read(path("j"), 9)), b"onet!\0\0");
     assert_fails(disk, disk.truncate(path("k"), 0), "not found", "k");
-    assert_fails(
-        disk,
-        disk.append_durable(path("no/j"), b""),
-        "not found",
-        "no/j",
-    );
+    assert_fails(disk, disk.append_durable(path("no/j"), b""), "not found", "no/j");
     good(disk.create_dir_all(path("d")));
     assert_fails(disk, disk.append_durable(path("d"), b"x"), "bad path", "d");
 }
@@ -202,18 +146,10 @@ fn a_new_file_appears_when_it_is_persisted(disk: &dyn Disk) {
     good(third.set_attributes(0o640, (1_600_000_000, 7)));
     good(third.persist(Overwrite::Replace));
     let stat = good(disk.stat(path("a")));
-    assert_eq!(
-        (stat.len, stat.mode, stat.modified),
-        (5, 0o640, (1_600_000_000, 7))
-    );
+    assert_eq!((stat.len, stat.mode, stat.modified), (5, 0o640, (1_600_000_000, 7)));
     drop(good(disk.create(path("b"), Mode::Private)));
     assert_eq!(names(disk, ""), ["a"], "a temporary file was left");
-    assert_fails(
-        disk,
-        disk.create(path("no/a"), Mode::Private),
-        "not found",
-        "no/a",
-    );
+    assert_fails(disk, disk.create(path("no/a"), Mode::Private), "not found", "no/a");
 }
 
 fn directories(disk: &dyn Disk) {
@@ -224,20 +160,12 @@ fn directories(disk: &dyn Disk) {
     assert_eq!((stat.kind, stat.mode), (EntryKind::Dir, 0o700));
     assert_eq!(good(disk.stat(path(""))).kind, EntryKind::Dir);
     good(disk.write_durable(path("x/f"), b"", Overwrite::Never));
-    assert_fails(
-        disk,
-        disk.create_dir_all(path("x/f/g")),
-        "bad path",
-        "x/f/g",
-    );
+    assert_fails(disk, disk.create_dir_all(path("x/f/g")), "bad path", "x/f/g");
     assert_fails(disk, disk.create_dir_all(path("x/f")), "bad path", "x/f");
     assert_fails(disk, disk.list(path("x/f")), "bad path", "x/f");
     assert_fails(disk, disk.list(path("w")), "not found", "w");
     assert_fails(disk, disk.stat(path("x/f/g")), "bad path", "x/f/g");
-    let kinds: Vec<_> = good(disk.list(path("x")))
-        .into_iter()
-        .map(|entry| entry.kind)
-        .collect();
+    let kinds: Vec<_> = good(disk.list(path("x"))).into_iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [EntryKind::File, EntryKind::Dir]);
 }
 
@@ -288,36 +216,16 @@ fn links_are_entries_and_are_not_followed(disk: &dyn Disk) {
         assert_fails(disk, disk.append_durable(at, b"x"), "bad path", through);
         assert_fails(disk, disk.truncate(at, 0), "bad path", through);
         assert_fails(disk, disk.lock(at), "bad path", through);
-        assert_fails(
-            disk,
-            disk.set_attributes(at, 0o777, (0, 0)),
-            "bad path",
-            through,
-        );
+        assert_fails(disk, disk.set_attributes(at, 0o777, (0, 0)), "bad path", through);
         assert_fails(disk, disk.create_dir_all(at), "bad path", through);
     }
-    assert_fails(
-        disk,
-        disk.write_durable(path("l/n"), b"", Overwrite::Never),
-        "bad path",
-        "l/n",
-    );
+    assert_fails(disk, disk.write_durable(path("l/n"), b"", Overwrite::Never), "bad path", "l/n");
     assert_fails(disk, disk.stat(path("l/f")), "bad path", "l/f");
     assert_fails(disk, disk.list(path("l")), "bad path", "l");
     assert_fails(disk, disk.remove_file(path("l/f")), "bad path", "l/f");
     assert_fails(disk, disk.remove_dir(path("l")), "bad path", "l");
-    assert_fails(
-        disk,
-        disk.rename(path("l/f"), path("g"), Overwrite::Never),
-        "bad path",
-        "l/f",
-    );
-    assert_fails(
-        disk,
-        disk.rename(path("d/f"), path("l/g"), Overwrite::Never),
-        "bad path",
-        "l/g",
-    );
+    assert_fails(disk, disk.rename(path("l/f"), path("g"), Overwrite::Never), "bad path", "l/f");
+    assert_fails(disk, disk.rename(path("d/f"), path("l/g"), Overwrite::Never), "bad path", "l/g");
     // A file that takes a link's place leaves alone what the link pointed to.
     good(disk.write_durable(path("lf"), b"new", Overwrite::Replace));
     assert_eq!(good(disk.stat(path("lf"))).kind, EntryKind::File);
@@ -331,12 +239,7 @@ fn renaming(disk: &dyn Disk) {
     good(disk.create_dir_all(path("d/e")));
     good(disk.write_durable(path("a"), b"a", Overwrite::Never));
     good(disk.write_durable(path("b"), b"b", Overwrite::Never));
-    assert_fails(
-        disk,
-        disk.rename(path("a"), path("b"), Overwrite::Never),
-        "exists",
-        "b",
-    );
+    assert_fails(disk, disk.rename(path("a"), path("b"), Overwrite::Never), "exists", "b");
     good(disk.rename(path("a"), path("b"), Overwrite::Replace));
     assert_eq!(good(disk.read(path("b"), 1)), b"a");
     good(disk.rename(path("b"), path("d/c"), Overwrite::Never));
@@ -350,25 +253,10 @@ fn renaming(disk: &dyn Disk) {
     assert_fails(disk, missing, "not found", "a");
     let nowhere = disk.rename(path("g/c"), path("no/h"), Overwrite::Replace);
     assert_fails(disk, nowhere, "not found", "no/h");
-    assert_fails(
-        disk,
-        disk.rename(path("g"), path("g/e/i"), Overwrite::Replace),
-        "io",
-        "g",
-    );
+    assert_fails(disk, disk.rename(path("g"), path("g/e/i"), Overwrite::Replace), "io", "g");
     good(disk.create_dir_all(path("k")));
-    assert_fails(
-        disk,
-        disk.rename(path("k"), path("g"), Overwrite::Replace),
-        "io",
-        "k",
-    );
-    assert_fails(
-        disk,
-        disk.rename(path("g/c"), path("k"), Overwrite::Replace),
-        "bad path",
-        "g/c",
-    );
+    assert_fails(disk, disk.rename(path("k"), path("g"), Overwrite::Replace), "io", "k");
+    assert_fails(disk, disk.rename(path("g/c"), path("k"), Overwrite::Replace), "bad path", "g/c");
 }
 
 fn removing(disk: &dyn Disk) {
@@ -381,11 +269,7 @@ fn removing(disk: &dyn Disk) {
     let open = good(disk.open(path("d/f")));
     good(disk.remove_file(path("d/f")));
     let mut byte = [0];
-    assert_eq!(
-        (good(open.read_at(0, &mut byte)), byte),
-        (1, *b"f"),
-        "an open file stays"
-    );
+    assert_eq!((good(open.read_at(0, &mut byte)), byte), (1, *b"f"), "an open file stays");
     good(disk.remove_dir(path("d")));
     assert_fails(disk, disk.remove_dir(path("d")), "not found", "d");
     assert_eq!(names(disk, ""), Vec::<String>::new());
@@ -411,11 +295,7 @@ fn attributes(disk: &dyn Disk) {
     good(disk.create_dir_all(path("d")));
     good(disk.set_attributes(path("f"), 0o6755, (-5, 250)));
     let stat = good(disk.stat(path("f")));
-    assert_eq!(
-        (stat.mode, stat.modified),
-        (0o755, (-5, 250)),
-        "setuid and setgid are dropped"
-    );
+    assert_eq!((stat.mode, stat.modified), (0o755, (-5, 250)), "setuid and setgid are dropped");
     assert_eq!(stat.modified_at().as_secs(), 0);
     good(disk.set_attributes(path("d"), 0o750, (1_000_000_000, 0)));
     let stat = good(disk.stat(path("d")));
@@ -441,10 +321,6 @@ fn reading_at_offsets(disk: &dyn Disk) {
     let after = good(file.stat());
     assert_eq!((after.len, after.identity), (11, before.identity));
     good(disk.write_durable(path("f"), b"another", Overwrite::Replace));
-    assert_eq!(
-        good(file.stat()).len,
-        11,
-        "an open file is the one that was opened"
-    );
+    assert_eq!(good(file.stat()).len, 11, "an open file is the one that was opened");
     assert_ne!(good(disk.stat(path("f"))).identity, before.identity);
 }

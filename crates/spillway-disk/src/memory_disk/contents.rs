@@ -41,17 +41,8 @@ pub enum Survival {
 impl FileNode {
     pub(super) fn new(id: u64, mode: u32, modified: (i64, u32), data: Vec<u8>) -> Self {
         let durable = Durable::Prefix(data.len());
-        let contents = Contents {
-            data,
-            durable,
-            mode,
-            modified,
-            linked: true,
-        };
-        Self {
-            id,
-            contents: Mutex::new(contents),
-        }
+        let contents = Contents { data, durable, mode, modified, linked: true };
+        Self { id, contents: Mutex::new(contents) }
     }
 
     pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {

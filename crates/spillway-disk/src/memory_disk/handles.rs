@@ -18,9 +18,7 @@ impl ReadAt for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         self.disk.look(DiskOp::Read, &self.path)?;
         let contents = self.file.contents();
-        let from = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(contents.data.len());
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.data.len());
         let len = buffer.len().min(contents.data.len() - from);
         buffer[..len].copy_from_slice(&contents.data[from..from + len]);
         Ok(len)
@@ -34,9 +32,7 @@ impl ReadAt for OpenFile {
 
 impl fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("OpenFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -90,8 +86,7 @@ impl WriteAt for NewFile {
             }
             renamed?;
         }
-        self.disk
-            .sync_dir(&mut self.disk.tree(), self.dir, &self.path)
+        self.disk.sync_dir(&mut self.disk.tree(), self.dir, &self.path)
     }
 }
 
@@ -107,9 +102,7 @@ impl Drop for NewFile {
 
 impl fmt::Debug for NewFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("NewFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -128,8 +121,6 @@ impl Drop for HeldLock {
 
 impl fmt::Debug for HeldLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeldLock")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("HeldLock").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -9,29 +9,19 @@ use crate::{
 /// Finding and changing what paths stand for, with the errors that the real disk has.
 impl MemoryDisk {
     pub(super) fn not_found(&self, path: &Path) -> DiskError {
-        DiskError::NotFound {
-            path: self.display(path),
-        }
+        DiskError::NotFound { path: self.display(path) }
     }
 
     pub(super) fn bad_path(&self, path: &Path) -> DiskError {
-        DiskError::BadPath {
-            path: self.display(path),
-        }
+        DiskError::BadPath { path: self.display(path) }
     }
 
     pub(super) fn exists(&self, path: &Path) -> DiskError {
-        DiskError::Exists {
-            path: self.display(path),
-        }
+        DiskError::Exists { path: self.display(path) }
     }
 
     pub(super) fn io(&self, op: DiskOp, path: &Path, kind: io::ErrorKind) -> DiskError {
-        DiskError::Io {
-            op,
-            path: self.display(path),
-            source: kind.into(),
-        }
+        DiskError::Io { op, path: self.display(path), source: kind.into() }
     }
 
     pub(super) fn dir(&self, tree: &Tree, names: &[&OsStr], path: &Path) -> Result<u64, DiskError> {
@@ -52,10 +42,7 @@ impl MemoryDisk {
             return Ok((ROOT, Node::Dir(ROOT)));
         };
         let dir = self.dir(tree, &names, path)?;
-        let node = tree
-            .get(dir, name)
-            .cloned()
-            .ok_or_else(|| self.not_found(path))?;
+        let node = tree.get(dir, name).cloned().ok_or_else(|| self.not_found(path))?;
         Ok((dir, node))
     }
 
@@ -94,25 +81,14 @@ impl MemoryDisk {
         bytes: &[u8],
     ) -> Result<(), DiskError> {
         let fault = self.change(DiskOp::Write, path);
-        let bytes = if fault.is_ok() {
-            bytes
-        } else {
-            &bytes[..bytes.len() / 2]
-        };
+        let bytes = if fault.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         let mut tree = self.tree();
         let now = self.now(&mut tree);
         let mut contents = file.contents();
-        let full = || DiskError::Full {
-            op: DiskOp::Write,
-            path: self.display(path),
-        };
+        let full = || DiskError::Full { op: DiskOp::Write, path: self.display(path) };
         let offset = usize::try_from(offset).map_err(|_| full())?;
         let len = contents.data.len();
-        let free = if contents.linked {
-            tree.free()
-        } else {
-            u64::MAX
-        };
+        let free = if contents.linked { tree.free() } else { u64::MAX };
         let room = len.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
         let fits = bytes.len().min(room.saturating_sub(offset));
         if fits > 0 {
@@ -123,11 +99,7 @@ impl MemoryDisk {
             tree.used += contents.data.len().saturating_sub(len) as u64;
         }
         fault?;
-        if fits < bytes.len() {
-            Err(full())
-        } else {
-            Ok(())
-        }
+        if fits < bytes.len() { Err(full()) } else { Ok(()) }
     }
 
     pub(super) fn new_file(&self, path: &Path, mode: Mode) -> Result<NewFile, DiskError> {

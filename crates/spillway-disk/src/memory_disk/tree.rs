@@ -59,9 +59,7 @@ struct Change {
 impl Change {
     fn dirs(&self) -> impl Iterator<Item = u64> {
         let removes = self.removes.as_ref().map(|(dir, _)| *dir);
-        removes
-            .into_iter()
-            .chain(self.adds.as_ref().map(|(dir, ..)| *dir))
+        removes.into_iter().chain(self.adds.as_ref().map(|(dir, ..)| *dir))
     }
 }
 
@@ -82,10 +80,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(capacity: u64) -> Self {
-        let root = Dir {
-            mode: 0o700,
-            ..Dir::default()
-        };
+        let root = Dir { mode: 0o700, ..Dir::default() };
         Self {
             dirs: BTreeMap::from([(ROOT, root)]),
             pending: Vec::new(),
@@ -116,57 +111,31 @@ impl Tree {
         let (len, modified, id, mode) = match node {
             Node::File(file) => {
                 let contents = file.contents();
-                (
-                    contents.data.len() as u64,
-                    contents.modified,
-                    file.id,
-                    contents.mode,
-                )
+                (contents.data.len() as u64, contents.modified, file.id, contents.mode)
             }
             Node::Dir(id) => {
-                let (modified, mode) = self
-                    .dirs
-                    .get(id)
-                    .map_or(((0, 0), 0), |dir| (dir.modified, dir.mode));
+                let (modified, mode) =
+                    self.dirs.get(id).map_or(((0, 0), 0), |dir| (dir.modified, dir.mode));
                 (0, modified, *id, mode)
             }
             Node::Link { id, target } => (target.as_os_str().len() as u64, (0, 0), *id, 0o777),
         };
-        FileStat {
-            kind: node.kind(),
-            len,
-            modified,
-            identity: (DEVICE, id),
-            mode,
-        }
+        FileStat { kind: node.kind(), len, modified, identity: (DEVICE, id), mode }
     }
 
     pub(super) fn add(&mut self, dir: u64, name: &OsStr, node: Node) {
-        self.change(Change {
-            removes: None,
-            adds: Some((dir, name.to_owned(), node)),
-        });
+        self.change(Change { removes: None, adds: Some((dir, name.to_owned(), node)) });
     }
 
     pub(super) fn add_dir(&mut self, parent: u64, name: &OsStr, modified: (i64, u32)) -> u64 {
         let id = self.new_id();
-        self.dirs.insert(
-            id,
-            Dir {
-                mode: 0o700,
-                modified,
-                ..Dir::default()
-            },
-        );
+        self.dirs.insert(id, Dir { mode: 0o700, modified, ..Dir::default() });
         self.add(parent, name, Node::Dir(id));
         id
     }
 
     pub(super) fn remove(&mut self, dir: u64, name: &OsStr) {
-        self.change(Change {
-            removes: Some((dir, name.to_owned())),
-            adds: None,
-        });
+        self.change(Change { removes: Some((dir, name.to_owned())), adds: None });
     }
 
     pub(super) fn rename(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
@@ -261,8 +230,7 @@ impl Tree {
         for node in gone {
             if let Node::Dir(id) = node {
                 self.dirs.remove(&id);
-                self.pending
-                    .retain(|change| change.dirs().all(|dir| dir != id));
+                self.pending.retain(|change| change.dirs().all(|dir| dir != id));
             }
         }
     }
@@ -296,23 +264,9 @@ impl Tree {
         let dirs = self.dirs.iter().map(|(id, dir)| {
             let durable = dir.durable.clone();
             let (mode, modified) = (dir.mode, dir.modified);
-            (
-                *id,
-                Dir {
-                    entries: BTreeMap::new(),
-                    durable,
-                    mode,
-                    modified,
-                },
-            )
+            (*id, Dir { entries: BTreeMap::new(), durable, mode, modified })
         });
-        Self {
-            dirs: dirs.collect(),
-            pending: Vec::new(),
-            locks: BTreeSet::new(),
-            used: 0,
-            ..*self
-        }
+        Self { dirs: dirs.collect(), pending: Vec::new(), locks: BTreeSet::new(), used: 0, ..*self }
     }
 
     /// Takes what is durable as what is there, file by file.

@@ -49,14 +49,8 @@ fn rename_noreplace(_from: (&File, &OsStr), _to: (&File, &OsStr)) -> rustix::io:
 /// The time of the last change of contents; the time of the last access stays as it is.
 pub(super) fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: seconds,
-            tv_nsec: nanoseconds.into(),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
     }
 }
 
@@ -79,10 +73,7 @@ pub(super) fn list(dir: &File) -> rustix::io::Result<Vec<Entry>> {
             }
             known => entry_kind(known),
         };
-        entries.push(Entry {
-            name: OsString::from(OsStr::from_bytes(name)).into(),
-            kind,
-        });
+        entries.push(Entry { name: OsString::from(OsStr::from_bytes(name)).into(), kind });
     }
     Ok(entries)
 }
@@ -104,10 +95,7 @@ pub(super) fn file_stat(stat: &rustix::fs::Stat) -> FileStat {
     FileStat {
         kind: entry_kind(FileType::from_raw_mode(stat.st_mode)),
         len: bits(stat.st_size),
-        modified: (
-            stat.st_mtime,
-            u32::try_from(bits(stat.st_mtime_nsec)).unwrap_or(0),
-        ),
+        modified: (stat.st_mtime, u32::try_from(bits(stat.st_mtime_nsec)).unwrap_or(0)),
         identity: (bits(stat.st_dev), bits(stat.st_ino)),
         mode: u32::try_from(bits(stat.st_mode)).unwrap_or(0) & 0o7777,
     }

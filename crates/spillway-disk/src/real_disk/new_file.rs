@@ -55,13 +55,7 @@ impl NewFile {
             }
             Err(Errno::AGAIN)
         })?;
-        Ok(Self {
-            step,
-            dir,
-            file,
-            temporary: Some(temporary),
-            name: name.to_owned(),
-        })
+        Ok(Self { step, dir, file, temporary: Some(temporary), name: name.to_owned() })
     }
 
     pub(super) fn publish(mut self, overwrite: Overwrite) -> Result<(), DiskError> {
@@ -82,8 +76,7 @@ impl WriteAt for NewFile {
     }
 
     fn set_attributes(&self, mode: u32, modified: (i64, u32)) -> Result<(), DiskError> {
-        self.step
-            .change(DiskOp::Stat, || set_on(&self.file, mode, &times(modified)))
+        self.step.change(DiskOp::Stat, || set_on(&self.file, mode, &times(modified)))
     }
 
     fn persist(self: Box<Self>, overwrite: Overwrite) -> Result<(), DiskError> {
@@ -95,9 +88,9 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         if let Some(temporary) = self.temporary.take() {
             // Whoever owns the directory removes what could not be removed here, at its next start.
-            let _ = self.step.change(DiskOp::Remove, || {
-                unlinkat(&self.dir, &temporary, AtFlags::empty())
-            });
+            let _ = self
+                .step
+                .change(DiskOp::Remove, || unlinkat(&self.dir, &temporary, AtFlags::empty()));
         }
     }
 }

@@ -15,10 +15,7 @@ impl ReadAt for OpenFile {
         self.step.look(DiskOp::Read, || {
             let mut filled = 0;
             while filled < buffer.len() {
-                match self
-                    .file
-                    .read_at(&mut buffer[filled..], offset + filled as u64)
-                {
+                match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
                     Ok(0) => break,
                     Ok(count) => filled += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -30,9 +27,7 @@ impl ReadAt for OpenFile {
     }
 
     fn stat(&self) -> Result<FileStat, DiskError> {
-        self.step
-            .look(DiskOp::Stat, || rustix::fs::fstat(&self.file))
-            .map(|stat| file_stat(&stat))
+        self.step.look(DiskOp::Stat, || rustix::fs::fstat(&self.file)).map(|stat| file_stat(&stat))
     }
 }
 

@@ -31,19 +31,11 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let here = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = WALK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| rustix::fs::open(here, flags, Mode::empty()))?;
         let walk_only = AtomicBool::new(cfg!(not(target_os = "linux")));
-        Ok(Self {
-            fd,
-            path: path.to_owned(),
-            walk_only,
-        })
+        Ok(Self { fd, path: path.to_owned(), walk_only })
     }
 
     #[cfg(test)]

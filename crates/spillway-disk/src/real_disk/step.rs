@@ -47,8 +47,7 @@ impl Step {
             let _ = file.write_all_at(&bytes[..bytes.len() / 2], offset);
             return Err(error);
         }
-        file.write_all_at(bytes, offset)
-            .map_err(|error| self.error(DiskOp::Write, error))
+        file.write_all_at(bytes, offset).map_err(|error| self.error(DiskOp::Write, error))
     }
 
     /// The same at the end of a file that was opened to append.
@@ -57,20 +56,15 @@ impl Step {
             let _ = file.write_all(&bytes[..bytes.len() / 2]);
             return Err(error);
         }
-        file.write_all(bytes)
-            .map_err(|error| self.error(DiskOp::Write, error))
+        file.write_all(bytes).map_err(|error| self.error(DiskOp::Write, error))
     }
 
     pub(super) fn bad_path(&self) -> DiskError {
-        DiskError::BadPath {
-            path: self.path.clone(),
-        }
+        DiskError::BadPath { path: self.path.clone() }
     }
 
     fn hit(&self, op: DiskOp, changes: bool) -> Result<(), DiskError> {
-        self.faults
-            .as_ref()
-            .map_or(Ok(()), |faults| faults.hit(op, changes, &self.path))
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.hit(op, changes, &self.path))
     }
 
     pub(super) fn error(&self, op: DiskOp, source: io::Error) -> DiskError {

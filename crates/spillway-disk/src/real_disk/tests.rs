@@ -53,14 +53,7 @@ fn assert_bad_path<T>(result: Result<T, DiskError>) {
 }
 
 fn make_fifo(at: &Path) {
-    mknodat(
-        CWD,
-        at,
-        FileType::Fifo,
-        Permissions::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
+    mknodat(CWD, at, FileType::Fifo, Permissions::from_raw_mode(0o600), 0).unwrap();
 }
 
 #[test]
@@ -89,11 +82,7 @@ async fn calls_from_async_code_leave_its_thread() {
     let (_dir, disk) = disk();
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let thread = thread::current().id();
-    assert!(
-        !run(&disk, move |_| Ok(thread::current().id() == thread))
-            .await
-            .unwrap()
-    );
+    assert!(!run(&disk, move |_| Ok(thread::current().id() == thread)).await.unwrap());
 }
 
 #[test]
@@ -114,29 +103,13 @@ fn a_root_is_a_directory_and_no_link() {
 fn a_root_that_is_made_is_private_and_ours() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("a/b");
-    RealDisk::create(&root)
-        .unwrap()
-        .write_durable(path("f"), b"", Overwrite::Never)
-        .unwrap();
-    assert_eq!(
-        fs::metadata(&root).unwrap().permissions().mode() & 0o7777,
-        0o700
-    );
-    assert_eq!(
-        fs::metadata(dir.path().join("a"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o7777,
-        0o700
-    );
+    RealDisk::create(&root).unwrap().write_durable(path("f"), b"", Overwrite::Never).unwrap();
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert_eq!(fs::metadata(dir.path().join("a")).unwrap().permissions().mode() & 0o7777, 0o700);
     RealDisk::create(&root).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
     let open_to_all = RealDisk::create(&root).unwrap_err();
-    assert!(
-        matches!(open_to_all, DiskError::Denied { .. }),
-        "{open_to_all:?}"
-    );
+    assert!(matches!(open_to_all, DiskError::Denied { .. }), "{open_to_all:?}");
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: a directory of another user, which only root can make");
         return;
@@ -156,12 +129,8 @@ fn a_root_stays_the_directory_that_was_opened() {
     let disk = RealDisk::create(&root).unwrap();
     fs::rename(&root, &moved).unwrap();
     symlink(&outside, &root).unwrap();
-    disk.write_durable(path("f"), b"f", Overwrite::Never)
-        .unwrap();
-    assert_eq!(
-        (names(&moved), names(&outside)),
-        (vec!["f".to_owned()], vec![])
-    );
+    disk.write_durable(path("f"), b"f", Overwrite::Never).unwrap();
+    assert_eq!((names(&moved), names(&outside)), (vec!["f".to_owned()], vec![]));
 }
 
 #[test]
@@ -183,8 +152,7 @@ fn nothing_is_reached_through_links() {
         assert_bad_path(disk.create_dir_all(path("in/out/x")));
         assert_bad_path(disk.rename(path("s"), path("in/out/x"), Overwrite::Replace));
         assert_bad_path(disk.set_attributes(path("s"), 0o777, (0, 0)));
-        disk.write_durable(path("n"), b"inside", Overwrite::Replace)
-            .unwrap();
+        disk.write_durable(path("n"), b"inside", Overwrite::Replace).unwrap();
         disk.remove_file(path("s")).unwrap();
         assert_eq!(names(outside.path()), ["secret"]);
         assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
@@ -206,12 +174,7 @@ fn a_pipe_or_socket_in_the_way_is_an_error_and_no_hang() {
             assert_bad_path(disk.set_attributes(path(name), 0o777, (0, 0)));
             assert_eq!(disk.stat(path(name)).unwrap().kind, EntryKind::Other);
         }
-        let kinds: Vec<_> = disk
-            .list(path(""))
-            .unwrap()
-            .into_iter()
-            .map(|e| e.kind)
-            .collect();
+        let kinds: Vec<_> = disk.list(path("")).unwrap().into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, [EntryKind::Other; 2]);
     }
 }
@@ -219,6 +182,7 @@ fn a_pipe_or_socket_in_the_way_is_an_error_and_no_hang() {
 /// Another process swaps a directory for a link to the outside, again and again.
 #[test]
 fn a_directory_swapped_during_the_walk_leads_nowhere() {
+    const MOST: u32 = 5_000_000;
     for (dir, disk) in both() {
         let outside = TempDir::new().unwrap();
         fs::create_dir_all(outside.path().join("e")).unwrap();
@@ -226,33 +190,35 @@ fn a_directory_swapped_during_the_walk_leads_nowhere() {
         symlink(outside.path(), dir.path().join("swap")).unwrap();
         let stop = AtomicBool::new(false);
         let (a, b) = (dir.path().join("d"), dir.path().join("swap"));
-        let (mut taken, mut refused) = (0, 0);
+        let (mut taken, mut refused, mut surprise) = (0, 0, None);
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     renameat_with(CWD, &a, CWD, &b, rustix::fs::RenameFlags::EXCHANGE).unwrap();
                 }
             });
-            for number in 0..2_000 {
+            // Refusals are much faster than the other thread gets its turn.
+            for number in 0..MOST {
                 if taken > 20 && refused > 20 {
                     break;
                 }
-                let name = format!("d/e/f{number}");
+                let name = format!("d/e/f{}", number % 50);
                 match disk.append_durable(path(&name), b"x") {
                     Ok(_) => taken += 1,
                     Err(DiskError::BadPath { .. }) => refused += 1,
-                    // Swapped between the file and the sync of its directory.
-                    Err(error) => panic!("{error:?}"),
+                    Err(error) => {
+                        surprise = Some(error);
+                        break;
+                    }
                 }
+                thread::yield_now();
             }
             stop.store(true, Ordering::Relaxed);
         });
+        assert!(surprise.is_none(), "{surprise:?}");
         assert_eq!(names(outside.path()), ["e"]);
         assert_eq!(names(&outside.path().join("e")), Vec::<String>::new());
-        assert!(
-            taken > 0 && refused > 0,
-            "the race was not run: {taken} and {refused}"
-        );
+        assert!(taken > 0 && refused > 0, "the race was not run: {taken} and {refused}");
     }
 }
 
@@ -276,10 +242,7 @@ fn of_many_writers_of_one_new_file_one_wins() {
                     })
                 })
                 .collect();
-            threads
-                .into_iter()
-                .filter_map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(winners.len(), 1);
         assert_eq!(disk.read(path("f"), 99).unwrap(), [winners[0]; 99]);
@@ -290,10 +253,8 @@ fn of_many_writers_of_one_new_file_one_wins() {
 #[test]
 fn without_an_exclusive_rename_a_second_name_does_it() {
     let (dir, disk) = disk();
-    disk.write_durable(path("a"), b"a", Overwrite::Never)
-        .unwrap();
-    disk.write_durable(path("b"), b"b", Overwrite::Never)
-        .unwrap();
+    disk.write_durable(path("a"), b"a", Overwrite::Never).unwrap();
+    disk.write_durable(path("b"), b"b", Overwrite::Never).unwrap();
     let root = File::open(dir.path()).unwrap();
     let to = |name| (&root, OsStr::new(name));
     assert_eq!(calls::link_fresh(to("a"), to("b")), Err(Errno::EXIST));
@@ -314,8 +275,7 @@ fn a_durable_write_that_fails_at_any_step_leaves_old_or_new_and_nothing_else() {
                 let faults = Arc::new(Faults::default());
                 let disk = disk.with_faults(Arc::clone(&faults));
                 if overwrite == Overwrite::Replace {
-                    disk.write_durable(path("f"), b"old", Overwrite::Never)
-                        .unwrap();
+                    disk.write_durable(path("f"), b"old", Overwrite::Never).unwrap();
                 }
                 faults.arm(FaultPlan::once(step, fault));
                 let written = disk.write_durable(path("f"), b"newer", overwrite);
@@ -367,11 +327,7 @@ fn an_append_that_fails_leaves_a_prefix() {
         // The first append may have failed to sync the directory: the next one does it again.
         faults.disarm();
         disk.append_durable(path("j"), b"+").unwrap();
-        assert_eq!(
-            faults.count(),
-            4,
-            "open, write, sync, sync of the directory"
-        );
+        assert_eq!(faults.count(), 4, "open, write, sync, sync of the directory");
         faults.disarm();
         disk.append_durable(path("j"), b"+").unwrap();
         assert_eq!(faults.count(), 3, "the directory is known to be durable");
@@ -384,13 +340,9 @@ fn a_temporary_file_is_left_only_when_it_cannot_be_removed() {
     let faults = Arc::new(Faults::default());
     let disk = disk.with_faults(Arc::clone(&faults));
     faults.arm(FaultPlan::onwards(3, Fault::Io));
-    disk.write_durable(path("f"), b"f", Overwrite::Never)
-        .unwrap_err();
+    disk.write_durable(path("f"), b"f", Overwrite::Never).unwrap_err();
     let left = names(dir.path());
-    assert!(
-        matches!(&left[..], [name] if name.starts_with(TEMPORARY_PREFIX)),
-        "{left:?}"
-    );
+    assert!(matches!(&left[..], [name] if name.starts_with(TEMPORARY_PREFIX)), "{left:?}");
 }
 
 #[test]
@@ -400,27 +352,11 @@ fn a_lock_that_cannot_be_opened_says_why() {
     let disk = disk.with_faults(Arc::clone(&faults));
     faults.arm(FaultPlan::once(1, Fault::TooManyOpen));
     let error = disk.lock(path("lock")).unwrap_err();
-    let DiskError::Io {
-        op: DiskOp::Open,
-        source,
-        ..
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
+    let DiskError::Io { op: DiskOp::Open, source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(Errno::from_io_error(source), Some(Errno::MFILE));
     faults.arm(FaultPlan::once(1, Fault::Io).only(DiskOp::Lock));
     let error = disk.lock(path("lock")).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DiskError::Io {
-                op: DiskOp::Lock,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, DiskError::Io { op: DiskOp::Lock, .. }), "{error:?}");
     disk.lock(path("lock")).unwrap();
 }
 
@@ -450,47 +386,17 @@ fn child_is_denied() {
 fn denied(dir: &Path) {
     let disk = RealDisk::open(dir).unwrap();
     disk.create_dir_all(path("d")).unwrap();
-    disk.write_durable(path("f"), b"f", Overwrite::Never)
-        .unwrap();
+    disk.write_durable(path("f"), b"f", Overwrite::Never).unwrap();
     fs::set_permissions(dir.join("d"), fs::Permissions::from_mode(0o500)).unwrap();
     fs::set_permissions(dir.join("f"), fs::Permissions::from_mode(0o000)).unwrap();
-    let error = disk
-        .write_durable(path("d/f"), b"f", Overwrite::Never)
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DiskError::Denied {
-                op: DiskOp::Open,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    let error = disk.write_durable(path("d/f"), b"f", Overwrite::Never).unwrap_err();
+    assert!(matches!(error, DiskError::Denied { op: DiskOp::Open, .. }), "{error:?}");
     let error = disk.read(path("f"), 9).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DiskError::Denied {
-                op: DiskOp::Open,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, DiskError::Denied { op: DiskOp::Open, .. }), "{error:?}");
     // A directory that may be searched and not listed: what is in it can be reached by name.
     fs::set_permissions(dir.join("d"), fs::Permissions::from_mode(0o100)).unwrap();
     let error = disk.list(path("d")).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DiskError::Denied {
-                op: DiskOp::Open,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, DiskError::Denied { op: DiskOp::Open, .. }), "{error:?}");
     let error = disk.stat(path("d/f")).unwrap_err();
     assert!(matches!(error, DiskError::NotFound { .. }), "{error:?}");
     fs::set_permissions(dir.join("d"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -499,10 +405,7 @@ fn denied(dir: &Path) {
 #[test]
 fn a_shared_file_obeys_the_umask() {
     let (dir, disk) = disk();
-    disk.create(path("f"), Mode::Shared)
-        .unwrap()
-        .persist(Overwrite::Never)
-        .unwrap();
+    disk.create(path("f"), Mode::Shared).unwrap().persist(Overwrite::Never).unwrap();
     // What the system gives a new file of the same wish.
     fs::write(dir.path().join("g"), "").unwrap();
     let mode = |name| fs::metadata(dir.path().join(name)).unwrap().mode();
@@ -533,10 +436,7 @@ fn a_lock_excludes_other_processes() {
 #[test]
 #[ignore = "run in another process by a_lock_excludes_other_processes"]
 fn child_finds_the_lock_taken() {
-    let error = RealDisk::open(path(""))
-        .unwrap()
-        .lock(path("lock"))
-        .unwrap_err();
+    let error = RealDisk::open(path("")).unwrap().lock(path("lock")).unwrap_err();
     assert!(matches!(error, DiskError::Locked { .. }), "{error:?}");
 }
 
@@ -544,10 +444,7 @@ fn child_finds_the_lock_taken() {
 fn a_killed_process_leaves_a_temporary_file_and_no_lock() {
     let (dir, disk) = disk();
     let status = in_another_process("child_is_killed_before_the_rename", dir.path());
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(9)
-    );
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     let left = names(dir.path());
     assert!(matches!(&left[..], [temporary, lock]
         if temporary.starts_with(TEMPORARY_PREFIX) && lock == "lock"));
@@ -558,11 +455,8 @@ fn a_killed_process_leaves_a_temporary_file_and_no_lock() {
 #[ignore = "run in another process by a_killed_process_leaves_a_temporary_file_and_no_lock"]
 fn child_is_killed_before_the_rename() {
     let faults = Arc::new(Faults::default());
-    let disk = RealDisk::open(path(""))
-        .unwrap()
-        .with_faults(Arc::clone(&faults));
+    let disk = RealDisk::open(path("")).unwrap().with_faults(Arc::clone(&faults));
     let _held = disk.lock(path("lock")).unwrap();
     faults.arm(FaultPlan::once(1, Fault::Kill).only(DiskOp::Rename));
-    disk.write_durable(path("f"), b"f", Overwrite::Never)
-        .unwrap();
+    disk.write_durable(path("f"), b"f", Overwrite::Never).unwrap();
 }

@@ -45,16 +45,11 @@ pub(super) fn scan(disk: &dyn Disk) -> Result<Found, StoreError> {
     }
     let stored: u64 = records.values().map(Header::record_bytes).sum();
     let used_bytes = stored.saturating_add(quarantined_bytes(disk)?);
-    Ok(Found {
-        lock,
-        records,
-        used_bytes,
-    })
+    Ok(Found { lock, records, used_bytes })
 }
 
 fn is_temporary(name: &Path) -> bool {
-    name.to_str()
-        .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
+    name.to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
 }
 
 /// The address that a file's name says, if it is written as this store writes it.
@@ -69,20 +64,15 @@ fn read_header(disk: &dyn Disk, address: ChunkAddress) -> Result<Option<Header>,
     let file = disk.open(&record_path(address))?;
     let mut bytes = [0; HEADER_BYTES];
     let read = file.read_at(0, &mut bytes)?;
-    let decoded = if read == HEADER_BYTES {
-        Header::decode(&bytes)
-    } else {
-        Err(BadHeader::Damaged)
-    };
+    let decoded =
+        if read == HEADER_BYTES { Header::decode(&bytes) } else { Err(BadHeader::Damaged) };
     match decoded {
         Ok(header) if header.address == address && header.record_bytes() == file.stat()?.len => {
             Ok(Some(header))
         }
-        Err(BadHeader::Newer(found)) => Err(StoreError::NewerFormat {
-            address,
-            found,
-            supported: VERSION,
-        }),
+        Err(BadHeader::Newer(found)) => {
+            Err(StoreError::NewerFormat { address, found, supported: VERSION })
+        }
         Ok(_) | Err(BadHeader::Damaged) => {
             tracing::error!(%address, "a stored chunk's file is damaged and is moved aside");
             quarantine(disk, address)?;

@@ -13,27 +13,20 @@ const GOLDEN: &[u8] = include_bytes!("../../tests/golden/record-v1.bin");
 const GOLDEN_ADDRESS: &str = "e1be4d7a8ab5560aa4199eea339849ba8e293d55ca0a81006726d184519e647f";
 const GOLDEN_EVIDENCE: &[u8] = b"proof, quotes, receipts";
 
-const OPTIONS: FsStoreOptions = FsStoreOptions {
-    capacity_bytes: 1 << 20,
-    disk_margin_bytes: 0,
-};
+const OPTIONS: FsStoreOptions = FsStoreOptions { capacity_bytes: 1 << 20, disk_margin_bytes: 0 };
 
 fn path(text: &str) -> &Path {
     Path::new(text)
 }
 
 async fn open(disk: &MemoryDisk) -> FsStore {
-    FsStore::open(Arc::new(disk.clone()), OPTIONS)
-        .await
-        .unwrap()
+    FsStore::open(Arc::new(disk.clone()), OPTIONS).await.unwrap()
 }
 
 async fn put(store: &FsStore, chunk: &Bytes, evidence: &[u8]) -> Result<(), StoreError> {
     let size = u32::try_from(chunk.len()).unwrap();
     let reservation = store.reserve(ChunkAddress::of(chunk), size)?;
-    store
-        .put(reservation, chunk.clone(), Bytes::copy_from_slice(evidence))
-        .await
+    store.put(reservation, chunk.clone(), Bytes::copy_from_slice(evidence)).await
 }
 
 fn sample() -> (ChunkAddress, Bytes) {
@@ -48,19 +41,14 @@ fn used(store: &FsStore) -> u64 {
 
 fn names(disk: &dyn Disk, dir: &str) -> Vec<String> {
     let entries = disk.list(path(dir)).unwrap();
-    entries
-        .iter()
-        .map(|entry| entry.name.display().to_string())
-        .collect()
+    entries.iter().map(|entry| entry.name.display().to_string()).collect()
 }
 
 #[tokio::test]
 async fn a_record_is_the_golden_bytes() {
     let disk = MemoryDisk::new();
     let store = open(&disk).await;
-    put(&store, &Bytes::from_static(&[0, 1, 2]), GOLDEN_EVIDENCE)
-        .await
-        .unwrap();
+    put(&store, &Bytes::from_static(&[0, 1, 2]), GOLDEN_EVIDENCE).await.unwrap();
     let file = path(CHUNKS).join(GOLDEN_ADDRESS);
     assert_eq!(disk.read(&file, 999).unwrap(), GOLDEN);
     assert_eq!(disk.stat(&file).unwrap().mode, 0o600);
@@ -76,14 +64,8 @@ async fn the_golden_record_is_read() {
     let store = open(&disk).await;
     let address: ChunkAddress = GOLDEN_ADDRESS.parse().unwrap();
     assert_eq!(store.get(address).await.unwrap().unwrap(), [0, 1, 2][..]);
-    assert_eq!(
-        store.evidence(address).await.unwrap().unwrap(),
-        GOLDEN_EVIDENCE
-    );
-    assert_eq!(
-        (store.size(address), used(&store)),
-        (Some(3), GOLDEN.len() as u64)
-    );
+    assert_eq!(store.evidence(address).await.unwrap().unwrap(), GOLDEN_EVIDENCE);
+    assert_eq!((store.size(address), used(&store)), (Some(3), GOLDEN.len() as u64));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,10 +83,7 @@ async fn a_restart_keeps_chunks_and_the_count() {
         }
         for (address, chunk, evidence) in &expected {
             assert_eq!(store.get(*address).await.unwrap().as_ref(), Some(chunk));
-            assert_eq!(
-                store.evidence(*address).await.unwrap().unwrap(),
-                evidence[..]
-            );
+            assert_eq!(store.evidence(*address).await.unwrap().unwrap(), evidence[..]);
         }
         assert_eq!(used(&store), expected.len() as u64 * (56 + 500 + 50));
     }
@@ -130,26 +109,16 @@ async fn leftovers_go_and_what_is_foreign_stays() {
     let shouted = address.to_string().to_uppercase();
     let elsewhere = ChunkAddress([7; 32]).to_string();
     let linked = ChunkAddress([8; 32]).to_string();
-    for name in [
-        ".tmp-0123",
-        "README",
-        "lock.old",
-        &shouted,
-        &format!("0x{address}"),
-    ] {
-        disk.write_durable(&path(CHUNKS).join(name), b"x", Overwrite::Never)
-            .unwrap();
+    for name in [".tmp-0123", "README", "lock.old", &shouted, &format!("0x{address}")] {
+        disk.write_durable(&path(CHUNKS).join(name), b"x", Overwrite::Never).unwrap();
     }
     disk.create_dir_all(&path(CHUNKS).join(&elsewhere)).unwrap();
-    disk.symlink(path("../secret"), &path(CHUNKS).join(&linked))
-        .unwrap();
+    disk.symlink(path("../secret"), &path(CHUNKS).join(&linked)).unwrap();
     let store = open(&disk).await;
     let left: BTreeSet<_> = names(&disk, CHUNKS).into_iter().collect();
     let named = address.to_string();
     let prefixed = format!("0x{address}");
-    let expected = [
-        &named, "README", "lock", "lock.old", &shouted, &prefixed, &elsewhere, &linked,
-    ];
+    let expected = [&named, "README", "lock", "lock.old", &shouted, &prefixed, &elsewhere, &linked];
     assert_eq!(left, expected.into_iter().map(str::to_owned).collect());
     assert_eq!(store.addresses(None, 9), [address]);
     assert_eq!(used(&store), 56 + 1 + chunk.len() as u64);
@@ -159,11 +128,8 @@ async fn leftovers_go_and_what_is_foreign_stays() {
 async fn temporary_files_of_an_open_store_are_not_touched() {
     let disk = MemoryDisk::new();
     let _store = open(&disk).await;
-    disk.write_durable(&path(CHUNKS).join(".tmp-live"), b"x", Overwrite::Never)
-        .unwrap();
-    let error = FsStore::open(Arc::new(disk.clone()), OPTIONS)
-        .await
-        .unwrap_err();
+    disk.write_durable(&path(CHUNKS).join(".tmp-live"), b"x", Overwrite::Never).unwrap();
+    let error = FsStore::open(Arc::new(disk.clone()), OPTIONS).await.unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     assert!(names(&disk, CHUNKS).contains(&".tmp-live".to_owned()));
 }
@@ -174,18 +140,11 @@ async fn a_torn_record_is_moved_aside_at_start_and_counted() {
         let disk = MemoryDisk::new();
         disk.create_dir_all(path(CHUNKS)).unwrap();
         let file = path(CHUNKS).join(GOLDEN_ADDRESS);
-        disk.write_durable(&file, &GOLDEN[..len], Overwrite::Never)
-            .unwrap();
+        disk.write_durable(&file, &GOLDEN[..len], Overwrite::Never).unwrap();
         let store = open(&disk).await;
-        assert_eq!(
-            (store.chunks(), used(&store)),
-            (0, len as u64),
-            "{len} bytes"
-        );
+        assert_eq!((store.chunks(), used(&store)), (0, len as u64), "{len} bytes");
         assert_eq!(names(&disk, QUARANTINE), [GOLDEN_ADDRESS]);
-        put(&store, &Bytes::from_static(&[0, 1, 2]), GOLDEN_EVIDENCE)
-            .await
-            .unwrap();
+        put(&store, &Bytes::from_static(&[0, 1, 2]), GOLDEN_EVIDENCE).await.unwrap();
         assert_eq!(disk.read(&file, 999).unwrap(), GOLDEN);
         drop(store);
         assert_eq!(used(&open(&disk).await), (len + GOLDEN.len()) as u64);
@@ -197,8 +156,7 @@ async fn a_record_under_another_name_is_moved_aside() {
     let disk = MemoryDisk::new();
     disk.create_dir_all(path(CHUNKS)).unwrap();
     let other = ChunkAddress([9; 32]);
-    disk.write_durable(&record_path(other), GOLDEN, Overwrite::Never)
-        .unwrap();
+    disk.write_durable(&record_path(other), GOLDEN, Overwrite::Never).unwrap();
     let store = open(&disk).await;
     assert_eq!((store.chunks(), store.has(other)), (0, false));
     assert_eq!(names(&disk, QUARANTINE), [other.to_string()]);
@@ -216,29 +174,19 @@ async fn no_flipped_bit_is_ever_served() {
             let mut store = open(&disk).await;
             let mut bytes = GOLDEN.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            disk.write_durable(&file, &bytes, Overwrite::Replace)
-                .unwrap();
+            disk.write_durable(&file, &bytes, Overwrite::Replace).unwrap();
             if restart {
                 drop(store);
                 store = open(&disk).await;
             }
             let chunk = store.get(address).await.unwrap();
             let evidence = store.evidence(address).await.unwrap();
-            assert!(
-                chunk.as_deref().is_none_or(|chunk| chunk == [0, 1, 2]),
-                "bit {bit}"
-            );
-            assert!(
-                evidence.as_deref().is_none_or(|e| e == GOLDEN_EVIDENCE),
-                "bit {bit}"
-            );
+            assert!(chunk.as_deref().is_none_or(|chunk| chunk == [0, 1, 2]), "bit {bit}");
+            assert!(evidence.as_deref().is_none_or(|e| e == GOLDEN_EVIDENCE), "bit {bit}");
             // In the header it is found at the next start, in evidence and chunk when they are read.
             if restart || bit / 8 >= HEADER_BYTES {
                 assert!(chunk.is_none() || evidence.is_none(), "bit {bit}");
-                assert_eq!(
-                    (store.has(address), names(&disk, QUARANTINE).len()),
-                    (false, 1)
-                );
+                assert_eq!((store.has(address), names(&disk, QUARANTINE).len()), (false, 1));
             }
             assert_eq!(used(&store), GOLDEN.len() as u64);
         }
@@ -255,18 +203,9 @@ async fn a_record_of_a_newer_version_stops_the_start() {
     bytes[52..56].copy_from_slice(&crc.to_le_bytes());
     let file = path(CHUNKS).join(GOLDEN_ADDRESS);
     disk.write_durable(&file, &bytes, Overwrite::Never).unwrap();
-    let error = FsStore::open(Arc::new(disk.clone()), OPTIONS)
-        .await
-        .unwrap_err();
+    let error = FsStore::open(Arc::new(disk.clone()), OPTIONS).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            StoreError::NewerFormat {
-                found: 2,
-                supported: VERSION,
-                ..
-            }
-        ),
+        matches!(error, StoreError::NewerFormat { found: 2, supported: VERSION, .. }),
         "{error:?}"
     );
     assert_eq!(disk.read(&file, 999).unwrap(), bytes, "and is left alone");
@@ -314,12 +253,7 @@ async fn fail_every_step(fault: Fault, onwards: bool, mut left: impl AsyncFnMut(
         let store = FsStore::open(failing, OPTIONS).await.unwrap();
         put(&store, &other, b"other").await.unwrap();
         let before = used(&store);
-        faults.arm(FaultPlan {
-            at,
-            fault,
-            onwards,
-            only: None,
-        });
+        faults.arm(FaultPlan { at, fault, onwards, only: None });
         let result = put(&store, &chunk, b"evidence").await;
         let clean = faults.count() < at;
         faults.disarm();
@@ -335,11 +269,7 @@ async fn fail_every_step(fault: Fault, onwards: bool, mut left: impl AsyncFnMut(
                     Fault::Full => assert!(matches!(error, StoreError::Full { .. }), "{error:?}"),
                     _ => assert!(matches!(error, StoreError::Disk { .. }), "{error:?}"),
                 }
-                assert_eq!(
-                    (store.has(address), used(&store)),
-                    (false, before),
-                    "step {at}"
-                );
+                assert_eq!((store.has(address), used(&store)), (false, before), "step {at}");
                 assert_eq!(store.get(address).await.unwrap(), None);
             }
         }
@@ -363,11 +293,7 @@ async fn assert_none_or_whole(disk: &MemoryDisk) -> bool {
     let evidence = store.evidence(address).await.unwrap();
     assert_eq!(found.is_some(), evidence.is_some());
     assert!(found.as_ref().is_none_or(|found| *found == chunk));
-    assert!(
-        evidence
-            .as_deref()
-            .is_none_or(|evidence| evidence == b"evidence")
-    );
+    assert!(evidence.as_deref().is_none_or(|evidence| evidence == b"evidence"));
     let mut expected = vec![other_address.to_string(), "lock".to_owned()];
     expected.extend(found.is_some().then(|| address.to_string()));
     expected.sort();
@@ -396,10 +322,7 @@ async fn a_power_cut_at_any_step_leaves_no_chunk_or_a_whole_one() {
         let cuts = (0..100).map(Survival::Seeded);
         for survival in cuts.chain([Survival::Nothing, Survival::Everything]) {
             let there = assert_none_or_whole(&disk.crash(survival)).await;
-            assert!(
-                there || !clean,
-                "a chunk that was put is gone: {survival:?}"
-            );
+            assert!(there || !clean, "a chunk that was put is gone: {survival:?}");
         }
     })
     .await;
@@ -409,13 +332,8 @@ async fn a_power_cut_at_any_step_leaves_no_chunk_or_a_whole_one() {
 async fn a_disk_that_is_nearly_full_refuses_to_reserve_with_the_exact_rest() {
     let needed = reservation_bytes(100);
     let disk = MemoryDisk::with_capacity(2 * needed + 1000 + 7);
-    let options = FsStoreOptions {
-        disk_margin_bytes: 1000,
-        ..OPTIONS
-    };
-    let store = FsStore::open(Arc::new(disk.clone()), options)
-        .await
-        .unwrap();
+    let options = FsStoreOptions { disk_margin_bytes: 1000, ..OPTIONS };
+    let store = FsStore::open(Arc::new(disk.clone()), options).await.unwrap();
     let chunks: Vec<_> = (0..3).map(|fill| Bytes::from(vec![fill; 100])).collect();
     let reserve = |number: usize| store.reserve(ChunkAddress::of(&chunks[number]), 100);
     let (first, second) = (reserve(0).unwrap(), reserve(1).unwrap());
@@ -425,32 +343,14 @@ async fn a_disk_that_is_nearly_full_refuses_to_reserve_with_the_exact_rest() {
         "{error:?}"
     );
     assert_eq!(store.capacity().reserved_bytes, 2 * needed);
-    store
-        .put(first, chunks[0].clone(), Bytes::new())
-        .await
-        .unwrap();
+    store.put(first, chunks[0].clone(), Bytes::new()).await.unwrap();
     // Somebody else fills the disk: the put is refused, and writes nothing that stays.
     disk.set_capacity(200);
-    let error = store
-        .put(second, chunks[1].clone(), Bytes::new())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Full {
-                free_bytes: 44,
-                needed_bytes: 156
-            }
-        ),
-        "{error:?}"
-    );
+    let error = store.put(second, chunks[1].clone(), Bytes::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Full { free_bytes: 44, needed_bytes: 156 }), "{error:?}");
     assert_eq!(error.retry(), Retry::Backoff);
     assert_eq!((used(&store), disk.free_space().unwrap()), (156, 44));
-    assert_eq!(
-        names(&disk, CHUNKS),
-        [ChunkAddress::of(&chunks[0]).to_string(), "lock".into()]
-    );
+    assert_eq!(names(&disk, CHUNKS), [ChunkAddress::of(&chunks[0]).to_string(), "lock".into()]);
 }
 
 #[tokio::test]
@@ -458,30 +358,18 @@ async fn a_store_that_shrank_keeps_what_it_has_and_takes_no_more() {
     let disk = MemoryDisk::new();
     let (address, chunk) = sample();
     put(&open(&disk).await, &chunk, b"e").await.unwrap();
-    let options = FsStoreOptions {
-        capacity_bytes: 10,
-        ..OPTIONS
-    };
+    let options = FsStoreOptions { capacity_bytes: 10, ..OPTIONS };
     let store = FsStore::open(Arc::new(disk), options).await.unwrap();
     assert_eq!(store.get(address).await.unwrap(), Some(chunk));
     let error = store.reserve(ChunkAddress([1; 32]), 1).unwrap_err();
-    assert!(
-        matches!(error, StoreError::Full { free_bytes: 0, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::Full { free_bytes: 0, .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_is_dropped_runs_to_its_end_and_is_counted() {
     let dir = TempDir::new().unwrap();
     let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
-    let store = FsStore::open(
-        disk,
-        FsStoreOptions {
-            capacity_bytes: 64 << 20,
-            ..OPTIONS
-        },
-    );
+    let store = FsStore::open(disk, FsStoreOptions { capacity_bytes: 64 << 20, ..OPTIONS });
     let store = store.await.unwrap();
     let chunk = Bytes::from(vec![5; 1 << 20]);
     {
@@ -491,11 +379,7 @@ async fn a_put_that_is_dropped_runs_to_its_end_and_is_counted() {
     }
     // It waits its turn behind the one that was dropped.
     put(&store, &chunk, b"second").await.unwrap();
-    let evidence = store
-        .evidence(ChunkAddress::of(&chunk))
-        .await
-        .unwrap()
-        .unwrap();
+    let evidence = store.evidence(ChunkAddress::of(&chunk)).await.unwrap().unwrap();
     assert_eq!(evidence, "first");
     assert_eq!(used(&store), 56 + 5 + (1 << 20));
     assert!(store.shared.index().busy.is_empty());
@@ -513,11 +397,7 @@ async fn nobody_is_left_in_the_queue_of_an_address() {
         assert!(polled.is_pending());
         assert_eq!(store.shared.index().busy.len(), 1);
     }
-    assert_eq!(
-        store.shared.index().busy.len(),
-        1,
-        "the turn is still taken"
-    );
+    assert_eq!(store.shared.index().busy.len(), 1, "the turn is still taken");
     drop(turn);
     assert!(store.shared.index().busy.is_empty());
     put(&store, &chunk, b"e").await.unwrap();

@@ -22,29 +22,19 @@ struct Subject {
 fn memory_store(capacity_bytes: u64) -> Subject {
     let store = Arc::new(MemoryStore::new(capacity_bytes));
     let same = Arc::clone(&store);
-    Subject {
-        store,
-        rot: Box::new(move |address| assert!(same.rot(address))),
-    }
+    Subject { store, rot: Box::new(move |address| assert!(same.rot(address))) }
 }
 
 async fn fs_store(disk: Arc<dyn Disk>, capacity_bytes: u64) -> Subject {
-    let options = FsStoreOptions {
-        capacity_bytes,
-        disk_margin_bytes: 0,
-    };
+    let options = FsStoreOptions { capacity_bytes, disk_margin_bytes: 0 };
     let store = FsStore::open(Arc::clone(&disk), options).await.unwrap();
     let rot = move |address: ChunkAddress| {
         let path = PathBuf::from(format!("chunks/{address}"));
         let mut bytes = disk.read(&path, u64::MAX).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
-        disk.write_durable(&path, &bytes, Overwrite::Replace)
-            .unwrap();
+        disk.write_durable(&path, &bytes, Overwrite::Replace).unwrap();
     };
-    Subject {
-        store: Arc::new(store),
-        rot: Box::new(rot),
-    }
+    Subject { store: Arc::new(store), rot: Box::new(rot) }
 }
 
 /// Runs every case, each on a new empty store of the capacity that it asks for.
@@ -55,7 +45,7 @@ async fn conforms(make: impl AsyncFn(u64) -> Subject) {
     the_largest_and_the_smallest(make(plenty).await.store.as_ref()).await;
     a_second_put_changes_nothing(make(plenty).await.store.as_ref()).await;
     a_full_store_refuses_exactly(make(3 * reservation_bytes(1000) + 17).await.store.as_ref()).await;
-    sizes_are_checked(make(plenty).await.store.as_ref()).await;
+    sizes_are_checked(make(plenty).await.store.as_ref());
     a_wrong_put_stores_nothing(&make).await;
     concurrent_puts_of_one_chunk_store_it_once(make(plenty).await.store.as_ref()).await;
     addresses_come_in_order_and_in_pages(make(plenty).await.store.as_ref()).await;
@@ -90,32 +80,19 @@ fn chunk(fill: u8, len: usize) -> (ChunkAddress, Bytes) {
 async fn put(store: &dyn ChunkStore, chunk: &Bytes, evidence: &'static [u8]) {
     let size = u32::try_from(chunk.len()).unwrap();
     let reservation = store.reserve(ChunkAddress::of(chunk), size).unwrap();
-    store
-        .put(reservation, chunk.clone(), Bytes::from_static(evidence))
-        .await
-        .unwrap();
+    store.put(reservation, chunk.clone(), Bytes::from_static(evidence)).await.unwrap();
 }
 
 fn assert_space(store: &dyn ChunkStore, used_bytes: u64, reserved_bytes: u64) {
     let Capacity { capacity_bytes, .. } = store.capacity();
-    assert_eq!(
-        store.capacity(),
-        Capacity {
-            capacity_bytes,
-            used_bytes,
-            reserved_bytes
-        }
-    );
+    assert_eq!(store.capacity(), Capacity { capacity_bytes, used_bytes, reserved_bytes });
 }
 
 async fn an_empty_store_has_nothing(store: &dyn ChunkStore) {
     let (address, _) = chunk(1, 9);
     assert_eq!(store.get(address).await.unwrap(), None);
     assert_eq!(store.evidence(address).await.unwrap(), None);
-    assert_eq!(
-        (store.has(address), store.size(address), store.chunks()),
-        (false, None, 0)
-    );
+    assert_eq!((store.has(address), store.size(address), store.chunks()), (false, None, 0));
     assert_eq!(store.addresses(None, 9), []);
     assert_space(store, 0, 0);
     assert_eq!(store.capacity().free_bytes(), 64 << 20);
@@ -124,21 +101,12 @@ async fn an_empty_store_has_nothing(store: &dyn ChunkStore) {
 async fn what_is_put_is_got(store: &dyn ChunkStore) {
     let (address, bytes) = chunk(1, 1000);
     let reservation = store.reserve(address, 1000).unwrap();
-    assert_eq!(
-        (reservation.address(), reservation.size_bytes()),
-        (address, 1000)
-    );
+    assert_eq!((reservation.address(), reservation.size_bytes()), (address, 1000));
     assert_space(store, 0, reservation_bytes(1000));
-    store
-        .put(reservation, bytes.clone(), Bytes::from_static(b"evidence"))
-        .await
-        .unwrap();
+    store.put(reservation, bytes.clone(), Bytes::from_static(b"evidence")).await.unwrap();
     assert_eq!(store.get(address).await.unwrap(), Some(bytes));
     assert_eq!(store.evidence(address).await.unwrap().unwrap(), "evidence");
-    assert_eq!(
-        (store.has(address), store.size(address), store.chunks()),
-        (true, Some(1000), 1)
-    );
+    assert_eq!((store.has(address), store.size(address), store.chunks()), (true, Some(1000), 1));
     assert_space(store, HEADER + 8 + 1000, 0);
 }
 
@@ -147,20 +115,12 @@ async fn the_largest_and_the_smallest(store: &dyn ChunkStore) {
     put(store, &small, b"").await;
     let (address, large) = chunk(2, MAX_CHUNK_BYTES);
     let evidence = Bytes::from(vec![3; MAX_EVIDENCE_BYTES as usize]);
-    let reservation = store
-        .reserve(address, u32::try_from(MAX_CHUNK_BYTES).unwrap())
-        .unwrap();
-    store
-        .put(reservation, large.clone(), evidence.clone())
-        .await
-        .unwrap();
+    let reservation = store.reserve(address, u32::try_from(MAX_CHUNK_BYTES).unwrap()).unwrap();
+    store.put(reservation, large.clone(), evidence.clone()).await.unwrap();
     assert_eq!(store.get(address).await.unwrap(), Some(large));
     assert_eq!(store.evidence(address).await.unwrap(), Some(evidence));
     assert_eq!(store.get(small_address).await.unwrap(), Some(small));
-    assert_eq!(
-        store.evidence(small_address).await.unwrap(),
-        Some(Bytes::new())
-    );
+    assert_eq!(store.evidence(small_address).await.unwrap(), Some(Bytes::new()));
     let full = reservation_bytes(u32::try_from(MAX_CHUNK_BYTES).unwrap());
     assert_space(store, HEADER + 1 + full, 0);
 }
@@ -170,16 +130,10 @@ async fn a_second_put_changes_nothing(store: &dyn ChunkStore) {
     let early = store.reserve(address, 100).unwrap();
     put(store, &bytes, b"first").await;
     assert_space(store, HEADER + 5 + 100, reservation_bytes(100));
-    store
-        .put(early, bytes.clone(), Bytes::from_static(b"second"))
-        .await
-        .unwrap();
+    store.put(early, bytes.clone(), Bytes::from_static(b"second")).await.unwrap();
     let late = store.reserve(address, 100).unwrap();
     assert_space(store, HEADER + 5 + 100, 0);
-    store
-        .put(late, bytes, Bytes::from_static(b"third"))
-        .await
-        .unwrap();
+    store.put(late, bytes, Bytes::from_static(b"third")).await.unwrap();
     assert_eq!(store.evidence(address).await.unwrap().unwrap(), "first");
     assert_space(store, HEADER + 5 + 100, 0);
 }
@@ -194,10 +148,7 @@ async fn a_full_store_refuses_exactly(store: &dyn ChunkStore) {
     assert_space(store, 0, 3 * reservation_bytes(1000));
     let needed = reservation_bytes(1);
     let assert_full = |free: u64| match store.reserve(chunk(9, 1).0, 1) {
-        Err(StoreError::Full {
-            free_bytes,
-            needed_bytes,
-        }) => {
+        Err(StoreError::Full { free_bytes, needed_bytes }) => {
             assert_eq!((free_bytes, needed_bytes), (free, needed));
         }
         other => panic!("a full store said {other:?}"),
@@ -208,17 +159,13 @@ async fn a_full_store_refuses_exactly(store: &dyn ChunkStore) {
     let large = Bytes::from(vec![7; MAX_EVIDENCE_BYTES as usize - 5]);
     store.put(reservation, bytes, large).await.unwrap();
     assert_full(17 + 5);
-    assert_space(
-        store,
-        reservation_bytes(1000) - 5,
-        2 * reservation_bytes(1000),
-    );
+    assert_space(store, reservation_bytes(1000) - 5, 2 * reservation_bytes(1000));
     drop(held);
     assert_space(store, reservation_bytes(1000) - 5, 0);
     drop(store.reserve(chunk(9, 1).0, 1).unwrap());
 }
 
-async fn sizes_are_checked(store: &dyn ChunkStore) {
+fn sizes_are_checked(store: &dyn ChunkStore) {
     let too_large = u32::try_from(MAX_CHUNK_BYTES).unwrap() + 1;
     for size in [0, too_large, u32::MAX] {
         match store.reserve(chunk(1, 1).0, size) {
@@ -236,24 +183,12 @@ async fn a_wrong_put_stores_nothing(make: &impl AsyncFn(u64) -> Subject) {
     let (other_address, other_bytes) = chunk(2, 100);
     let reserve = || store.reserve(address, 100).unwrap();
 
-    let error = store
-        .put(reserve(), bytes.slice(..99), Bytes::new())
-        .await
-        .unwrap_err();
+    let error = store.put(reserve(), bytes.slice(..99), Bytes::new()).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            StoreError::WrongSize {
-                reserved_bytes: 100,
-                found_bytes: 99
-            }
-        ),
+        matches!(error, StoreError::WrongSize { reserved_bytes: 100, found_bytes: 99 }),
         "{error:?}"
     );
-    let error = store
-        .put(reserve(), other_bytes, Bytes::new())
-        .await
-        .unwrap_err();
+    let error = store.put(reserve(), other_bytes, Bytes::new()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::WrongHash { expected, found }
             if expected == address && found == other_address),
@@ -284,11 +219,8 @@ async fn concurrent_puts_of_one_chunk_store_it_once(store: &dyn ChunkStore) {
     let (address, bytes) = chunk(1, 5000);
     let (other_address, other) = chunk(2, 5000);
     let puts = (0..8_u8).map(|number| {
-        let (address, bytes) = if number % 2 == 0 {
-            (address, &bytes)
-        } else {
-            (other_address, &other)
-        };
+        let (address, bytes) =
+            if number % 2 == 0 { (address, &bytes) } else { (other_address, &other) };
         let reservation = store.reserve(address, 5000).unwrap();
         store.put(reservation, bytes.clone(), Bytes::from(vec![number; 10]))
     });
@@ -336,17 +268,11 @@ async fn what_rots_is_found_and_can_be_put_anew(subject: Subject) {
     (subject.rot)(address);
     assert!(store.has(address), "nobody has looked yet");
     assert_eq!(store.get(address).await.unwrap(), None);
-    assert_eq!(
-        (store.has(address), store.size(address), store.chunks()),
-        (false, None, 1)
-    );
+    assert_eq!((store.has(address), store.size(address), store.chunks()), (false, None, 1));
     assert_eq!(store.evidence(address).await.unwrap(), None);
     assert_eq!(store.get(kept).await.unwrap(), Some(kept_bytes));
     assert_space(store, 2 * (HEADER + 5 + 100), 0);
-    store
-        .put(idle, bytes.clone(), Bytes::from_static(b"anew"))
-        .await
-        .unwrap();
+    store.put(idle, bytes.clone(), Bytes::from_static(b"anew")).await.unwrap();
     assert_eq!(store.get(address).await.unwrap(), Some(bytes));
     assert_eq!(store.evidence(address).await.unwrap().unwrap(), "anew");
     assert_space(store, 2 * (HEADER + 5 + 100) + HEADER + 4 + 100, 0);

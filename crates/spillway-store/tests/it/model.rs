@@ -56,10 +56,7 @@ struct World {
 
 impl World {
     async fn open(disk: MemoryDisk) -> FsStore {
-        let options = FsStoreOptions {
-            capacity_bytes: CAPACITY,
-            disk_margin_bytes: 0,
-        };
+        let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
         FsStore::open(Arc::new(disk), options).await.unwrap()
     }
 
@@ -84,9 +81,7 @@ impl World {
 
     fn used(&self) -> u64 {
         let records = self.stored.iter().chain(&self.rotten);
-        let records: u64 = records
-            .map(|(chunk, len)| Self::record_bytes(*chunk, *len))
-            .sum();
+        let records: u64 = records.map(|(chunk, len)| Self::record_bytes(*chunk, *len)).sum();
         records + self.aside.values().sum::<u64>()
     }
 
@@ -117,18 +112,12 @@ impl World {
         match self.store().reserve(address, size) {
             Ok(reservation) => {
                 let evidence_bytes = evidence_of(chunk, evidence);
-                self.store()
-                    .put(reservation, bytes, evidence_bytes)
-                    .await
-                    .unwrap();
+                self.store().put(reservation, bytes, evidence_bytes).await.unwrap();
                 if !self.known(chunk) {
                     self.stored.insert(chunk, evidence);
                 }
             }
-            Err(StoreError::Full {
-                free_bytes,
-                needed_bytes,
-            }) => {
+            Err(StoreError::Full { free_bytes, needed_bytes }) => {
                 assert_eq!(free_bytes, free);
                 assert!(needed_bytes > free && !self.known(chunk));
             }
@@ -165,9 +154,7 @@ impl World {
         let mut record = self.disk.read(&path, u64::MAX).unwrap();
         let from = record.len() - bytes.len();
         record[from + at as usize % bytes.len()] ^= 1 << (at % 8);
-        self.disk
-            .write_durable(&path, &record, Overwrite::Replace)
-            .unwrap();
+        self.disk.write_durable(&path, &record, Overwrite::Replace).unwrap();
     }
 
     fn check(&self, after: &Step) {
@@ -178,10 +165,7 @@ impl World {
             assert_eq!(capacity.used_bytes, self.used());
         }
         for chunk in 0..CHUNKS {
-            assert_eq!(
-                self.store().has(ChunkAddress::of(&bytes_of(chunk))),
-                self.known(chunk)
-            );
+            assert_eq!(self.store().has(ChunkAddress::of(&bytes_of(chunk))), self.known(chunk));
         }
         assert_eq!(self.store().chunks(), self.stored.len() + self.rotten.len());
     }
