@@ -36,8 +36,7 @@ pub struct ChainOptions {
 /// Dropping it leaves an empty directory at most.
 pub async fn connect_chain(options: ChainOptions) -> Result<Arc<Payments>, ConnectError> {
     let wallet_locks: Arc<dyn Disk> = Arc::new(RealDisk::create(&options.state_dir)?);
-    let rpc = RpcOptions { url: options.rpc_url, ..RpcOptions::default() };
-    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(rpc)?);
+    let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(RpcOptions::new(options.rpc_url))?);
     let chain_id = match options.chain_id {
         Some(chain_id) => chain_id,
         None => chain.chain_id().await?,

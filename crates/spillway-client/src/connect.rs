@@ -1,12 +1,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use spillway_disk::{Disk, DiskError, RealDisk, SystemClock};
-use spillway_net::{Address, Net, NetError, NetOptions, Role, Traffic};
-use spillway_pay::{ChainError, PayError, Payments, PaymentsOptions, RpcChain, RpcOptions};
-use spillway_types::{Domain, EvmAddress, NetworkId, PeerSecret, Retry};
+use spillway_net::{Address, Net, NetError, NetOptions, Traffic};
+use spillway_pay::{ChainError, PayError, Payments};
+use spillway_types::{EvmAddress, NetworkId, PeerSecret, Retry};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Client, ClientParts};
+use crate::{ChainOptions, Client, ClientParts, connect_chain};
 
 /// Where a client connects to, and where it keeps its state.
 #[derive(Clone, Debug)]
@@ -82,35 +82,23 @@ impl Connected {
     /// Dropping it leaves empty directories at most.
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
         let data: Arc<dyn Disk> = Arc::new(RealDisk::create(&options.data_dir)?);
-        let wallet_locks: Arc<dyn Disk> = Arc::new(RealDisk::create(&options.state_dir)?);
-        let clock = Arc::new(SystemClock::default());
-        let rpc = RpcOptions { url: options.rpc_url.clone(), ..RpcOptions::default() };
-        let chain: Arc<dyn spillway_pay::Chain> = Arc::new(RpcChain::new(rpc)?);
-        let chain_id = match options.chain_id {
-            Some(chain_id) => chain_id,
-            None => chain.chain_id().await?,
-        };
-        let domain = Domain { network: options.network, chain_id, vault: options.vault };
-        let payments = Arc::new(Payments::new(PaymentsOptions {
-            chain,
-            domain,
-            token: None,
-            clock: Arc::clone(&clock) as _,
-            wallet_locks,
-            timing: spillway_pay::PayTiming::default(),
-        }));
-        payments.check_domain().await?;
+        let payments = connect_chain(ChainOptions {
+            state_dir: options.state_dir,
+            network: options.network,
+            rpc_url: options.rpc_url,
+            chain_id: options.chain_id,
+            vault: options.vault,
+        })
+        .await?;
         let secret = PeerSecret::generate().map_err(|_| ConnectError::NoRandomness)?;
-        let bootstrap = options.bootstrap;
-        let net =
-            Net::start(NetOptions { bootstrap, ..NetOptions::new(secret, Role::Client) }).await?;
+        let net = Net::start(NetOptions::client(secret, options.bootstrap)).await?;
         net.bootstrapped().await?;
         let parts = ClientParts {
             data,
-            clock,
+            clock: Arc::new(SystemClock),
             peers: net.peers(),
             payments: Arc::clone(&payments),
-            domain,
+            domain: *payments.domain(),
             stop: options.stop,
         };
         let client = Client::new(parts);

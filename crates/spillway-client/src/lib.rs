@@ -11,8 +11,9 @@
 //!
 //! Deliberately absent: sockets (`spillway-net`), the chain (`spillway-pay`), prompts and printing.
 
+mod account;
 mod client;
-//mod connect;
+mod connect;
 mod download;
 mod error;
 mod limits;
@@ -25,8 +26,9 @@ mod spill;
 mod tree;
 mod upload;
 
+pub use account::{ChainOptions, connect_chain, withdraw};
 pub use client::{Client, ClientParts, sessions};
-//pub use connect::{ConnectError, ConnectOptions, Connected};
+pub use connect::{ConnectError, ConnectOptions, Connected};
 pub use error::{ChunkFailure, DownloadError, PutFailure, SourceError, UploadError};
 pub use options::{
     Approve, DownloadOptions, ModeChoice, Offer, Remote, Source, StreamSource, Target,
@@ -37,8 +39,10 @@ pub use progress::{Progress, ProgressSender, Stage};
 pub use tree::TreeError;
 
 // What an embedder needs to fill the options, so that this crate is the only one to name.
-pub use spillway_disk::{Clock, Disk, DiskError, Overwrite, RealDisk, SystemClock};
-pub use spillway_net::{Peers, PeersError};
+pub use spillway_disk::{
+    Clock, Disk, DiskError, DiskExt, EntryKind, Mode, Overwrite, RealDisk, SystemClock,
+};
+pub use spillway_net::{Address, NetError, ParseAddressError, Peers, PeersError, Traffic};
 pub use spillway_pay::{
     ChainError, PayError, PayFailure, PaymentMode, Payments, SignedTx, TxJournal, Wallet,
     WalletError, Withdrawn,
