@@ -3,18 +3,32 @@
 
 use std::{sync::Arc, time::Duration};
 
+use alloy::{
+    consensus::TxEip1559,
+    primitives::{TxKind, U256},
+};
 use spillway_disk::Clock;
 use spillway_types::{Atto, EvmAddress, TxHash, Wei};
 
-use crate::{Chain, PayError, Wallet};
+use crate::{
+    Call, Chain, PayError, PayFailure, TxReceipt, Wallet, Windows, artifacts, calls,
+    contracts::address,
+};
+
+/// Gas of the deployments and of sending coins: well above what they use, and below the limit of
+/// a transaction (EIP-7825).
+const DEPLOY_GAS: u64 = 6_000_000;
+const COINS_GAS: u64 = 21_000;
+
+/// Pause between looks at a transaction, and how long is looked.
+const POLL: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is deployed.
 #[derive(Clone, Copy, Debug)]
 pub struct DeployOptions {
-    /// The shortest upload window that the vault takes.
-    pub min_window: Duration,
-    /// The longest.
-    pub max_window: Duration,
+    /// The upload windows that the vault takes, in whole seconds.
+    pub windows: Windows,
     /// All tokens that there will ever be; the deployer gets them.
     pub supply: Atto,
 }
@@ -29,7 +43,7 @@ pub struct Deployed {
 }
 
 /// Deploys and hands out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Deployer<'a> {
     /// The chain.
     pub chain: Arc<dyn Chain>,
@@ -44,28 +58,87 @@ impl Deployer<'_> {
     ///
     /// # Errors
     /// When the chain refuses or cannot be asked.
+    ///
+    /// # Cost
+    /// Gas of two transactions.
     pub async fn deploy(&self, options: DeployOptions) -> Result<Deployed, PayError> {
-        unimplemented!("{options:?}")
+        let token = self.create(artifacts::token_creation(options.supply)).await?;
+        let vault = self.create(artifacts::vault_creation(token, options.windows)).await?;
+        Ok(Deployed { token, vault })
     }
 
     /// Sends tokens.
     ///
     /// # Errors
     /// When the chain refuses or cannot be asked.
+    ///
+    /// # Cost
+    /// The tokens, and gas.
     pub async fn send_tokens(
         &self,
         token: EvmAddress,
         to: EvmAddress,
         amount: Atto,
     ) -> Result<TxHash, PayError> {
-        unimplemented!("{token}{to}{amount}")
+        let call: Call = calls::transfer(token, self.wallet.address(), to, amount);
+        let gas = self.chain.estimate_gas(&call).await?;
+        let receipt = self.send(to_call(call.to), call.data, Wei::ZERO, gas + gas / 5).await?;
+        Ok(receipt.hash)
     }
 
     /// Sends coins.
     ///
     /// # Errors
     /// When the chain refuses or cannot be asked.
+    ///
+    /// # Cost
+    /// The coins, and gas.
     pub async fn send_coins(&self, to: EvmAddress, amount: Wei) -> Result<TxHash, PayError> {
-        unimplemented!("{to}{amount}")
+        Ok(self.send(to_call(to), Vec::new(), amount, COINS_GAS).await?.hash)
     }
+
+    async fn create(&self, code: Vec<u8>) -> Result<EvmAddress, PayError> {
+        let nonce = self.chain.pending_nonce(self.wallet.address()).await?;
+        self.send(TxKind::Create, code, Wei::ZERO, DEPLOY_GAS).await?;
+        Ok(EvmAddress(address(self.wallet.address()).create(nonce).into_array()))
+    }
+
+    async fn send(
+        &self,
+        to: TxKind,
+        data: Vec<u8>,
+        value: Wei,
+        gas_limit: u64,
+    ) -> Result<TxReceipt, PayError> {
+        let fees = self.chain.fees().await?;
+        let (hash, raw) = self.wallet.sign(TxEip1559 {
+            chain_id: self.chain.chain_id().await?,
+            nonce: self.chain.pending_nonce(self.wallet.address()).await?,
+            gas_limit,
+            max_fee_per_gas: fees.base.saturating_mul(2).saturating_add(fees.priority).0,
+            max_priority_fee_per_gas: fees.priority.0,
+            to,
+            value: U256::from(value.0),
+            access_list: alloy::eips::eip2930::AccessList::default(),
+            input: data.into(),
+        });
+        self.chain.send_raw(&raw).await?;
+        let started = self.clock.monotonic();
+        loop {
+            match self.chain.receipt(hash).await? {
+                Some(receipt) if receipt.success => return Ok(receipt),
+                Some(_) => return Err(PayFailure::Failed { tx: hash, reason: None }.into()),
+                None => {}
+            }
+            let waited = self.clock.monotonic().saturating_sub(started);
+            if waited > PATIENCE {
+                return Err(PayFailure::NotMined { tx: hash, waited }.into());
+            }
+            self.clock.sleep(POLL).await;
+        }
+    }
+}
+
+fn to_call(to: EvmAddress) -> TxKind {
+    TxKind::Call(address(to))
 }

@@ -1,11 +1,16 @@
-use std::{sync::Arc, time::Duration};
+mod estimate;
+mod goal;
+mod run;
 
-use spillway_disk::{Clock, Disk};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use spillway_disk::{Clock, Disk, DiskError, FileLock};
 use spillway_types::{Atto, Domain, EvmAddress, RewardAddress, Wei};
 
+use self::run::Run;
 use crate::{
-    Chain, GasEstimate, Paid, PayError, Plan, PlanStatus, SignedTx, Spend, TxJournal, Wallet,
-    Windows,
+    At, Chain, ChainError, GasEstimate, Paid, PayError, PayFailure, Plan, PlanStatus, SignedTx,
+    Spend, TxJournal, Wallet, Windows, verify,
 };
 
 /// What [`Payments`] works with.
@@ -32,7 +37,9 @@ pub struct PayTiming {
     pub first_poll: Duration,
     /// The longest pause.
     pub longest_poll: Duration,
-    /// After how long without being mined the same plan is signed again with a higher fee.
+    /// After how long without being mined the same bytes are sent again.
+    pub resend_after: Duration,
+    /// After how long without being mined the same call is signed again with a higher fee.
     pub bump_after: Duration,
     /// How long one transaction is waited for in all.
     pub patience: Duration,
@@ -45,6 +52,7 @@ impl Default for PayTiming {
         Self {
             first_poll: Duration::from_millis(10),
             longest_poll: Duration::from_secs(1),
+            resend_after: Duration::from_secs(20),
             bump_after: Duration::from_secs(90),
             patience: Duration::from_secs(15 * 60),
             outage: Duration::from_secs(30),
@@ -89,13 +97,15 @@ pub struct VaultTerms {
 /// What a withdrawal did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// What the payee got.
+    /// What the payee was owed, and got.
     pub amount: Atto,
     /// What it cost.
     pub spend: Spend,
 }
 
-/// Pays plans into one vault.
+/// Pays plans into one vault. Has no state of its own: the plans, the journal and the chain are all
+/// that there is to know, so a crash anywhere is mended by calling [`Payments::pay`] again with the
+/// same plans and what the journal holds.
 #[derive(Clone, Debug)]
 pub struct Payments {
     options: PaymentsOptions,
@@ -122,7 +132,31 @@ impl Payments {
     /// # Errors
     /// What of it is not so. Nothing was spent.
     pub async fn check_domain(&self) -> Result<VaultTerms, PayError> {
-        unimplemented!()
+        let PaymentsOptions { chain, domain, token, .. } = &self.options;
+        let found = chain.chain_id().await?;
+        if found != domain.chain_id {
+            return Err(PayFailure::WrongChain { expected: domain.chain_id, found }.into());
+        }
+        let no_vault = PayFailure::NoVault { vault: domain.vault };
+        if !chain.has_code(domain.vault).await? {
+            return Err(no_vault.into());
+        }
+        let answers =
+            futures::future::try_join(chain.token(domain.vault), chain.windows(domain.vault));
+        let terms = match answers.await {
+            Ok((token, windows)) => VaultTerms { token, windows },
+            // A contract, but not one that has these functions.
+            Err(ChainError::Reverted { .. } | ChainError::Unexpected { .. }) => {
+                return Err(no_vault.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match *token {
+            Some(expected) if expected != terms.token => {
+                Err(PayFailure::WrongToken { expected, found: terms.token }.into())
+            }
+            _ => Ok(terms),
+        }
     }
 
     /// What became of a plan.
@@ -130,7 +164,20 @@ impl Payments {
     /// # Errors
     /// When the chain cannot be asked.
     pub async fn status(&self, plan: &Plan) -> Result<PlanStatus, PayError> {
-        unimplemented!("{plan:?}")
+        let chain = &self.options.chain;
+        let (vault, payment) = (plan.domain.vault, plan.id());
+        self.check_plan(plan)?;
+        let newest = chain.record(vault, payment, At::Depth(0)).await?;
+        if let Some(recorded) = newest.recorded {
+            return Ok(PlanStatus::Paid { recorded });
+        }
+        let finalized = chain.record(vault, payment, At::Finalized).await?;
+        Ok(match finalized.recorded {
+            // The server that said no before was behind.
+            Some(recorded) => PlanStatus::Paid { recorded },
+            None if finalized.block.time > plan.valid_until => PlanStatus::Dropped,
+            None => PlanStatus::Open,
+        })
     }
 
     /// What paying these plans will cost in gas, those that are paid left out. An upper estimate.
@@ -142,10 +189,17 @@ impl Payments {
         plans: &[Plan],
         payer: EvmAddress,
     ) -> Result<GasEstimate, PayError> {
-        unimplemented!("{plans:?}{payer}")
+        let token = self.options.chain.token(self.options.domain.vault).await?;
+        let open = self.unrecorded(plans).await?;
+        Ok(estimate::estimate(&*self.options.chain, token, &open, payer).await?)
     }
 
-    /// Pays the plans that are not paid yet.
+    /// Pays the plans that are not paid yet, one after the other.
+    ///
+    /// A plan that is recorded is paid. Otherwise the bytes that were signed for it before are sent
+    /// again; when their nonce was used by something else, the same plan is signed again: it has
+    /// the same id, and the vault takes an id once. Before anything is signed, all of it is
+    /// checked: chain, vault, plans, deadlines, caps, tokens and coins.
     ///
     /// # Errors
     /// Each carries what was spent so far. Going on with the same plans and journal is always safe.
@@ -160,24 +214,92 @@ impl Payments {
         request: PayRequest<'_>,
         journal: &mut dyn TxJournal,
     ) -> Result<Paid, PayError> {
-        let _ = journal;
-        unimplemented!("{request:?}")
+        for plan in request.plans {
+            self.check_plan(plan)?;
+            self.check_payer(plan, request.wallet)?;
+        }
+        let _lock = self.lock(request.wallet.address()).await?;
+        let terms = self.check_domain().await?;
+        let mut run = Run::new(&self.options, &request, terms.token, journal);
+        match Box::pin(run.pay(request.plans)).await {
+            Ok(plans) => Ok(Paid { plans, spend: run.spend() }),
+            Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
+        }
     }
 
-    /// Sends a payee what the vault owes it. Anybody may; the caller pays the gas.
+    /// Sends a payee what the vault owes it, all but the last unit. Anybody may; the caller pays
+    /// the gas.
     ///
     /// # Errors
     /// As [`Payments::pay`].
     ///
     /// # Cost
-    /// Gas.
+    /// Gas; nothing when nothing is owed.
     pub async fn withdraw(
         &self,
         wallet: &Wallet,
         payee: RewardAddress,
         journal: &mut dyn TxJournal,
     ) -> Result<Withdrawn, PayError> {
-        let _ = journal;
-        unimplemented!("{wallet:?}{payee}")
+        let _lock = self.lock(wallet.address()).await?;
+        let terms = self.check_domain().await?;
+        let owed = self.options.chain.credit(self.options.domain.vault, payee).await?;
+        let amount = owed.saturating_sub(Atto(1));
+        if amount == Atto::ZERO {
+            return Ok(Withdrawn { amount, spend: Spend::default() });
+        }
+        let request = PayRequest {
+            plans: &[],
+            wallet,
+            earlier: &[],
+            caps: Caps::default(),
+            confirmations: 0,
+        };
+        let mut run = Run::new(&self.options, &request, terms.token, journal);
+        match Box::pin(run.withdraw(payee)).await {
+            Ok(()) => Ok(Withdrawn { amount, spend: run.spend() }),
+            Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
+        }
+    }
+
+    fn check_plan(&self, plan: &Plan) -> Result<(), PayFailure> {
+        let payment = plan.id();
+        if plan.domain != self.options.domain {
+            return Err(PayFailure::ForeignPlan { payment });
+        }
+        verify::plan_is_sound(plan).map_err(|source| PayFailure::BadPlan { payment, source })
+    }
+
+    fn check_payer(&self, plan: &Plan, wallet: &Wallet) -> Result<(), PayFailure> {
+        if plan.payer == wallet.address() {
+            return Ok(());
+        }
+        Err(PayFailure::WrongWallet {
+            payment: plan.id(),
+            payer: plan.payer,
+            wallet: wallet.address(),
+        })
+    }
+
+    async fn unrecorded<'p>(&self, plans: &'p [Plan]) -> Result<Vec<&'p Plan>, ChainError> {
+        let mut open = Vec::new();
+        for plan in plans {
+            let vault = self.options.domain.vault;
+            let record = self.options.chain.record(vault, plan.id(), At::Depth(0)).await?;
+            if record.recorded.is_none() {
+                open.push(plan);
+            }
+        }
+        Ok(open)
+    }
+
+    /// The wallet's lock: one transaction of it is on its way at a time.
+    async fn lock(&self, wallet: EvmAddress) -> Result<Box<dyn FileLock>, PayFailure> {
+        let path = PathBuf::from(format!("{}-{wallet}.lock", self.options.domain.chain_id));
+        let locked = spillway_disk::run(&self.options.wallet_locks, move |disk| disk.lock(&path));
+        locked.await.map_err(|error| match error {
+            DiskError::Locked { .. } => PayFailure::Locked { wallet },
+            error => PayFailure::Lock(error),
+        })
     }
 }

@@ -1,0 +1,351 @@
+//! Brings one goal about: look, sign if there is nothing to send, send, look again.
+//!
+//! Nothing is concluded from what an RPC says to a transaction: the record, the allowance or the
+//! receipt decides. Only "the nonce is used", said again and again while none of them shows up,
+//! leads to another signature, and then of the same call.
+
+use std::time::Duration;
+
+use spillway_types::{Retry, TxHash, UnixTime};
+
+use super::{Goal, Run, expired};
+use crate::{At, ChainError, PayFailure, Plan, SignedTx};
+
+/// How often a used nonce must be reported, with a look in between, before something else is
+/// believed to have used it: the server that says so may know a block that another does not.
+const NONCE_LOOKS: u32 = 5;
+/// The same for a transaction that was accepted before: then it was most likely itself.
+const NONCE_LOOKS_ACCEPTED: u32 = 30;
+/// Signatures of one goal in one run, higher fees apart.
+const MAX_SIGNED: u32 = 4;
+/// Higher fees in one run: after ten the fee has tripled.
+const MAX_BUMPS: u32 = 10;
+/// How often a server may refuse for a reason that we do not know.
+const MAX_REFUSALS: u32 = 3;
+/// Looks for the receipt of a transaction whose effect is there.
+const RECEIPT_LOOKS: u32 = 5;
+
+/// What one drive knows.
+struct Drive<'p> {
+    goal: Goal<'p>,
+    /// What is sent.
+    current: Option<SignedTx>,
+    /// All that may bring the goal about: a failure of one of these is ours.
+    ours: Vec<TxHash>,
+    started: Duration,
+    pause: Duration,
+    /// When the last sending was, if it was neither refused nor lost.
+    sent_at: Option<Duration>,
+    /// Since when the current transaction is known to wait.
+    accepted_at: Option<Duration>,
+    failing_since: Option<Duration>,
+    conflicts: u32,
+    refusals: u32,
+    signed: u32,
+    bumps: u32,
+}
+
+enum Look {
+    /// It is so. For a plan: since when.
+    Done(Option<UnixTime>),
+    /// Not yet; the newest block's time where it was asked.
+    Open(Option<UnixTime>),
+    /// Our transaction was mined and failed.
+    Failed(TxHash),
+}
+
+enum Step {
+    Done(Option<UnixTime>),
+    Wait,
+}
+
+impl Run<'_> {
+    /// Returns when the goal is reached; for a plan with the time of its record.
+    pub(super) async fn drive(&mut self, goal: Goal<'_>) -> Result<Option<UnixTime>, PayFailure> {
+        let timing = self.options.timing;
+        let mut drive = self.begin(goal);
+        loop {
+            let step = Box::pin(self.step(&mut drive)).await;
+            let now = self.options.clock.monotonic();
+            match step {
+                Ok(Step::Done(recorded)) => return Ok(recorded),
+                Ok(Step::Wait) => drive.failing_since = None,
+                Err(PayFailure::Chain(error)) if error.retry() != Retry::Never => {
+                    let since = *drive.failing_since.get_or_insert(now);
+                    if now.saturating_sub(since) >= timing.outage {
+                        return Err(error.into());
+                    }
+                    tracing::debug!(%error, "the chain is asked again");
+                }
+                Err(failure) => return Err(failure),
+            }
+            let waited = now.saturating_sub(drive.started);
+            if waited >= timing.patience {
+                let tx = drive.ours.last().copied().unwrap_or(TxHash([0; 32]));
+                return Err(PayFailure::NotMined { tx, waited });
+            }
+            self.options.clock.sleep(drive.pause).await;
+            drive.pause = (drive.pause * 2).min(timing.longest_poll);
+        }
+    }
+
+    /// Waits until a recorded plan is deep enough, and pays it again if it vanishes.
+    pub(super) async fn deepen(&mut self, plan: &Plan) -> Result<(), PayFailure> {
+        let timing = self.options.timing;
+        let (chain, clock) = (&self.options.chain, &self.options.clock);
+        let (started, mut pause) = (clock.monotonic(), timing.first_poll);
+        let mut failing_since = None;
+        loop {
+            let (vault, payment) = (plan.domain.vault, plan.id());
+            let now = clock.monotonic();
+            match chain.record(vault, payment, At::Depth(self.confirmations)).await {
+                Ok(record) if record.recorded.is_some() => return Ok(()),
+                Ok(_) => failing_since = None,
+                Err(error) if error.retry() != Retry::Never => {
+                    if now.saturating_sub(*failing_since.get_or_insert(now)) >= timing.outage {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            // Free when it is there: one look.
+            if let Some(recorded) = self.drive(Goal::Recorded(plan)).await? {
+                self.note_paid(plan, recorded);
+            }
+            let waited = now.saturating_sub(started);
+            if waited >= timing.patience {
+                let known = self.paid.get(&payment).and_then(|paid| paid.tx);
+                let tx = known.unwrap_or(TxHash([0; 32]));
+                return Err(PayFailure::NotMined { tx, waited });
+            }
+            self.options.clock.sleep(pause).await;
+            pause = (pause * 2).min(timing.longest_poll);
+        }
+    }
+
+    fn begin<'p>(&self, goal: Goal<'p>) -> Drive<'p> {
+        let purpose = goal.purpose();
+        let unmined =
+            |tx: &&SignedTx| tx.purpose == purpose && !self.receipts.contains_key(&tx.hash);
+        Drive {
+            goal,
+            current: self.unmined(purpose).cloned(),
+            ours: self.txs.iter().filter(unmined).map(|tx| tx.hash).collect(),
+            started: self.options.clock.monotonic(),
+            pause: self.options.timing.first_poll,
+            sent_at: None,
+            accepted_at: None,
+            failing_since: None,
+            conflicts: 0,
+            refusals: 0,
+            signed: 0,
+            bumps: 0,
+        }
+    }
+
+    async fn step(&mut self, drive: &mut Drive<'_>) -> Result<Step, PayFailure> {
+        let mut time = match self.look(drive).await? {
+            Look::Done(recorded) => return self.done(drive, recorded).await,
+            Look::Open(time) => time,
+            // What failed may have failed because the goal was reached meanwhile.
+            Look::Failed(tx) => match self.reached(drive.goal).await? {
+                Look::Done(recorded) => return self.done(drive, recorded).await,
+                _ => return Err(self.failed(drive.goal, tx).await),
+            },
+        };
+        if let Goal::Recorded(plan) = drive.goal {
+            if drive.accepted_at.is_none() {
+                // Nothing is known to be on its way: our own clock counts too.
+                time = time.max(Some(self.options.clock.now()));
+            }
+            if let Some(now) = time.filter(|&now| now > plan.valid_until) {
+                return Err(expired(plan, now));
+            }
+        }
+        if drive.current.is_none()
+            && let Some(recorded) = self.sign_first(drive).await?
+        {
+            return self.done(drive, recorded).await;
+        }
+        self.send_if_due(drive).await?;
+        Ok(Step::Wait)
+    }
+
+    /// Whether the goal is reached, whoever brought it about.
+    async fn reached(&self, goal: Goal<'_>) -> Result<Look, ChainError> {
+        let chain = &self.options.chain;
+        match goal {
+            Goal::Recorded(plan) => {
+                let record = chain.record(plan.domain.vault, plan.id(), At::Depth(0)).await?;
+                Ok(match record.recorded {
+                    Some(recorded) => Look::Done(Some(recorded)),
+                    None => Look::Open(Some(record.block.time)),
+                })
+            }
+            Goal::Allowance { amount, .. } => Ok(match self.allowance().await? {
+                allowance if allowance >= amount => Look::Done(None),
+                _ => Look::Open(None),
+            }),
+            Goal::Withdrawn { .. } => Ok(Look::Open(None)),
+        }
+    }
+
+    async fn look(&mut self, drive: &Drive<'_>) -> Result<Look, ChainError> {
+        let reached = self.reached(drive.goal).await?;
+        if matches!(reached, Look::Done(_)) {
+            return Ok(reached);
+        }
+        for hash in &drive.ours {
+            match self.options.chain.receipt(*hash).await? {
+                Some(receipt) => {
+                    self.note_mined(receipt);
+                    match drive.goal {
+                        _ if !receipt.success => return Ok(Look::Failed(*hash)),
+                        Goal::Withdrawn { .. } => return Ok(Look::Done(None)),
+                        // The server that is asked for the effect is behind the one that had the
+                        // receipt: it will follow.
+                        _ => {}
+                    }
+                }
+                // A reorganisation may have taken it back.
+                None => drop(self.receipts.remove(hash)),
+            }
+        }
+        Ok(reached)
+    }
+
+    /// The goal is reached: what did it cost?
+    async fn done(
+        &mut self,
+        drive: &Drive<'_>,
+        recorded: Option<UnixTime>,
+    ) -> Result<Step, PayFailure> {
+        for _ in 0..RECEIPT_LOOKS {
+            for hash in &drive.ours {
+                if let Some(receipt) = self.options.chain.receipt(*hash).await? {
+                    self.note_mined(receipt);
+                }
+            }
+            let known = drive.ours.iter().any(|hash| self.receipts.contains_key(hash));
+            if known || drive.ours.is_empty() {
+                break;
+            }
+            self.options.clock.sleep(drive.pause).await;
+        }
+        Ok(Step::Done(recorded))
+    }
+
+    /// Signs when there is nothing to send. `Some`: the goal turned out to be reached.
+    async fn sign_first(
+        &mut self,
+        drive: &mut Drive<'_>,
+    ) -> Result<Option<Option<UnixTime>>, PayFailure> {
+        if drive.signed >= MAX_SIGNED {
+            return Err(ChainError::NonceTooLow.into());
+        }
+        match self.sign(drive.goal, None).await {
+            Ok(Some(tx)) => {
+                drive.signed += 1;
+                drive.next(tx);
+                Ok(None)
+            }
+            Ok(None) => Ok(None),
+            // Perhaps because it is done already.
+            Err(PayFailure::Chain(error @ ChainError::Reverted { .. })) => {
+                match self.reached(drive.goal).await? {
+                    Look::Done(recorded) => Ok(Some(recorded)),
+                    _ => Err(error.into()),
+                }
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn send_if_due(&mut self, drive: &mut Drive<'_>) -> Result<(), PayFailure> {
+        let timing = self.options.timing;
+        let now = self.options.clock.monotonic();
+        let over = |since: Option<Duration>, limit: Duration| {
+            since.is_none_or(|since| now.saturating_sub(since) >= limit)
+        };
+        let stuck = drive.accepted_at.is_some() && over(drive.accepted_at, timing.bump_after);
+        if stuck && drive.bumps < MAX_BUMPS {
+            drive.bumps += 1;
+            drive.accepted_at = Some(now);
+            if let Some(old) = drive.current.clone()
+                && let Some(tx) = self.sign(drive.goal, Some(&old)).await?
+            {
+                drive.next(tx);
+            }
+        }
+        if over(drive.sent_at, timing.resend_after) {
+            self.send(drive, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
+        let Some(tx) = &drive.current else { return Ok(()) };
+        match self.options.chain.send_raw(&tx.raw).await {
+            Ok(hash) => {
+                tracing::debug!(%hash, nonce = tx.nonce, "sent");
+                drive.sent_at = Some(now);
+                drive.accepted_at.get_or_insert(now);
+                Ok(())
+            }
+            Err(ChainError::NonceTooLow) => {
+                drive.conflicts += 1;
+                let enough = match drive.accepted_at {
+                    Some(_) => NONCE_LOOKS_ACCEPTED,
+                    None => NONCE_LOOKS,
+                };
+                if drive.conflicts >= enough {
+                    self.free_nonce = self.free_nonce.max(tx.nonce + 1);
+                    drive.give_up_nonce();
+                }
+                Ok(())
+            }
+            // Something of this nonce waits that we do not replace: it was not sent by us, or with
+            // a higher fee. What becomes of it decides.
+            Err(ChainError::Underpriced) => {
+                drive.sent_at = Some(now);
+                Ok(())
+            }
+            Err(ChainError::NotEnoughCoins) => {
+                let found = self.options.chain.coins(self.wallet.address()).await?;
+                Err(PayFailure::NotEnoughCoins { needed: tx.max_cost(), found })
+            }
+            Err(error) if error.retry() == Retry::Never => {
+                drive.refusals += 1;
+                if drive.refusals >= MAX_REFUSALS { Err(error.into()) } else { Ok(()) }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Why a mined transaction failed: what the same call would say now.
+    async fn failed(&self, goal: Goal<'_>, tx: TxHash) -> PayFailure {
+        let reason = match self.options.chain.estimate_gas(&goal.call()).await {
+            Err(ChainError::Reverted { reason }) => reason,
+            _ => None,
+        };
+        PayFailure::Failed { tx, reason }
+    }
+}
+
+impl Drive<'_> {
+    /// This is what is sent from now on.
+    fn next(&mut self, tx: SignedTx) {
+        self.ours.push(tx.hash);
+        self.current = Some(tx);
+        self.sent_at = None;
+        self.conflicts = 0;
+    }
+
+    /// Something else has used the nonce.
+    fn give_up_nonce(&mut self) {
+        self.current = None;
+        self.sent_at = None;
+        self.accepted_at = None;
+        self.conflicts = 0;
+    }
+}
