@@ -236,7 +236,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes a symbolic link that says `target`, verbatim; nothing is followed.
     ///
     /// # Errors
-    /// [`DiskError::Exists`].
+    /// [`DiskError::Exists`]; [`DiskError::BadPath`] also for an empty target.
     fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError>;
 
     /// Sets permission bits and modification time of a file or directory (never of what a link

@@ -23,6 +23,8 @@ mod memory_disk;
 mod parts;
 mod real_disk;
 mod system_clock;
+#[cfg(test)]
+mod twins;
 
 pub use clock::Clock;
 pub use disk::{

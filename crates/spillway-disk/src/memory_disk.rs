@@ -7,7 +7,7 @@ use std::{
 use crate::{
     Appended, Clock, Disk, DiskError, DiskOp, Entry, Faults, FileLock, FileStat, Mode, Overwrite,
     ReadAt, WriteAt,
-    parts::{parent_and_name, parts},
+    parts::{check_link_target, parent_and_name, parts},
 };
 
 mod contents;
@@ -308,6 +308,7 @@ impl Disk for MemoryDisk {
     }
 
     fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError> {
+        check_link_target(target)?;
         let (names, name) = parent_and_name(path)?;
         self.change(DiskOp::Link, path)?;
         let mut tree = self.tree();

@@ -27,6 +27,15 @@ pub(crate) fn parent_and_name(path: &Path) -> Result<(Vec<&OsStr>, &OsStr), Disk
     }
 }
 
+/// Whether a link may say this: anything that the system can store, verbatim.
+pub(crate) fn check_link_target(target: &Path) -> Result<(), DiskError> {
+    let bytes = target.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(DiskError::BadPath { path: target.to_owned() });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

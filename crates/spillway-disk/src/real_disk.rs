@@ -20,7 +20,7 @@ use rustix::{
 use crate::{
     Appended, Disk, DiskError, DiskOp, Entry, EntryKind, Faults, FileLock, FileStat, Mode,
     Overwrite, ReadAt, WriteAt,
-    parts::{parent_and_name, parts},
+    parts::{check_link_target, parent_and_name, parts},
 };
 
 mod calls;
@@ -377,6 +377,7 @@ impl Disk for RealDisk {
     }
 
     fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError> {
+        check_link_target(target)?;
         let (names, name) = parent_and_name(path)?;
         let step = self.step(path);
         let dir = self.dir(&step, &names, WALK)?;

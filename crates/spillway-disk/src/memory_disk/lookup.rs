@@ -144,6 +144,9 @@ impl MemoryDisk {
         if to_node.is_some() && overwrite == Overwrite::Never {
             return Err(self.exists(to));
         }
+        if to_node.is_some_and(|node| node.same(from_node)) {
+            return Ok(());
+        }
         if let Node::Dir(id) = from_node
             && tree.contains(*id, to_dir)
         {

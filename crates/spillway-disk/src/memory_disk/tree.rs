@@ -30,7 +30,7 @@ impl Node {
         }
     }
 
-    fn same(&self, other: &Self) -> bool {
+    pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::File(a), Self::File(b)) => a.id == b.id,
             (Self::Dir(a), Self::Dir(b)) | (Self::Link { id: a, .. }, Self::Link { id: b, .. }) => {

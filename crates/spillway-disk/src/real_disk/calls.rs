@@ -31,9 +31,20 @@ pub(super) fn rename_fresh(
     }
 }
 
+/// Renames onto a free name without the system's help.
 pub(super) fn link_fresh(from: (&File, &OsStr), to: (&File, &OsStr)) -> rustix::io::Result<()> {
-    linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
-    unlinkat(from.0, from.1, AtFlags::empty())
+    let kind = statat(from.0, from.1, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
+    if FileType::from_raw_mode(kind) != FileType::Directory {
+        linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+        return unlinkat(from.0, from.1, AtFlags::empty());
+    }
+    // A directory has one name only. Should something appear between these two calls, the second
+    // fails, or it replaces an empty directory: nothing is lost.
+    match statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => renameat(from.0, from.1, to.0, to.1),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]

@@ -263,6 +263,10 @@ fn without_an_exclusive_rename_a_second_name_does_it() {
     assert_eq!(names(dir.path()), ["b", "c"]);
     assert_eq!(disk.read(path("c"), 9).unwrap(), b"a");
     assert_eq!(disk.read(path("b"), 9).unwrap(), b"b");
+    disk.create_dir_all(path("d/e")).unwrap();
+    assert_eq!(calls::link_fresh(to("d"), to("b")), Err(Errno::EXIST));
+    calls::link_fresh(to("d"), to("f")).unwrap();
+    assert_eq!((names(dir.path()).len(), names(&dir.path().join("f"))), (3, vec!["e".into()]));
 }
 
 #[test]
