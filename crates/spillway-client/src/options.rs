@@ -2,10 +2,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use spillway_disk::{Disk, Overwrite};
+use spillway_seal::DataMap;
 use spillway_types::{Atto, ChunkAddress, Wei, limits};
 use zeroize::Zeroizing;
 
-use crate::ProgressSender;
+use crate::{DownloadError, ProgressSender};
 
 /// What is uploaded.
 #[derive(Debug)]
@@ -122,6 +123,17 @@ pub enum Remote {
     DataMap(Vec<u8>),
     /// A public data map on the network.
     Public(ChunkAddress),
+}
+
+impl Remote {
+    /// These bytes of a `.datamap` file, looked at before anybody is asked for anything.
+    ///
+    /// # Errors
+    /// [`DownloadError::DataMap`].
+    pub fn data_map(bytes: Vec<u8>) -> Result<Self, DownloadError> {
+        DataMap::decode(&bytes).map_err(DownloadError::DataMap)?;
+        Ok(Self::DataMap(bytes))
+    }
 }
 
 /// Where a download goes.
