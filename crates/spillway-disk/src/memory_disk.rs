@@ -246,7 +246,7 @@ impl Disk for MemoryDisk {
         self.change(DiskOp::Rename, from)?;
         let node = tree.get(from_dir, from_name).ok_or_else(|| self.not_found(from))?;
         let there = tree.get(to_dir, to_name);
-        self.check_rename(&tree, (from, node), (to, to_dir, there), overwrite)?;
+        self.check_rename(&tree, (from, from_dir, node), (to, to_dir, there), overwrite)?;
         tree.rename((from_dir, from_name), (to_dir, to_name));
         self.sync_dir(&mut tree, to_dir, to)?;
         if from_dir != to_dir {

@@ -54,7 +54,7 @@ impl NewFile {
         let there = tree.get(self.dir, &self.name);
         self.disk.check_rename(
             &tree,
-            (&self.path, &node),
+            (&self.path, self.dir, &node),
             (&self.path, self.dir, there),
             overwrite,
         )?;

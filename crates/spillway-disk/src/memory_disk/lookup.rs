@@ -136,11 +136,11 @@ impl MemoryDisk {
     pub(super) fn check_rename(
         &self,
         tree: &Tree,
-        from: (&Path, &Node),
+        from: (&Path, u64, &Node),
         to: (&Path, u64, Option<&Node>),
         overwrite: Overwrite,
     ) -> Result<(), DiskError> {
-        let ((from, from_node), (to, to_dir, to_node)) = (from, to);
+        let ((from, from_dir, from_node), (to, to_dir, to_node)) = (from, to);
         if to_node.is_some() && overwrite == Overwrite::Never {
             return Err(self.exists(to));
         }
@@ -151,6 +151,11 @@ impl MemoryDisk {
             && tree.contains(*id, to_dir)
         {
             return Err(self.io(DiskOp::Rename, from, io::ErrorKind::InvalidInput));
+        }
+        if let Some(Node::Dir(id)) = to_node
+            && tree.contains(*id, from_dir)
+        {
+            return Err(self.io(DiskOp::Rename, from, io::ErrorKind::DirectoryNotEmpty));
         }
         match (from_node, to_node) {
             (Node::Dir(_), Some(Node::File(_) | Node::Link { .. }))
