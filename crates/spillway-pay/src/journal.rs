@@ -22,7 +22,7 @@ impl JournalError {
 /// wallet and one set of plans; what was written goes back in as `earlier` when the payment is gone
 /// on with.
 #[async_trait]
-pub trait TxJournal: Send {
+pub trait TxJournal: Send + Sync {
     /// Durable when it returns. Called before the bytes are sent, every time.
     ///
     /// # Errors
