@@ -1,2 +1,89 @@
-//! The `spillway` command.
-fn main() {}
+//! The `spillway` command: arguments, settings, rendering, exit codes.
+//!
+//! One command runs to its end in one runtime. It owns two tasks: one that waits for signals
+//! ([`signals::Signals`]) and, while something is transferred, one that shows progress. All state
+//! is the client's or the node's; a crash here loses nothing of its own.
+//!
+//! Deliberately absent: every decision about payments and retries. This crate says what was
+//! decided, with which exit code, and what to do about it.
+
+mod args;
+mod commands;
+mod config;
+mod exit;
+mod local;
+mod logs;
+mod memory;
+mod render;
+mod signals;
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use clap::{Parser, error::ErrorKind};
+
+use crate::{
+    args::Cli,
+    commands::Context,
+    config::Environment,
+    exit::{Code, Failure},
+    render::{Console, Format},
+};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, &arguments),
+    };
+    let format = if cli.globals.json { Format::Json } else { Format::Human };
+    let environment = match Environment::read() {
+        Ok(environment) => environment,
+        Err(failure) => return end(&Console::new(format, false, true), Err(failure)),
+    };
+    let console = Console::new(format, cli.globals.quiet, environment.no_color);
+    let result = logs::start(&cli.globals, &environment, &console)
+        .and_then(|()| run(cli, environment, console.clone()));
+    end(&console, result)
+}
+
+fn run(cli: Cli, environment: Environment, console: Console) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            Failure::new(Code::Failure, format!("cannot start the program's threads: {error}"))
+        })?;
+    let result = runtime.block_on(async {
+        let context = Context::new(cli.globals, environment, console)?;
+        commands::run(cli.command, &context).await
+    });
+    // A thread that still waits for an answer at the terminal is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+fn end(console: &Console, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failure(&failure);
+            failure.code.into()
+        }
+    }
+}
+
+/// Help and version are answers; the rest is wrong usage, in the form that was asked for.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let wants_json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    if !is_answer && wants_json {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        let failure = Failure::usage(message).hint("see --help");
+        return end(&Console::new(Format::Json, false, true), Err(failure));
+    }
+    match error.print() {
+        Ok(()) if is_answer => ExitCode::SUCCESS,
+        Ok(()) => Code::Usage.into(),
+        Err(_) => Code::Failure.into(),
+    }
+}

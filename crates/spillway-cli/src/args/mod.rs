@@ -1,0 +1,131 @@
+//! What can be said on the command line.
+
+mod amounts;
+mod chunk;
+mod client;
+mod devnet;
+mod node;
+mod transfer;
+mod wallet;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub(crate) use amounts::{parse_atto, parse_capacity, parse_wei};
+pub(crate) use chunk::{ChunkCommand, ChunkGet, ChunkPut};
+pub(crate) use client::{
+    ChainArgs, ClientArgs, DataArgs, KeyArgs, ManifestArgs, NetworkArgs, PaymentArgs,
+};
+pub(crate) use devnet::Devnet;
+pub(crate) use node::{NodeCommand, NodeRun};
+pub(crate) use transfer::{Cost, Download, Mode, Upload};
+pub(crate) use wallet::{AccountArgs, AccountOnChainArgs, Wallet, WalletCommand};
+
+/// What stands below the options of `--help`.
+const MORE_HELP: &str = "\
+Exit codes:
+  0    done
+  1    failure
+  2    usage: the command line or the settings are wrong; nothing was tried
+  3    partial upload: some chunks are stored, some are not; run it again to go on
+  5    try again later: the network or the RPC cannot be reached
+  10   not found, on the network or as a local file
+  11   locked by another process
+  12   wrong password
+  13   not enough funds
+  14   over a cost cap
+  130  interrupted
+
+Settings are taken from the flag, then the environment, then the configuration file, then the
+default. Environment:
+  SPILLWAY_PRIVATE_KEY       the account that pays, 0x and 64 hexadecimal digits
+  SPILLWAY_PRIVATE_KEY_FILE  a file that holds it
+  SPILLWAY_DEVNET            as --devnet
+  SPILLWAY_NETWORK           as --network
+  SPILLWAY_BOOTSTRAP         as --bootstrap, separated by commas
+  SPILLWAY_RPC_URL           as --rpc-url
+  SPILLWAY_CHAIN_ID          as --chain-id
+  SPILLWAY_VAULT             as --vault
+  SPILLWAY_DATA_DIR          as --data-dir, but for `devnet`
+  SPILLWAY_MAX_COST          as --max-cost
+  SPILLWAY_MAX_GAS_COST      as --max-gas-cost
+  SPILLWAY_ANVIL             as --anvil
+  SPILLWAY_CONFIG            as --config
+  SPILLWAY_LOG               what is logged, for instance spillway_client=debug
+  NO_COLOR                   no colours
+Configuration file: the same names in lower case without SPILLWAY_, as TOML; private keys are not
+read from it.";
+
+/// Upload files of any size to a decentralised network, paid for once, and download them.
+#[derive(Debug, Parser)]
+#[command(name = "spillway", version, after_help = MORE_HELP, disable_help_subcommand = true)]
+#[command(subcommand_required = true, propagate_version = false, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Every command")]
+pub(crate) struct Globals {
+    /// Print JSON, one object a line: progress and summary on standard output, a failure on
+    /// standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print errors and what was asked for, nothing else
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more to standard error: -v what happens, -vv details, -vvv everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Settings file [default: config.toml in the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Upload a file, a directory or standard input
+    Upload(Box<Upload>),
+    /// Download what a data map or a link describes
+    Download(Box<Download>),
+    /// Ask what an upload would cost; nothing is paid and nothing is stored
+    Cost(Box<Cost>),
+    /// Store and fetch single chunks as they are, neither encrypted nor split
+    #[command(subcommand)]
+    Chunk(ChunkCommand),
+    /// List the uploads on this machine, those that are not finished first
+    Status(DataArgs),
+    /// The account that pays
+    Wallet(Box<Wallet>),
+    /// Run a storage node
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Run a whole network with its own chain on this machine, for trying out and for tests
+    Devnet(Devnet),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

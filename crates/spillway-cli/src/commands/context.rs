@@ -1,0 +1,114 @@
+use std::{io::Read, path::Path, path::PathBuf, sync::Arc};
+
+use spillway_client::{Approve, ConnectOptions, Connected, Source, StreamSource};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    args::Globals,
+    config::{Environment, Layer, Settings},
+    exit::Failure,
+    local,
+    render::{Console, Prompt},
+    signals::Signals,
+};
+
+/// Bytes of a secret, at most: it is a pass phrase or a key, not a document.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+/// What every command has.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) console: Console,
+    pub(crate) environment: Environment,
+    /// Cancelled at the first signal.
+    pub(crate) stop: CancellationToken,
+    config: Option<PathBuf>,
+    _signals: Signals,
+}
+
+impl Context {
+    /// Waits for signals from here on. Called inside the runtime.
+    pub(crate) fn new(
+        globals: Globals,
+        environment: Environment,
+        console: Console,
+    ) -> Result<Self, Failure> {
+        let stop = CancellationToken::new();
+        let signals = Signals::watch(stop.clone(), console.clone())?;
+        Ok(Self { console, environment, stop, config: globals.config, _signals: signals })
+    }
+
+    /// All levels of settings, with these flags.
+    pub(crate) fn settings(&self, flags: Layer) -> Result<Settings, Failure> {
+        Settings::load(flags, &self.environment, self.config.as_deref())
+    }
+
+    /// Joins the network.
+    pub(crate) async fn connect(&self, settings: &Settings) -> Result<Connected, Failure> {
+        let options = ConnectOptions {
+            data_dir: settings.data_dir()?,
+            state_dir: settings.state_dir()?,
+            network: settings.network(),
+            bootstrap: settings.bootstrap()?,
+            rpc_url: settings.rpc_url()?,
+            chain_id: settings.chain_id(),
+            vault: settings.vault()?,
+            stop: self.stop.clone(),
+        };
+        self.until_stopped(Connected::connect(options)).await
+    }
+
+    /// Waits for something that is of no use any more when the program is asked to stop.
+    pub(crate) async fn until_stopped<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Failure::interrupted()),
+            result = work => result.map_err(Into::into),
+        }
+    }
+
+    /// Who approves the price: nobody with `--yes`, else the person at the terminal.
+    ///
+    /// # Errors
+    /// When there is neither: nothing is paid that nobody said yes to.
+    pub(crate) fn approval(
+        &self,
+        yes: bool,
+        reads_stdin: bool,
+    ) -> Result<Option<Arc<dyn Approve>>, Failure> {
+        if yes {
+            return Ok(None);
+        }
+        if reads_stdin || !self.console.can_ask() {
+            return Err(Failure::usage("nobody can be asked whether the price is right")
+                .hint("say --yes to pay without asking, and --max-cost for a limit"));
+        }
+        let prompt = Prompt { console: self.console.clone(), stop: self.stop.clone() };
+        Ok(Some(Arc::new(prompt)))
+    }
+
+    /// What is uploaded.
+    pub(crate) fn source(path: &Path) -> Result<Source, Failure> {
+        if local::is_stream(path) {
+            let stdin: Box<dyn Read + Send> = Box::new(std::io::stdin());
+            return Ok(Source::Stream(StreamSource(stdin)));
+        }
+        let (disk, path) = local::readable(path)?;
+        Ok(Source::Path { disk, path })
+    }
+
+    /// The bytes of a secret.
+    pub(crate) fn secret(path: Option<&Path>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let secret = Zeroizing::new(local::read(path, MAX_SECRET_BYTES)?);
+        if secret.is_empty() {
+            return Err(Failure::usage(format!("the secret in {} is empty", path.display()))
+                .hint("leave --secret-file out for no secret"));
+        }
+        Ok(Some(secret))
+    }
+}

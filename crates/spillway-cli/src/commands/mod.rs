@@ -1,0 +1,33 @@
+//! One module a command. Each checks all that can be checked here before it reaches out: the
+//! settings, what is read, and where results go.
+
+mod chunk;
+mod completions;
+mod context;
+mod cost;
+//mod devnet;
+mod download;
+//mod node;
+mod status;
+mod summary;
+mod upload;
+mod wallet;
+
+pub(crate) use context::Context;
+
+use crate::{args::Command, exit::Failure};
+
+/// Runs one command to its end.
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Upload(args) => Box::pin(upload::run(context, &args)).await,
+        Command::Download(args) => Box::pin(download::run(context, &args)).await,
+        Command::Cost(args) => Box::pin(cost::run(context, &args)).await,
+        Command::Chunk(args) => Box::pin(chunk::run(context, &args)).await,
+        Command::Status(args) => status::run(context, &args).await,
+        Command::Wallet(args) => Box::pin(wallet::run(context, &args.command)).await,
+        Command::Node(_) => Err(Failure::usage("not in this build yet")),
+        Command::Completions { shell } => completions::run(context, shell),
+        Command::Devnet(_) => Err(Failure::usage("not in this build yet")),
+    }
+}

@@ -1,0 +1,161 @@
+//! What an upload has done, for programs and for people.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use spillway_client::{PaymentMode, Spend, Traffic, UploadError, Uploaded};
+
+use crate::{
+    memory,
+    render::{Text, amount, bytes, count, seconds},
+};
+
+/// The summary of an upload. Amounts are text: they pass 53 bits.
+#[derive(Debug, Serialize)]
+pub(super) struct UploadSummary {
+    upload_id: Option<String>,
+    bytes: Option<u64>,
+    chunks_total: u64,
+    chunks_stored: u64,
+    chunks_already_stored: Option<u64>,
+    chunks_failed: u64,
+    payment_mode: Option<&'static str>,
+    storage_cost_atto: String,
+    tip_atto: String,
+    gas_used: u64,
+    gas_cost_wei: String,
+    tx_hashes: Vec<String>,
+    /// Path of the data map that was written.
+    data_map: Option<String>,
+    public_address: Option<String>,
+    /// Files of a directory that were left out: devices, sockets, pipes.
+    skipped: Vec<String>,
+    /// Of a partial upload: each address and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Value>,
+    /// Of a partial upload: addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid_unstored: Option<Vec<String>>,
+    uplink_bytes: u64,
+    downlink_bytes: u64,
+    elapsed_seconds: f64,
+    peak_rss_bytes: Option<u64>,
+}
+
+/// What a command measures about itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) traffic: Traffic,
+    pub(super) elapsed: Duration,
+}
+
+impl UploadSummary {
+    /// Of an upload that is done.
+    pub(super) fn done(uploaded: &Uploaded, measured: Measured) -> Self {
+        Self {
+            upload_id: Some(uploaded.upload_id.clone()),
+            bytes: Some(uploaded.bytes),
+            chunks_total: uploaded.chunks_total,
+            chunks_stored: uploaded.chunks_stored,
+            chunks_already_stored: Some(uploaded.chunks_already_stored),
+            payment_mode: uploaded.payment_mode.map(mode_name),
+            public_address: uploaded.public_address.map(|address| address.to_string()),
+            skipped: uploaded.skipped.iter().map(|path| path.display().to_string()).collect(),
+            ..Self::of(&uploaded.spend, measured)
+        }
+    }
+
+    /// Of an upload that is done in part, if the error is that.
+    pub(super) fn partial(error: &UploadError, measured: Measured) -> Option<Self> {
+        let UploadError::PartialUpload { stored, failed, paid_unstored, total, spend, .. } = error
+        else {
+            return None;
+        };
+        let reasons = failed.iter().map(|(address, reason)| {
+            json!({"address": address.to_string(), "reason": reason.to_string()})
+        });
+        Some(Self {
+            chunks_total: *total,
+            chunks_stored: stored.len() as u64,
+            chunks_failed: failed.len() as u64,
+            failed: Some(reasons.collect()),
+            paid_unstored: Some(paid_unstored.iter().map(ToString::to_string).collect()),
+            ..Self::of(spend, measured)
+        })
+    }
+
+    fn of(spend: &Spend, measured: Measured) -> Self {
+        Self {
+            upload_id: None,
+            bytes: None,
+            chunks_total: 0,
+            chunks_stored: 0,
+            chunks_already_stored: None,
+            chunks_failed: 0,
+            payment_mode: None,
+            storage_cost_atto: spend.storage_cost.to_string(),
+            // Tips are for batches.
+            tip_atto: "0".to_owned(),
+            gas_used: spend.gas_used,
+            gas_cost_wei: spend.gas_cost.to_string(),
+            tx_hashes: spend.tx_hashes.iter().map(ToString::to_string).collect(),
+            data_map: None,
+            public_address: None,
+            skipped: Vec::new(),
+            failed: None,
+            paid_unstored: None,
+            uplink_bytes: measured.traffic.sent_bytes,
+            downlink_bytes: measured.traffic.received_bytes,
+            elapsed_seconds: measured.elapsed.as_secs_f64(),
+            peak_rss_bytes: memory::peak_rss_bytes(),
+        }
+    }
+
+    /// With the path of the data map.
+    pub(super) fn with_data_map(self, path: &std::path::Path) -> Self {
+        Self { data_map: Some(path.display().to_string()), ..self }
+    }
+}
+
+fn mode_name(mode: PaymentMode) -> &'static str {
+    match mode {
+        PaymentMode::Direct => "direct",
+        _ => "other",
+    }
+}
+
+/// What people read about an upload, without where its result is.
+pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
+    let mut report = format!(
+        "Uploaded {} as {}, {} of them stored before, in {}.\n{}\n",
+        bytes(uploaded.bytes),
+        count(uploaded.chunks_total, "chunk"),
+        uploaded.chunks_already_stored,
+        seconds(measured.elapsed),
+        paid(&uploaded.spend),
+    );
+    for path in &uploaded.skipped {
+        report.push_str("Left out, for it is no file: ");
+        report.push_str(&path.display().to_string());
+        report.push('\n');
+    }
+    report
+}
+
+fn paid(spend: &Spend) -> String {
+    if spend.tx_hashes.is_empty() {
+        return "Nothing was paid.".to_owned();
+    }
+    format!(
+        "Paid {} tokens, and {} coins for gas, in {}.",
+        amount(spend.storage_cost.get()),
+        amount(spend.gas_cost.get()),
+        count(spend.tx_hashes.len() as u64, "transaction"),
+    )
+}
+
+/// Nothing but a report.
+pub(super) fn only_report(report: String) -> Text {
+    Text { report, result: String::new() }
+}

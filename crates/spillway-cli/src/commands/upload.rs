@@ -1,0 +1,119 @@
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use spillway_client::{
+    Mode as FileMode, ModeChoice, Source, UploadError, UploadOptions, Uploaded, Wallet,
+};
+
+use super::{
+    Context,
+    summary::{Measured, UploadSummary, report},
+};
+use crate::{
+    args::{Mode, Upload},
+    config::{Layer, Settings},
+    exit::Failure,
+    local::{self, Output},
+    render::{ProgressView, Text},
+};
+
+/// `upload`.
+pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure> {
+    let mode = mode(args.mode)?;
+    let output = output_path(args)?;
+    let approve = context.approval(args.payment.yes, local::is_stream(&args.path))?;
+    let source = Context::source(&args.path)?;
+    let output = Output::check(&output, args.overwrite)?;
+    let secret = Context::secret(args.secret_file.as_deref())?;
+    let settings = context.settings(Layer::from(&args.client).with_payment(&args.payment))?;
+    let options = UploadOptions {
+        public: args.public,
+        mode,
+        secret,
+        max_cost: settings.max_cost(),
+        max_gas_cost: settings.max_gas_cost(),
+        approve,
+        ..UploadOptions::default()
+    };
+    let job = Job { source, wallet: Arc::new(settings.wallet()?), options };
+    let (uploaded, measured) = job.run(context, &settings).await?;
+
+    let data_map = uploaded.data_map.as_deref().unwrap_or_default();
+    if let Err(error) = output.write(data_map, FileMode::Private) {
+        let failure = Failure::from(error).detail("upload_id", uploaded.upload_id.clone());
+        return Err(failure.hint(
+            "everything is stored: run it again with another -o to get the data map, nothing is \
+             paid again",
+        ));
+    }
+    let summary = UploadSummary::done(&uploaded, measured).with_data_map(&output.path);
+    let mut text = Text { report: report(&uploaded, measured), result: String::new() };
+    text.report.push_str(if uploaded.public_address.is_some() {
+        "The data map is written, and public under this link:\n"
+    } else {
+        "Keep the data map: nothing else can turn the chunks back into the contents.\n"
+    });
+    text.result = match uploaded.public_address {
+        Some(address) => format!("spillway://{address}\n"),
+        None => format!("{}\n", output.path.display()),
+    };
+    context.console.summary(&summary, &text)
+}
+
+fn mode(mode: Mode) -> Result<ModeChoice, Failure> {
+    match mode {
+        Mode::Auto => Ok(ModeChoice::Auto),
+        Mode::Direct => Ok(ModeChoice::Direct),
+        Mode::Batch => Err(Failure::usage("--mode batch is not available yet")
+            .hint("say --mode direct, or leave it out")),
+    }
+}
+
+fn output_path(args: &Upload) -> Result<PathBuf, Failure> {
+    if let Some(output) = &args.output {
+        return Ok(output.clone());
+    }
+    if local::is_stream(&args.path) {
+        return Err(Failure::usage("standard input has no name")
+            .hint("say where the data map goes with -o"));
+    }
+    Ok(local::data_map_name(&local::name_of(&args.path)?))
+}
+
+/// Something to upload, of which everything was checked that can be checked here.
+pub(super) struct Job {
+    pub(super) source: Source,
+    pub(super) wallet: Arc<Wallet>,
+    pub(super) options: UploadOptions,
+}
+
+impl Job {
+    /// Joins the network and uploads. Of a partial upload it prints the summary.
+    pub(super) async fn run(
+        self,
+        context: &Context,
+        settings: &Settings,
+    ) -> Result<(Uploaded, Measured), Failure> {
+        let start = Instant::now();
+        let connected = context.connect(settings).await?;
+        let (view, progress) = ProgressView::start(&context.console);
+        let options = UploadOptions { progress, ..self.options };
+        let client = connected.client();
+        let outcome = Box::pin(client.upload(self.source, &self.wallet, options)).await;
+        view.finish().await;
+        let measured = Measured { traffic: connected.traffic(), elapsed: start.elapsed() };
+        connected.shutdown().await;
+        match outcome {
+            Ok(uploaded) => Ok((uploaded, measured)),
+            Err(error) => {
+                if let Some(summary) = UploadSummary::partial(&error, measured) {
+                    context.console.summary(&summary, &Text::default())?;
+                }
+                // A question that was cut short was not answered with no.
+                if context.stop.is_cancelled() && matches!(error, UploadError::Declined { .. }) {
+                    return Err(Failure::interrupted());
+                }
+                Err(error.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use serde_json::{Value, json};
+use spillway_client::{SourceError, Spend, UploadError};
+
+use super::{Code, Failure, chain_of};
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        match &error {
+            UploadError::Source(error) => Self::from(error),
+            UploadError::Disk(error) => Self::from(error),
+            UploadError::Network(error) => Self::from(error),
+            UploadError::Chain(error) => Self::from(error),
+            UploadError::Payment { source, spend } => Self::from(source.as_ref()).spent(spend),
+            UploadError::Interrupted => Self::interrupted(),
+            UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(&error))
+                .hint("make room, or choose another place with --data-dir")
+                .detail("needed_bytes", *needed)
+                .detail("free_bytes", *free),
+            UploadError::Busy { session } => Self::new(Code::Locked, chain_of(&error))
+                .hint("wait until it has ended")
+                .detail("upload_id", session.clone()),
+            UploadError::DamagedSession { session, .. } => {
+                Self::new(Code::Failure, chain_of(&error))
+                    .hint("it is left as it is, for a look; move its directory away to upload anew")
+                    .detail("upload_id", session.clone())
+            }
+            UploadError::TooFewQuotes { address, .. } => {
+                Self::new(Code::TryAgain, chain_of(&error))
+                    .hint("nothing was paid; try again later")
+                    .detail("address", address.to_string())
+            }
+            UploadError::OverCost { cost, cap } => Self::new(Code::OverCap, chain_of(&error))
+                .hint("nothing more was paid; raise --max-cost to go on")
+                .detail("storage_cost_atto", cost.to_string())
+                .detail("max_cost_atto", cap.to_string()),
+            UploadError::OverGasCost { cost, cap } => Self::new(Code::OverCap, chain_of(&error))
+                .hint("nothing more was paid; raise --max-gas-cost or wait for lower fees")
+                .detail("gas_cost_wei", cost.to_string())
+                .detail("max_gas_cost_wei", cap.to_string()),
+            UploadError::Declined { .. } => {
+                Self::new(Code::Failure, "not approved").hint("nothing was paid")
+            }
+            UploadError::PartialUpload { .. } => partial(&error),
+            _ => Self::new(Code::Failure, chain_of(&error)),
+        }
+    }
+}
+
+impl From<&SourceError> for Failure {
+    fn from(error: &SourceError) -> Self {
+        match error {
+            SourceError::Disk(error) => Self::from(error),
+            SourceError::Changed { .. } => Self::new(Code::Failure, chain_of(error))
+                .hint("run it again when nothing writes to it; chunks that are paid stay paid"),
+            SourceError::Special { .. } => {
+                Self::usage(chain_of(error)).hint("name a file or a directory")
+            }
+            SourceError::ChunkSize { .. } => {
+                Self::usage(chain_of(error)).hint("use `spillway upload` for anything else")
+            }
+            _ => Self::new(Code::Failure, chain_of(error)),
+        }
+    }
+}
+
+/// Some chunks are stored, some are not: all of it, by address.
+fn partial(error: &UploadError) -> Failure {
+    let failure = Failure::new(Code::PartialUpload, chain_of(error))
+        .hint("run the same command again to store the rest; what is paid stays paid");
+    let UploadError::PartialUpload { stored, failed, paid_unstored, total, spend, .. } = error
+    else {
+        return failure;
+    };
+    let failed: Vec<Value> = failed
+        .iter()
+        .map(|(address, reason)| {
+            json!({"address": address.to_string(), "reason": reason.to_string()})
+        })
+        .collect();
+    failure
+        .detail("chunks_total", *total)
+        .detail("stored", texts(stored))
+        .detail("failed", failed)
+        .detail("paid_unstored", texts(paid_unstored))
+        .spent(spend)
+}
+
+/// Each as text.
+pub(super) fn texts<T: ToString>(items: &[T]) -> Vec<Value> {
+    items.iter().map(|item| item.to_string().into()).collect()
+}
+
+impl Failure {
+    /// What was spent before it failed.
+    fn spent(self, spend: &Spend) -> Self {
+        self.detail("storage_cost_atto", spend.storage_cost.to_string())
+            .detail("gas_used", spend.gas_used)
+            .detail("gas_cost_wei", spend.gas_cost.to_string())
+            .detail("tx_hashes", texts(&spend.tx_hashes))
+    }
+}

@@ -1,0 +1,231 @@
+//! Local files and directories as a user names them.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use spillway_client::{Disk, DiskError, DiskExt, EntryKind, Mode, Overwrite, RealDisk};
+
+use crate::exit::{Code, Failure};
+
+/// Standard input or output.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A file or directory that is there and can be read: the directory that it is in, and its name.
+/// Links that the user names are followed; what is below is not.
+///
+/// # Errors
+/// When it is not there, or neither a file nor a directory, or cannot be read.
+pub(crate) fn readable(path: &Path) -> Result<(Arc<dyn Disk>, PathBuf), Failure> {
+    let real = resolve(path)?;
+    let (parent, name) = match (real.parent(), real.file_name()) {
+        (Some(parent), Some(name)) => (parent, PathBuf::from(name)),
+        _ => (real.as_path(), PathBuf::new()),
+    };
+    let disk = RealDisk::open(parent)?;
+    match disk.stat(&name)?.kind {
+        EntryKind::File => drop(disk.open(&name)?),
+        EntryKind::Dir => drop(disk.list(&name)?),
+        EntryKind::Link | EntryKind::Other => {
+            let message = format!("{} is neither a file nor a directory", path.display());
+            return Err(Failure::usage(message).hint("pipe it in with - instead of a path"));
+        }
+    }
+    Ok((Arc::new(disk), name))
+}
+
+/// The whole of a file of at most `limit` bytes.
+///
+/// # Errors
+/// When it is not there, cannot be read, or is longer.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let (disk, name) = readable(path)?;
+    Ok(disk.read(&name, limit)?)
+}
+
+/// A small text that this program is told to read, such as its settings.
+///
+/// # Errors
+/// When it is not there or cannot be read; the failure names it as `what` and says `hint`.
+pub(crate) fn read_text(path: &Path, what: &str, hint: &str) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        let failure = if error.kind() == io::ErrorKind::NotFound {
+            Failure::new(Code::NotFound, format!("{what} {path} does not exist"))
+        } else {
+            Failure::new(Code::Failure, format!("cannot read {what} {path}: {error}"))
+        };
+        failure.hint(hint)
+    })
+}
+
+/// The name that a user would give to it: of `.` and `..`, that of the directory.
+pub(crate) fn name_of(path: &Path) -> Result<PathBuf, Failure> {
+    if let Some(name) = path.file_name() {
+        return Ok(name.into());
+    }
+    let real = resolve(path)?;
+    real.file_name().map(PathBuf::from).ok_or_else(|| {
+        Failure::usage(format!("{} has no name", path.display()))
+            .hint("say where the data map goes with -o")
+    })
+}
+
+fn resolve(path: &Path) -> Result<PathBuf, Failure> {
+    fs::canonicalize(path).map_err(|error| unresolved(path, &error))
+}
+
+fn unresolved(path: &Path, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            let message = format!("{} does not exist", path.display());
+            Failure::new(Code::NotFound, message).hint("check the path")
+        }
+        io::ErrorKind::PermissionDenied => {
+            let message = format!("no permission to look at {}", path.display());
+            Failure::new(Code::Failure, message).hint("check owner and permissions")
+        }
+        _ => Failure::new(Code::Failure, format!("cannot look at {}: {error}", path.display())),
+    }
+}
+
+/// A place for a file or directory that is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    /// The directory that it goes in.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Its name in there.
+    pub(crate) name: PathBuf,
+    /// Whether what is there may be replaced.
+    pub(crate) overwrite: Overwrite,
+    /// The path as it was given.
+    pub(crate) path: PathBuf,
+}
+
+impl Output {
+    /// Makes sure, before anything is asked or paid, that something can be written there.
+    ///
+    /// # Errors
+    /// When there is something and `overwrite` was not said, or the directory is not there or
+    /// cannot be written to.
+    pub(crate) fn check(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        let name = path.file_name().map(PathBuf::from).ok_or_else(|| {
+            Failure::usage(format!("{} does not name what to write", path.display()))
+                .hint("name it with -o")
+        })?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let disk = RealDisk::open(&resolve(parent)?)?;
+        let output = Self {
+            disk: Arc::new(disk),
+            name,
+            overwrite: if overwrite { Overwrite::Replace } else { Overwrite::Never },
+            path: path.to_owned(),
+        };
+        if !overwrite && output.disk.exists(&output.name)? {
+            return Err(DiskError::Exists { path: path.to_owned() }.into());
+        }
+        // A file that is never given its name goes away by itself.
+        drop(output.disk.create(&output.name, Mode::Private)?);
+        Ok(output)
+    }
+
+    /// Writes a file, durably and at once: whole or not at all.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn write(&self, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
+        let file = self.disk.create(&self.name, mode)?;
+        file.write_at(0, bytes)?;
+        file.persist(self.overwrite)
+    }
+}
+
+/// `NAME.datamap`.
+pub(crate) fn data_map_name(name: &Path) -> PathBuf {
+    let mut file = name.as_os_str().to_owned();
+    file.push(OsStr::new(".datamap"));
+    file.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_replaced_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        fs::write(&path, "old").unwrap();
+        let failure = Output::check(&path, false).unwrap_err();
+        assert_eq!(failure.message, format!("{} exists already", path.display()));
+        assert_eq!(failure.code, Code::Failure);
+        let output = Output::check(&path, true).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        output.write(b"new", Mode::Private).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_came_in_between_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let output = Output::check(&path, false).unwrap();
+        fs::write(&path, "other").unwrap();
+        let error = output.write(b"new", Mode::Private).unwrap_err();
+        assert!(matches!(error, DiskError::Exists { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+    }
+
+    #[test]
+    fn a_data_map_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        Output::check(&path, false).unwrap().write(b"map", Mode::Private).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn names_are_what_a_user_would_say() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(name_of(Path::new("a/b.tar")).unwrap(), Path::new("b.tar"));
+        assert_eq!(name_of(Path::new("a/b/")).unwrap(), Path::new("b"));
+        let inner = dir.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        assert_eq!(name_of(&inner.join("../inner/.")).unwrap(), Path::new("inner"));
+        assert_eq!(name_of(&inner.join("..")).unwrap(), dir.path().file_name().unwrap());
+        assert_eq!(name_of(Path::new("/")).unwrap_err().code, Code::Usage);
+        assert_eq!(data_map_name(Path::new("b.tar")), Path::new("b.tar.datamap"));
+    }
+
+    #[test]
+    fn an_output_needs_a_name_and_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing/out");
+        assert_eq!(Output::check(&missing, false).unwrap_err().code, Code::NotFound);
+        for nameless in ["/", ".."] {
+            let failure = Output::check(&dir.path().join(nameless), true).unwrap_err();
+            assert_eq!(failure.code, Code::Usage, "{nameless}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_named_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "bytes").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        assert_eq!(read(&link, 10).unwrap(), b"bytes");
+        let failure = read(&dir.path().join("none"), 10).unwrap_err();
+        assert_eq!(failure.code, Code::NotFound);
+    }
+}

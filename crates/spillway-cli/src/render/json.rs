@@ -1,0 +1,99 @@
+//! Progress as programs read it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use spillway_client::Progress;
+
+/// The body of a `status` line. What is not known (the end of a pipe) is null. Counts are numbers:
+/// no source has 2^53 bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Status {
+    stage: &'static str,
+    /// 0 to 100, of this stage.
+    percent_done: Option<f64>,
+    bytes_done: u64,
+    total_bytes: Option<u64>,
+    chunks_done: u64,
+    total_chunks: Option<u64>,
+    /// Of this stage, at its rate so far.
+    seconds_remaining: Option<u64>,
+}
+
+impl Status {
+    /// `elapsed`: since this stage began.
+    pub(super) fn new(progress: &Progress, elapsed: Duration) -> Self {
+        let fraction = fraction(progress);
+        Self {
+            stage: progress.stage.name(),
+            percent_done: fraction.map(|fraction| (fraction * 1000.0).round() / 10.0),
+            bytes_done: progress.bytes_done,
+            total_bytes: progress.bytes_total,
+            chunks_done: progress.chunks_done,
+            total_chunks: progress.chunks_total,
+            seconds_remaining: fraction.and_then(|fraction| remaining(fraction, elapsed)),
+        }
+    }
+}
+
+/// How much of the stage is done, 0 to 1: by bytes where there are any, else by chunks.
+fn fraction(progress: &Progress) -> Option<f64> {
+    let (done, total) = match (progress.bytes_total, progress.chunks_total) {
+        (Some(total), _) if total > 0 => (progress.bytes_done, total),
+        (_, Some(total)) if total > 0 => (progress.chunks_done, total),
+        (Some(_), _) | (_, Some(_)) => return Some(1.0),
+        (None, None) => return None,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a fraction to show, not to count with")]
+    let fraction = done as f64 / total as f64;
+    Some(fraction.min(1.0))
+}
+
+/// A stage that has done nothing yet has no rate: then it is not known.
+fn remaining(fraction: f64, elapsed: Duration) -> Option<u64> {
+    if fraction <= 0.0 {
+        return None;
+    }
+    let seconds = elapsed.as_secs_f64() * (1.0 - fraction) / fraction;
+    Duration::try_from_secs_f64(seconds.ceil()).ok().map(|left| left.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_client::Stage;
+
+    use super::*;
+
+    fn json(progress: Progress, seconds: u64) -> String {
+        serde_json::to_string(&Status::new(&progress, Duration::from_secs(seconds))).unwrap()
+    }
+
+    #[test]
+    fn a_stage_on_its_way() {
+        let progress = Progress {
+            stage: Stage::Store,
+            bytes_done: 25,
+            bytes_total: Some(200),
+            chunks_done: 1,
+            chunks_total: Some(8),
+        };
+        assert_eq!(
+            json(progress, 3),
+            r#"{"stage":"store","percent_done":12.5,"bytes_done":25,"total_bytes":200,"chunks_done":1,"total_chunks":8,"seconds_remaining":21}"#
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let start = Progress { bytes_total: Some(10), ..Progress::default() };
+        assert!(json(start, 9).ends_with(r#""total_chunks":null,"seconds_remaining":null}"#));
+        let pipe = Progress { bytes_done: 5, ..Progress::default() };
+        assert!(json(pipe, 9).contains(r#""percent_done":null,"bytes_done":5,"total_bytes":null"#));
+    }
+
+    #[test]
+    fn nothing_to_do_is_done() {
+        let empty = Progress { bytes_total: Some(0), ..Progress::default() };
+        assert!(json(empty, 0).contains(r#""percent_done":100.0"#));
+    }
+}

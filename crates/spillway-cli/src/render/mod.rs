@@ -1,0 +1,17 @@
+//! What people and programs see.
+//!
+//! [`Console`] is the one way out: results on standard output, everything else on standard error.
+//! One task, owned by a [`ProgressView`], shows progress; it sees the newest value only and holds
+//! nobody up.
+
+mod bars;
+mod console;
+mod human;
+mod json;
+mod progress_view;
+mod prompt;
+
+pub(crate) use console::{Console, Format, Text};
+pub(crate) use human::{amount, bytes, count, seconds};
+pub(crate) use progress_view::ProgressView;
+pub(crate) use prompt::Prompt;

@@ -1,0 +1,87 @@
+use std::io::{self, Write};
+
+use async_trait::async_trait;
+use spillway_client::{Approve, Offer};
+use tokio_util::sync::CancellationToken;
+
+use super::{Console, amount, count};
+
+/// Asks the person at the terminal.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    /// Where bars are drawn.
+    pub(crate) console: Console,
+    /// Ends the waiting.
+    pub(crate) stop: CancellationToken,
+}
+
+#[async_trait]
+impl Approve for Prompt {
+    async fn approve(&self, offer: &Offer) -> bool {
+        if offer.chunks_to_pay == 0 {
+            return true;
+        }
+        let question = question(offer);
+        let bars = self.console.bars().clone();
+        // The thread may wait for ever: when the program ends it does not wait for it.
+        let answer = tokio::task::spawn_blocking(move || bars.suspend(|| ask(&question)));
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            answer = answer => matches!(answer, Ok(Ok(true))),
+        }
+    }
+}
+
+fn question(offer: &Offer) -> String {
+    format!(
+        "Storing {} costs {} tokens ({} atto), and about {} coins for gas ({} wei). Pay? [y/N] ",
+        count(offer.chunks_to_pay, "chunk"),
+        amount(offer.storage_cost.get()),
+        offer.storage_cost,
+        amount(offer.gas_cost.get()),
+        offer.gas_cost,
+    )
+}
+
+fn ask(question: &str) -> io::Result<bool> {
+    let mut terminal = io::stderr().lock();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_types::{Atto, Wei};
+
+    use super::*;
+
+    #[test]
+    fn the_price_is_exact() {
+        let offer = Offer {
+            storage_cost: Atto(2_500_000_000_000_000_001),
+            gas: 1,
+            gas_cost: Wei(1_000_000_000_000_000),
+            chunks_to_pay: 1,
+            chunks_already_stored: 0,
+        };
+        assert_eq!(
+            question(&offer),
+            "Storing 1 chunk costs 2.500000000000000001 tokens (2500000000000000001 atto), and \
+             about 0.001 coins for gas (1000000000000000 wei). Pay? [y/N] "
+        );
+    }
+
+    #[test]
+    fn only_yes_is_yes() {
+        assert!(is_yes("Y\n") && is_yes(" yes "));
+        assert!(!is_yes("\n") && !is_yes("no") && !is_yes("yep"));
+    }
+}
