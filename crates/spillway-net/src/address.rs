@@ -52,10 +52,6 @@ impl Address {
         self.0.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
     }
 
-    pub(crate) fn multiaddr(&self) -> &Multiaddr {
-        &self.0
-    }
-
     pub(crate) fn from_multiaddr(address: Multiaddr) -> Self {
         Self(address)
     }
@@ -113,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_peer_is_named_once() {
-        let (a, b) = (PeerSecret::from_seed(&[1; 32]).peer(), PeerSecret::from_seed(&[2; 32]).peer());
+        let (a, b) =
+            (PeerSecret::from_seed(&[1; 32]).peer(), PeerSecret::from_seed(&[2; 32]).peer());
         let bare: Address = "/ip4/192.0.2.1/udp/4001/quic-v1".parse().unwrap();
         assert_eq!(bare.peer(), None);
         assert!(!bare.is_loopback());

@@ -6,17 +6,31 @@
 //!
 //! Kademlia finds peers and stores nothing. One request, one response per stream.
 
+mod actor;
 mod address;
+mod asking;
+mod behaviour;
+mod bootstrap;
+mod codec;
+mod command;
+mod counted;
 mod error;
+mod exchange;
+mod frame;
+mod gate;
 mod identity;
 mod limits;
 mod memory;
 mod net;
+mod net_peers;
 mod options;
 mod peers;
 mod request_kind;
+mod scoped;
 mod serve;
 mod traffic;
+mod transport;
+mod view;
 
 pub use address::{Address, ParseAddressError};
 pub use error::NetError;

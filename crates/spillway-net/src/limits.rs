@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use spillway_types::limits::MAX_CHUNK_BYTES;
 
+use crate::RequestKind;
+
 /// What a peer takes on at once. Whatever is over a limit is refused, never queued without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetLimits {
@@ -61,7 +63,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// A `Quote`, from its first byte to the last of the answer.
     pub quote: Duration,
-    /// A `Put`, with its body: 4 MiB in 120 s are 280 kbit/s.
+    /// A `Put`, with its body: 16 chunks side by side in 300 s are 1.8 Mbit/s.
     pub put: Duration,
     /// A `Get`, with its body.
     pub get: Duration,
@@ -69,6 +71,9 @@ pub struct Deadlines {
     pub has: Duration,
     /// How long a sender may be silent in the middle of a header or a body.
     pub stall: Duration,
+    /// How long a peer may think before it takes the body or begins to answer. It judges a put in
+    /// half of this.
+    pub answer: Duration,
     /// A search for the peers nearest to an address.
     pub search: Duration,
     /// Finding the network through the bootstrap addresses.
@@ -84,10 +89,11 @@ impl Default for Deadlines {
         Self {
             connect: Duration::from_secs(10),
             quote: Duration::from_secs(15),
-            put: Duration::from_secs(120),
-            get: Duration::from_secs(120),
+            put: Duration::from_secs(300),
+            get: Duration::from_secs(300),
             has: Duration::from_secs(15),
             stall: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
             search: Duration::from_secs(10),
             bootstrap: Duration::from_secs(20),
             idle: Duration::from_secs(60),
@@ -101,12 +107,30 @@ impl Deadlines {
     pub(crate) fn longest(&self) -> Duration {
         self.quote.max(self.put).max(self.get).max(self.has)
     }
+
+    /// How long a request of this kind may take.
+    pub(crate) fn of(&self, kind: RequestKind) -> Duration {
+        match kind {
+            RequestKind::Quote => self.quote,
+            RequestKind::Put => self.put,
+            RequestKind::Get => self.get,
+            RequestKind::Has => self.has,
+        }
+    }
 }
 
-/// Requests and responses of one connection that may be under way in both directions; streams
-/// beyond are reset. Above [`NetLimits::requests_per_connection`], so that what is refused is
-/// refused with words.
+/// Streams of request-response on one connection beyond [`NetLimits::requests_per_connection`],
+/// for requests of our own and for those that are refused with words. Streams beyond are reset.
 pub(crate) const SPARE_STREAMS: usize = 64;
+
+/// Streams of one connection, of all protocols. Yamux gives each a window of at least 256 KiB.
+pub(crate) const MAX_STREAMS: usize = 256;
+
+/// What QUIC lets a peer send on one stream before it is read, in bytes: a full chunk.
+pub(crate) const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What QUIC lets a peer send on one connection before it is read, in bytes: four full chunks.
+pub(crate) const QUIC_CONNECTION_WINDOW: u32 = 4 * QUIC_STREAM_WINDOW;
 
 /// Commands on their way to the actor. A caller waits when it is full.
 pub(crate) const COMMAND_QUEUE: usize = 256;
@@ -114,13 +138,22 @@ pub(crate) const COMMAND_QUEUE: usize = 256;
 /// Peers whose addresses are remembered after they were met, about 1 KiB each.
 pub(crate) const ADDRESS_BOOK: usize = 4_096;
 
-/// How much longer QUIC waits before it dials, where TCP is on too. Long enough for three round
-/// trips over 80 ms, which is what TCP, Noise and Yamux take.
+/// Addresses that are taken from one peer.
+pub(crate) const ADDRESSES_PER_PEER: usize = 16;
+
+/// Most peers that a search returns: Kademlia's bucket size.
+pub(crate) const MAX_SEARCH_RESULTS: usize = 20;
+
+/// How much longer QUIC waits before it dials, where TCP is on too: TCP, Noise and Yamux take
+/// three round trips, so up to 80 ms of distance TCP comes first.
 pub(crate) const QUIC_DELAY: Duration = Duration::from_millis(250);
+
+/// How often the bootstrap addresses are dialled while no peer is known.
+pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a peer that is busy says to wait, in milliseconds.
 pub(crate) const BUSY_MS: u32 = 1_000;
 
 /// How much of a body is read or written at once, in bytes. Larger pieces make the tasks of other
-/// streams wait, smaller ones cost calls; from 64 to 256 KiB it makes no difference.
+/// streams wait, smaller ones cost calls.
 pub(crate) const SLICE_BYTES: usize = 128 * 1024;

@@ -34,12 +34,7 @@ impl NetOptions {
         Self::new(secret, Role::Node, listen, bootstrap)
     }
 
-    fn new(
-        secret: PeerSecret,
-        role: Role,
-        listen: Vec<Address>,
-        bootstrap: Vec<Address>,
-    ) -> Self {
+    fn new(secret: PeerSecret, role: Role, listen: Vec<Address>, bootstrap: Vec<Address>) -> Self {
         Self {
             secret,
             role,

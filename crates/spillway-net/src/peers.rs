@@ -63,8 +63,7 @@ pub trait Peers: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// When no answer to this request comes back, or a refusal.
-    async fn get(&self, peer: PeerKey, address: ChunkAddress)
-    -> Result<Option<Bytes>, PeersError>;
+    async fn get(&self, peer: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, PeersError>;
 
     /// Asks which chunks a peer has.
     ///
@@ -127,9 +126,10 @@ impl PeersError {
     /// Whether the same call may work later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::NoPeers | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
-                Retry::Backoff
-            }
+            Self::NoPeers
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. } => Retry::Backoff,
             Self::Refused { refusal, .. } => refusal.retry(),
             Self::Protocol { .. } | Self::Invalid(_) | Self::Closed => Retry::Never,
         }

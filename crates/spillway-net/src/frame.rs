@@ -1,0 +1,185 @@
+//! Frames on a stream: the length of the header (u32, little-endian), the header, then the body,
+//! whose length the header tells. Every length is checked before anything is allocated, and a
+//! sender that falls silent is given up.
+
+use std::{io, time::Duration};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use spillway_types::limits::MAX_HEADER_BYTES;
+use tokio::time::timeout;
+
+use crate::limits::SLICE_BYTES;
+
+/// How much of a header is allocated ahead of its arrival, in bytes: a sender that announces much
+/// and sends nothing costs only this.
+const HEADER_STEP_BYTES: usize = 8 * 1024;
+
+/// A header as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// It announces more than a header may have; only its first byte was read.
+    TooLong {
+        /// The first byte, which tells the kind of request.
+        first: u8,
+    },
+}
+
+/// Reads the header of a frame, all of it within `stall`.
+pub(crate) async fn read_header<T>(io: &mut T, stall: Duration) -> io::Result<Header>
+where
+    T: AsyncRead + Unpin,
+{
+    timeout(stall, read_header_unhurried(io)).await?
+}
+
+async fn read_header_unhurried<T>(io: &mut T) -> io::Result<Header>
+where
+    T: AsyncRead + Unpin,
+{
+    let mut length = [0; 4];
+    io.read_exact(&mut length).await?;
+    let length = usize::try_from(u32::from_le_bytes(length))
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if length == 0 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    if length > MAX_HEADER_BYTES {
+        let mut first = [0];
+        io.read_exact(&mut first).await?;
+        return Ok(Header::TooLong { first: first[0] });
+    }
+    let mut header = Vec::new();
+    while header.len() < length {
+        let have = header.len();
+        header.resize(length.min(have + HEADER_STEP_BYTES), 0);
+        io.read_exact(&mut header[have..]).await?;
+    }
+    Ok(Header::Whole(header))
+}
+
+/// Reads a body of `size` bytes, which the caller has checked against the limit.
+pub(crate) async fn read_body<T>(io: &mut T, size: usize, stall: Duration) -> io::Result<Vec<u8>>
+where
+    T: AsyncRead + Unpin,
+{
+    let mut body = vec![0; size];
+    let mut filled = 0;
+    while filled < size {
+        let end = size.min(filled + SLICE_BYTES);
+        match timeout(stall, io.read(&mut body[filled..end])).await?? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => filled += read,
+        }
+    }
+    Ok(body)
+}
+
+/// Waits for the end of what the other side sends; `false` when it sends more.
+pub(crate) async fn ends<T>(io: &mut T, stall: Duration) -> io::Result<bool>
+where
+    T: AsyncRead + Unpin,
+{
+    Ok(timeout(stall, io.read(&mut [0])).await?? == 0)
+}
+
+/// Writes a header with its length before it.
+pub(crate) async fn write_header<T>(io: &mut T, header: &[u8], stall: Duration) -> io::Result<()>
+where
+    T: AsyncWrite + Unpin,
+{
+    let length =
+        u32::try_from(header.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut frame = Vec::with_capacity(4 + header.len());
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(header);
+    write(io, &frame, stall).await
+}
+
+/// Writes bytes; a receiver that takes nothing for `stall` is given up.
+pub(crate) async fn write<T>(io: &mut T, bytes: &[u8], stall: Duration) -> io::Result<()>
+where
+    T: AsyncWrite + Unpin,
+{
+    let mut written = 0;
+    while written < bytes.len() {
+        let end = bytes.len().min(written + SLICE_BYTES);
+        match timeout(stall, io.write(&bytes[written..end])).await?? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            taken => written += taken,
+        }
+    }
+    timeout(stall, io.flush()).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(1);
+
+    /// A sender that says nothing and stays.
+    struct Silent;
+
+    impl AsyncRead for Silent {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            _: &mut [u8],
+        ) -> std::task::Poll<io::Result<usize>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    async fn read(bytes: &[u8]) -> Result<Header, io::ErrorKind> {
+        read_header(&mut Cursor::new(bytes), STALL).await.map_err(|error| error.kind())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_round_trips() {
+        for length in [1, 2, HEADER_STEP_BYTES, HEADER_STEP_BYTES + 1, MAX_HEADER_BYTES] {
+            let header: Vec<u8> = (0..length).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let mut wire = Vec::new();
+            write_header(&mut wire, &header, STALL).await.unwrap();
+            assert_eq!(wire.len(), 4 + length);
+            assert_eq!(read(&wire).await, Ok(Header::Whole(header)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_length_comes_first_and_is_checked_first() {
+        let over = u32::try_from(MAX_HEADER_BYTES + 1).unwrap().to_le_bytes();
+        let long = [&over[..], &[2]].concat();
+        assert_eq!(read(&long).await, Ok(Header::TooLong { first: 2 }));
+        let longest = [&u32::MAX.to_le_bytes()[..], &[3]].concat();
+        assert_eq!(read(&longest).await, Ok(Header::TooLong { first: 3 }));
+        assert_eq!(read(&[0; 4]).await, Err(io::ErrorKind::InvalidData));
+        assert_eq!(read(&[4, 0, 0, 0, 1, 2, 3]).await, Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(read(&[4, 0]).await, Err(io::ErrorKind::UnexpectedEof));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_exactly_its_length() {
+        let bytes = vec![7; 3 * SLICE_BYTES];
+        let mut io = Cursor::new(&bytes);
+        let body = read_body(&mut io, bytes.len() - 1, STALL).await.unwrap();
+        assert_eq!(body, bytes[1..]);
+        assert!(!ends(&mut io, STALL).await.unwrap());
+        assert!(ends(&mut io, STALL).await.unwrap());
+        let short = read_body(&mut Cursor::new(&bytes), bytes.len() + 1, STALL).await;
+        assert_eq!(short.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_given_up() {
+        let started = tokio::time::Instant::now();
+        let silent = read_header(&mut Silent, STALL).await.unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        let silent = read_body(&mut Silent, 1, STALL).await.unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), 2 * STALL);
+    }
+}

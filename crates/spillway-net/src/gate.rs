@@ -1,0 +1,150 @@
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use spillway_types::{
+    ChunkAddress, GetResponse, HasResponse, PeerKey, PutRequest, PutResponse, QuoteResponse,
+    Refusal, Request, Response, limits::MAX_CHUNK_BYTES,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    AdmittedPut, Deadlines, NetLimits, RequestKind, Serve,
+    exchange::{ReceivedPut, Reply},
+    limits::BUSY_MS,
+};
+
+/// Bytes that one permit of the memory for bodies stands for.
+const PERMIT_BYTES: usize = 1_024;
+
+/// A refusal that asks to come again.
+pub(crate) const BUSY: Refusal = Refusal::Busy { after_ms: BUSY_MS };
+
+/// What stands between the wire and [`Serve`]: who answers, and how much at once.
+pub(crate) struct Gate {
+    serve: RwLock<Option<Arc<dyn Serve>>>,
+    bodies: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    pub(crate) limits: NetLimits,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: NetLimits, deadlines: Deadlines) -> Self {
+        // Less than one chunk could never be read; more than a semaphore counts is no limit.
+        let bodies = limits.body_bytes.max(MAX_CHUNK_BYTES) / PERMIT_BYTES;
+        Self {
+            serve: RwLock::new(None),
+            bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+            requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            limits,
+            deadlines,
+        }
+    }
+
+    /// Answers with this from now on; with `None` everything is refused as busy.
+    pub(crate) fn set(&self, serve: Option<Arc<dyn Serve>>) {
+        *self.serve.write().unwrap_or_else(PoisonError::into_inner) = serve;
+    }
+
+    fn serve(&self) -> Option<Arc<dyn Serve>> {
+        self.serve.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A place among the requests that are answered at once.
+    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.requests).try_acquire_owned().ok()
+    }
+
+    /// Memory for a body of ours. Waits for it as long as the caller does.
+    pub(crate) async fn memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).ok()?;
+        Arc::clone(&self.bodies).acquire_many_owned(permits).await.ok()
+    }
+
+    /// Memory for the body of another's request. Waits no longer than for a stalled sender.
+    async fn memory_for_others(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        timeout(self.deadlines.stall, self.memory(bytes)).await.ok()?
+    }
+
+    /// Judges a put by its header and, when it is admitted, sets memory for its body aside.
+    pub(crate) async fn admit(
+        &self,
+        from: PeerKey,
+        put: PutRequest,
+    ) -> Result<(Box<dyn AdmittedPut>, OwnedSemaphorePermit), Refusal> {
+        let serve = self.serve().ok_or(BUSY)?;
+        let size = put.size as usize;
+        let admitted = timeout(self.deadlines.answer / 2, serve.admit(from, put))
+            .await
+            .map_err(|_| BUSY)??;
+        let memory = self.memory_for_others(size).await.ok_or(BUSY)?;
+        Ok((admitted, memory))
+    }
+
+    /// Stores a put's body. The memory is given back when it is durable.
+    pub(crate) async fn store(&self, put: ReceivedPut) -> Reply {
+        let ReceivedPut { admitted, body, memory } = put;
+        let stored = timeout(self.deadlines.put, admitted.store(body)).await;
+        drop(memory);
+        let put = stored.unwrap_or(PutResponse { receipts: Err(BUSY) });
+        Reply::bare(Response::Put(put))
+    }
+
+    /// Answers a request without a body.
+    pub(crate) async fn answer(&self, from: PeerKey, request: Request) -> Reply {
+        let kind = RequestKind::of(&request);
+        let Some(serve) = self.serve() else { return Reply::bare(kind.refuse(BUSY)) };
+        match request {
+            Request::Quote(quote) => {
+                let answer = timeout(self.deadlines.quote, serve.quote(from, quote)).await;
+                let busy = QuoteResponse { answers: Err(BUSY) };
+                Reply::bare(Response::Quote(answer.unwrap_or(busy)))
+            }
+            Request::Has(has) => {
+                let answer = timeout(self.deadlines.has, serve.has(from, has)).await;
+                let busy = HasResponse { present: Err(BUSY) };
+                Reply::bare(Response::Has(answer.unwrap_or(busy)))
+            }
+            Request::Get(address) => self.fetch(&*serve, from, address).await,
+            // A put comes with its body, by `admit` and `store`.
+            Request::Put(_) => Reply::bare(kind.refuse(Refusal::Malformed)),
+        }
+    }
+
+    async fn fetch(&self, serve: &dyn Serve, from: PeerKey, address: ChunkAddress) -> Reply {
+        let refuse = |refusal| Reply::bare(RequestKind::Get.refuse(refusal));
+        // Its size is not known before it is read.
+        let Some(mut memory) = self.memory_for_others(MAX_CHUNK_BYTES).await else {
+            return refuse(BUSY);
+        };
+        match timeout(self.deadlines.get, serve.get(from, address)).await {
+            Err(_) => refuse(BUSY),
+            Ok(Err(refusal)) => refuse(refusal),
+            Ok(Ok(None)) => Reply::bare(Response::Get(GetResponse::NotFound)),
+            Ok(Ok(Some(body))) => match u32::try_from(body.len()) {
+                Ok(size) if (1..=MAX_CHUNK_BYTES).contains(&body.len()) => {
+                    let spare = memory.num_permits() - body.len().div_ceil(PERMIT_BYTES);
+                    drop(memory.split(spare));
+                    let response = Response::Get(GetResponse::Found { size });
+                    Reply { response, body, memory: Some(memory) }
+                }
+                _ => refuse(Refusal::StorageFailed),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("limits", &self.limits)
+            .field("bodies", &self.bodies)
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
+    }
+}
