@@ -127,7 +127,8 @@ pub trait Chain: Send + Sync + std::fmt::Debug {
     /// What the vault owes a payee.
     async fn credit(&self, vault: EvmAddress, payee: RewardAddress) -> Result<Atto, ChainError>;
 
-    /// Whether the vault has taken a payment, seen from the block at `at`.
+    /// Whether the vault has taken a payment, seen from the block at `at`. At a block before the
+    /// vault was there it has taken none; without a vault in the newest block that is an error.
     async fn record(
         &self,
         vault: EvmAddress,

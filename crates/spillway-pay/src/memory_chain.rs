@@ -260,8 +260,12 @@ impl Chain for MemoryChain {
     ) -> Result<RecordAt, ChainError> {
         self.read(ChainOp::Record, |ledger, lag| {
             let (block, world) = ledger.at(at, lag);
-            let vault = world.vaults.get(&vault).ok_or_else(no_contract)?;
-            Ok(RecordAt { recorded: vault.records.get(&payment).copied(), block })
+            let recorded = match world.vaults.get(&vault) {
+                Some(vault) => vault.records.get(&payment).copied(),
+                None if at == At::Depth(0) => return Err(no_contract()),
+                None => None,
+            };
+            Ok(RecordAt { recorded, block })
         })
     }
 

@@ -268,8 +268,18 @@ impl Chain for RpcChain {
         let block = self.block_at(at).await?;
         let call = IVault::recordsCall { id: id_word(payment) };
         // By hash (EIP-1898): the block that was named, whatever has happened since.
-        let word = self.view(vault, call, json!({ "blockHash": block.hash })).await?;
-        Ok(RecordAt { recorded: recorded(word), block: block.place() })
+        match self.view(vault, call, json!({ "blockHash": block.hash })).await {
+            Ok(word) => Ok(RecordAt { recorded: recorded(word), block: block.place() }),
+            Err(error) if at == At::Depth(0) => Err(error),
+            Err(error @ ChainError::Unexpected { .. }) => {
+                // An old block may be from before the vault.
+                let params = (address(vault), json!({ "blockHash": block.hash }));
+                let code: Bytes = self.read("eth_getCode", params).await?;
+                let block = block.place();
+                if code.is_empty() { Ok(RecordAt { recorded: None, block }) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<TxHash, ChainError> {

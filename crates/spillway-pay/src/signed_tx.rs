@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
 
@@ -23,7 +25,7 @@ pub enum TxPurpose {
 }
 
 /// A signed transaction: written down before it is sent, and sent again byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedTx {
     /// What it is for.
     pub purpose: TxPurpose,
@@ -47,5 +49,19 @@ impl SignedTx {
     /// The most that it can cost in gas.
     pub fn max_cost(&self) -> Wei {
         self.max_fee.saturating_mul(self.gas_limit.into())
+    }
+}
+
+impl fmt::Debug for SignedTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedTx")
+            .field("purpose", &self.purpose)
+            .field("from", &self.from)
+            .field("nonce", &self.nonce)
+            .field("hash", &self.hash)
+            .field("gas_limit", &self.gas_limit)
+            .field("max_fee", &self.max_fee)
+            .field("priority_fee", &self.priority_fee)
+            .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 mod drive;
 mod sign;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
@@ -73,26 +73,29 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn pay(&mut self, plans: &[Plan]) -> Result<Vec<PaidPlan>, PayFailure> {
+        let mut known = BTreeSet::new();
+        // A plan that is named twice is one.
+        let plans: Vec<&Plan> = plans.iter().filter(|plan| known.insert(plan.id())).collect();
         self.look_back().await?;
         let mut open = Vec::new();
-        for (plan, recorded) in self.records(plans).await? {
+        for (plan, recorded) in self.records(&plans).await? {
             match recorded {
                 Some(recorded) => self.note_paid(plan, recorded),
                 None => open.push(plan),
             }
         }
         if !open.is_empty() {
-            self.check(plans, &open).await?;
+            self.check(&plans, &open).await?;
         }
         if self.confirmations == 0 {
             // Their chunks can be stored while the others are paid.
-            for plan in plans.iter().filter(|plan| !open.contains(plan)) {
+            for plan in &plans {
                 self.tell_paid(plan).await?;
             }
         }
         self.pay_open(open).await?;
         if self.confirmations > 0 {
-            for plan in plans {
+            for plan in &plans {
                 self.deepen(plan).await?;
                 self.tell_paid(plan).await?;
             }
@@ -120,21 +123,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Every plan once, with its record in the newest block.
+    /// The plans with their records in the newest block.
     async fn records<'p>(
         &self,
-        plans: &'p [Plan],
+        plans: &[&'p Plan],
     ) -> Result<Vec<(&'p Plan, Option<UnixTime>)>, ChainError> {
-        let unique: BTreeMap<PaymentId, usize> =
-            plans.iter().enumerate().rev().map(|(index, plan)| (plan.id(), index)).collect();
-        let mut indices: Vec<(usize, PaymentId)> =
-            unique.into_iter().map(|(id, index)| (index, id)).collect();
-        indices.sort_unstable();
         let (chain, vault) = (&self.options.chain, self.options.domain.vault);
-        stream::iter(indices)
-            .map(|(index, id)| async move {
-                let record = chain.record(vault, id, At::Depth(0)).await?;
-                Ok((&plans[index], record.recorded))
+        stream::iter(plans.to_vec())
+            .map(|plan| async move {
+                let record = chain.record(vault, plan.id(), At::Depth(0)).await?;
+                Ok((plan, record.recorded))
             })
             .buffered(CONCURRENCY)
             .try_collect()
@@ -142,15 +140,13 @@ impl<'a> Run<'a> {
     }
 
     /// Everything that can be wrong is found before anything is signed.
-    async fn check(&self, plans: &[Plan], open: &[&Plan]) -> Result<(), PayFailure> {
+    async fn check(&self, plans: &[&Plan], open: &[&Plan]) -> Result<(), PayFailure> {
         let chain = &self.options.chain;
         let now = chain.block(At::Depth(0)).await?.time.max(self.options.clock.now());
         if let Some(plan) = open.iter().find(|plan| plan.valid_until < now) {
             return Err(expired(plan, now));
         }
-        let mut all: BTreeMap<PaymentId, Atto> = BTreeMap::new();
-        all.extend(plans.iter().map(|plan| (plan.id(), plan.total())));
-        let cost: Atto = all.into_values().sum();
+        let cost: Atto = plans.iter().map(|plan| plan.total()).sum();
         if let Some(cap) = self.caps.storage_cost.filter(|&cap| cost > cap) {
             return Err(PayFailure::OverCost { cost, cap });
         }

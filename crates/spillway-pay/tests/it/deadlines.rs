@@ -1,0 +1,96 @@
+//! What happens when a plan's deadline passes.
+
+use std::time::Duration;
+
+use spillway_pay::{At, Chain, PayFailure, PlanStatus, Spend};
+use spillway_types::Atto;
+
+use crate::{
+    on_both_chains,
+    support::{FINALITY, LEAF_COST, Stage, TestJournal},
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+async fn an_expired_plan_is_open_until_a_finalized_block_says_otherwise(stage: Stage) {
+    let plans = [stage.plan(1, 1).await];
+    let payments = stage.payments();
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Open);
+    stage.control.advance(HOUR).await;
+    stage.control.mine(1).await;
+    assert!(stage.time().await > plans[0].valid_until);
+    for _ in 0..FINALITY - 1 {
+        assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Open);
+        stage.control.mine(1).await;
+    }
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Open);
+    stage.control.mine(1).await;
+    assert!(stage.chain.block(At::Finalized).await.unwrap().time > plans[0].valid_until);
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Dropped);
+}
+
+async fn a_paid_plan_is_never_dropped(stage: Stage) {
+    let plans = [stage.plan(1, 1).await];
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let paid = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    stage.control.advance(HOUR).await;
+    stage.control.mine(2 * FINALITY).await;
+    let recorded = paid.plans[0].recorded;
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Paid { recorded });
+    // And paying it again after its deadline finds it paid.
+    let earlier = journal.signed.clone();
+    let again = payments.pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    assert_eq!(again, paid);
+}
+
+async fn nothing_is_signed_for_an_expired_plan(stage: Stage) {
+    let plans = [stage.plan(1, 1).await];
+    stage.control.advance(HOUR).await;
+    stage.control.mine(1).await;
+    let mut journal = TestJournal::new(&stage.chain);
+    let error = stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+    assert_eq!(error.spend, Spend::default());
+    match *error.failure {
+        PayFailure::Expired { payment, valid_until, .. } => {
+            assert_eq!((payment, valid_until), (plans[0].id(), plans[0].valid_until));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((journal.signed.len(), stage.chain.sendings()), (0, 0));
+}
+
+async fn a_payment_that_is_mined_too_late_fails_with_its_reason(stage: Stage) {
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    stage.control.set_automine(false).await;
+    let meddle = async {
+        stage.chain.wait_for_sendings(1).await;
+        stage.control.mine(1).await;
+        stage.chain.wait_for_sendings(2).await;
+        stage.control.advance(HOUR).await;
+        stage.control.mine(1).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
+    let error = paid.unwrap_err();
+    assert_eq!(error.spend.paid, Atto::ZERO);
+    assert_eq!(error.spend.tx_hashes.len(), 2, "the failed one is counted");
+    match *error.failure {
+        PayFailure::Failed { tx, reason: Some(reason) } => {
+            assert_eq!(tx, journal.signed[1].hash);
+            let expected = format!("Expired({}, ", plans[0].valid_until);
+            assert!(reason.starts_with(&expected), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    stage.assert_charged(Atto::ZERO).await;
+    assert_eq!(stage.allowance().await, Atto(LEAF_COST));
+}
+
+on_both_chains!(
+    an_expired_plan_is_open_until_a_finalized_block_says_otherwise,
+    a_paid_plan_is_never_dropped,
+    nothing_is_signed_for_an_expired_plan,
+    a_payment_that_is_mined_too_late_fails_with_its_reason,
+);

@@ -1,0 +1,34 @@
+//! Payments against the twin in memory and against a real Anvil.
+
+mod allowance;
+mod anvil_process;
+mod chain_suite;
+mod deadlines;
+mod faults;
+mod gas;
+mod limits;
+mod pay_once;
+mod refusals;
+mod rpc;
+mod secrets;
+mod support;
+mod vectors;
+
+/// Runs a test of a [`support::Stage`] on both chains.
+macro_rules! on_both_chains {
+    ($($name:ident),+ $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::Stage::memory().await).await;
+            })+
+        }
+        mod on_anvil {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::Stage::anvil().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_chains;

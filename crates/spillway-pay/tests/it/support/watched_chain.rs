@@ -1,0 +1,177 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use spillway_pay::{At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
+use tokio::sync::watch;
+
+/// What happens to the next transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendFault {
+    None,
+    /// It is accepted, and the reply is lost.
+    LostReply,
+    /// It does not arrive.
+    NeverArrived,
+    /// It is acknowledged and forgotten.
+    Forgotten,
+    /// It is accepted and the server asks to slow down.
+    Limited,
+}
+
+/// A chain between which and us things go wrong. Every sending is noted.
+#[derive(Debug)]
+pub(crate) struct WatchedChain {
+    inner: Arc<dyn Chain>,
+    faults: Mutex<VecDeque<SendFault>>,
+    sent: Mutex<Vec<Vec<u8>>>,
+    sendings: watch::Sender<usize>,
+    id: Mutex<Option<u64>>,
+}
+
+impl WatchedChain {
+    pub(crate) fn new(inner: Arc<dyn Chain>) -> Self {
+        Self {
+            inner,
+            faults: Mutex::default(),
+            sent: Mutex::default(),
+            sendings: watch::Sender::new(0),
+            id: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = SendFault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Names another chain id from now on.
+    pub(crate) fn lie(&self, id: u64) {
+        *self.id.lock().unwrap() = Some(id);
+    }
+
+    pub(crate) fn was_sent(&self, raw: &[u8]) -> bool {
+        self.sent.lock().unwrap().iter().any(|sent| sent == raw)
+    }
+
+    pub(crate) fn sendings(&self) -> usize {
+        *self.sendings.borrow()
+    }
+
+    /// The transaction that was sent last.
+    pub(crate) fn last_hash(&self) -> TxHash {
+        let sent = self.sent.lock().unwrap();
+        TxHash(alloy::primitives::keccak256(sent.last().unwrap()).0)
+    }
+
+    /// Returns when so many different transactions were sent.
+    pub(crate) async fn wait_for_new_bytes(&self, count: usize) {
+        let different = |_: &usize| {
+            let sent = self.sent.lock().unwrap();
+            sent.iter().collect::<std::collections::BTreeSet<_>>().len() >= count
+        };
+        self.sendings.subscribe().wait_for(different).await.unwrap();
+    }
+
+    /// Returns when so many transactions were sent in all.
+    pub(crate) async fn wait_for_sendings(&self, count: usize) {
+        self.sendings.subscribe().wait_for(|sendings| *sendings >= count).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Chain for WatchedChain {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        let lie = *self.id.lock().unwrap();
+        match lie {
+            Some(id) => Ok(id),
+            None => self.inner.chain_id().await,
+        }
+    }
+
+    async fn has_code(&self, address: EvmAddress) -> Result<bool, ChainError> {
+        self.inner.has_code(address).await
+    }
+
+    async fn block(&self, at: At) -> Result<Block, ChainError> {
+        self.inner.block(at).await
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        self.inner.fees().await
+    }
+
+    async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {
+        self.inner.estimate_gas(call).await
+    }
+
+    async fn pending_nonce(&self, account: EvmAddress) -> Result<u64, ChainError> {
+        self.inner.pending_nonce(account).await
+    }
+
+    async fn coins(&self, account: EvmAddress) -> Result<Wei, ChainError> {
+        self.inner.coins(account).await
+    }
+
+    async fn token(&self, vault: EvmAddress) -> Result<EvmAddress, ChainError> {
+        self.inner.token(vault).await
+    }
+
+    async fn windows(&self, vault: EvmAddress) -> Result<Windows, ChainError> {
+        self.inner.windows(vault).await
+    }
+
+    async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError> {
+        self.inner.tokens(token, account).await
+    }
+
+    async fn allowance(
+        &self,
+        token: EvmAddress,
+        owner: EvmAddress,
+        spender: EvmAddress,
+    ) -> Result<Atto, ChainError> {
+        self.inner.allowance(token, owner, spender).await
+    }
+
+    async fn credit(&self, vault: EvmAddress, payee: RewardAddress) -> Result<Atto, ChainError> {
+        self.inner.credit(vault, payee).await
+    }
+
+    async fn record(
+        &self,
+        vault: EvmAddress,
+        payment: PaymentId,
+        at: At,
+    ) -> Result<RecordAt, ChainError> {
+        self.inner.record(vault, payment, at).await
+    }
+
+    async fn send_raw(&self, raw: &[u8]) -> Result<TxHash, ChainError> {
+        let fault = self.faults.lock().unwrap().pop_front().unwrap_or(SendFault::None);
+        let lost = ChainError::Timeout { endpoint: "test".into(), after: Duration::ZERO };
+        self.sent.lock().unwrap().push(raw.to_vec());
+        let result = match fault {
+            SendFault::None => self.inner.send_raw(raw).await,
+            SendFault::LostReply => {
+                self.inner.send_raw(raw).await.unwrap();
+                Err(lost)
+            }
+            SendFault::NeverArrived => Err(lost),
+            SendFault::Forgotten => Ok(TxHash(alloy::primitives::keccak256(raw).0)),
+            SendFault::Limited => {
+                self.inner.send_raw(raw).await.unwrap();
+                Err(ChainError::RateLimited)
+            }
+        };
+        self.sendings.send_modify(|sendings| *sendings += 1);
+        result
+    }
+
+    async fn receipt(&self, hash: TxHash) -> Result<Option<TxReceipt>, ChainError> {
+        self.inner.receipt(hash).await
+    }
+}
