@@ -86,8 +86,8 @@ impl Journal {
         }
         self.cut_torn(disk)?;
         let mut bytes = Vec::new();
-        for (offset, record) in records.iter().enumerate() {
-            frame(self.next + offset as u64, record, &mut bytes);
+        for (sequence, record) in (self.next..).zip(records) {
+            frame(sequence, record, &mut bytes);
         }
         match disk.append_durable(&self.path, &bytes) {
             Ok(_) => {
@@ -112,6 +112,16 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// A whole journal of these records.
+#[cfg(test)]
+pub(super) fn encode(records: &[Record]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (sequence, record) in (0..).zip(records) {
+        frame(sequence, record, &mut bytes);
+    }
+    bytes
 }
 
 fn frame(sequence: u64, record: &Record, bytes: &mut Vec<u8>) {
@@ -154,7 +164,7 @@ fn first(bytes: &[u8]) -> Option<(u64, Record, usize)> {
 }
 
 /// The good records and how many bytes they take.
-fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> {
     let mut records = Vec::new();
     let mut at = 0;
     while at < bytes.len() {

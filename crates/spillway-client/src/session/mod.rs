@@ -15,6 +15,8 @@
 
 mod batch;
 mod files;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod key;
 mod manifest;
