@@ -129,14 +129,15 @@ impl<'a> Run<'a> {
         plans: &[&'p Plan],
     ) -> Result<Vec<(&'p Plan, Option<UnixTime>)>, ChainError> {
         let (chain, vault) = (&self.options.chain, self.options.domain.vault);
-        stream::iter(plans.to_vec())
-            .map(|plan| async move {
-                let record = chain.record(vault, plan.id(), At::Depth(0)).await?;
-                Ok((plan, record.recorded))
-            })
+        // Ids and not references: a closure over references makes a future that cannot move to
+        // another thread.
+        let ids: Vec<PaymentId> = plans.iter().map(|plan| plan.id()).collect();
+        let recorded: Vec<Option<UnixTime>> = stream::iter(ids)
+            .map(|id| async move { Ok(chain.record(vault, id, At::Depth(0)).await?.recorded) })
             .buffered(CONCURRENCY)
-            .try_collect()
-            .await
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(plans.iter().copied().zip(recorded).collect())
     }
 
     /// Everything that can be wrong is found before anything is signed.
