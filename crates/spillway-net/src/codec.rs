@@ -25,6 +25,9 @@ use crate::{
 /// The protocol of requests and chunks.
 pub(crate) const CHUNK_PROTOCOL: StreamProtocol = StreamProtocol::new("/spillway/chunk/1");
 
+/// Nothing.
+static NO_ROOM: Semaphore = Semaphore::const_new(0);
+
 /// Reads and writes the frames of [`CHUNK_PROTOCOL`]. One lives in the behaviour, a clone of it in
 /// each connection, a clone of that in each stream. A clone for a connection takes over the peer
 /// that [`NextPeer`] names; see `docs/adr/` on how the codec learns its peer.
@@ -120,9 +123,11 @@ impl ChunkCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let Header::Whole(header) = frame::read_header(io, self.gate.deadlines.answer).await?
-        else {
-            return Err(io::ErrorKind::InvalidData.into());
+        let header = frame::read_header(io, self.gate.deadlines.answer, &self.gate.headers).await?;
+        let header = match header {
+            Header::Whole(header) => header,
+            Header::TooLong(_) => return Err(io::ErrorKind::InvalidData.into()),
+            Header::NoRoom(_) => return Err(io::ErrorKind::OutOfMemory.into()),
         };
         let response = Response::decode(&header)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -178,16 +183,20 @@ impl request_response::Codec for ChunkCodec {
         let Side::Connection(connection) = self.side.clone() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // Taken before a byte is read: those who stall while they speak count, too.
+        // Taken before a byte is read: those who stall while they speak count, too. Who finds no
+        // place is refused without a header being kept for it.
         let here = Arc::clone(&connection.requests).try_acquire_owned().ok();
-        let header = match frame::read_header(io, self.stall()).await? {
-            Header::Whole(header) => header,
-            Header::TooLong { first } => {
-                let kind = RequestKind::of_header(first).ok_or(io::ErrorKind::InvalidData)?;
-                return Ok(self.refuse(kind, Refusal::Malformed));
-            }
+        let room = if here.is_some() { &self.gate.headers } else { &NO_ROOM };
+        let (first, header) = match frame::read_header(io, self.stall(), room).await? {
+            Header::Whole(header) => (header[0], Ok(header)),
+            Header::TooLong(first) => (first, Err(Refusal::Malformed)),
+            Header::NoRoom(first) => (first, Err(BUSY)),
         };
-        let kind = RequestKind::of_header(header[0]).ok_or(io::ErrorKind::InvalidData)?;
+        let kind = RequestKind::of_header(first).ok_or(io::ErrorKind::InvalidData)?;
+        let header = match header {
+            Ok(header) => header,
+            Err(refusal) => return Ok(self.refuse(kind, refusal)),
+        };
         let (Some(here), Some(everywhere)) = (here, self.gate.enter()) else {
             return Ok(self.refuse(kind, BUSY));
         };

@@ -6,51 +6,59 @@ use std::{io, time::Duration};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use spillway_types::limits::MAX_HEADER_BYTES;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::limits::SLICE_BYTES;
 
 /// How much of a header is allocated ahead of its arrival, in bytes: a sender that announces much
-/// and sends nothing costs only this.
-const HEADER_STEP_BYTES: usize = 8 * 1024;
+/// and sends nothing costs only this. Headers that are not larger need no permission.
+const HEADER_STEP_BYTES: usize = 4 * 1024;
 
 /// A header as it came.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Header {
     /// All of it.
     Whole(Vec<u8>),
-    /// It announces more than a header may have; only its first byte was read.
-    TooLong {
-        /// The first byte, which tells the kind of request.
-        first: u8,
-    },
+    /// It announces more than a header may have; only its first byte was read, which tells the
+    /// kind of request.
+    TooLong(u8),
+    /// There is no memory for it; only its first byte was read.
+    NoRoom(u8),
 }
 
-/// Reads the header of a frame, all of it within `stall`.
-pub(crate) async fn read_header<T>(io: &mut T, stall: Duration) -> io::Result<Header>
+/// Reads the header of a frame, all of it within `stall`. `room` has a permit for each byte of
+/// those headers that are larger than the first step.
+pub(crate) async fn read_header<T>(
+    io: &mut T,
+    stall: Duration,
+    room: &Semaphore,
+) -> io::Result<Header>
 where
     T: AsyncRead + Unpin,
 {
-    timeout(stall, read_header_unhurried(io)).await?
+    timeout(stall, read_header_unhurried(io, room)).await?
 }
 
-async fn read_header_unhurried<T>(io: &mut T) -> io::Result<Header>
+async fn read_header_unhurried<T>(io: &mut T, room: &Semaphore) -> io::Result<Header>
 where
     T: AsyncRead + Unpin,
 {
     let mut length = [0; 4];
     io.read_exact(&mut length).await?;
-    let length = usize::try_from(u32::from_le_bytes(length))
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let length = u32::from_le_bytes(length);
     if length == 0 {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    if length > MAX_HEADER_BYTES {
-        let mut first = [0];
-        io.read_exact(&mut first).await?;
-        return Ok(Header::TooLong { first: first[0] });
+    let mut first = [0];
+    io.read_exact(&mut first).await?;
+    let [first] = first;
+    if length as usize > MAX_HEADER_BYTES {
+        return Ok(Header::TooLong(first));
     }
-    let mut header = Vec::new();
+    let asked = if length as usize > HEADER_STEP_BYTES { length } else { 0 };
+    let Ok(_room) = room.try_acquire_many(asked) else { return Ok(Header::NoRoom(first)) };
+    let length = length as usize;
+    let mut header = vec![first];
     while header.len() < length {
         let have = header.len();
         header.resize(length.min(have + HEADER_STEP_BYTES), 0);
@@ -134,8 +142,12 @@ mod tests {
         }
     }
 
+    fn room() -> Semaphore {
+        Semaphore::new(MAX_HEADER_BYTES)
+    }
+
     async fn read(bytes: &[u8]) -> Result<Header, io::ErrorKind> {
-        read_header(&mut Cursor::new(bytes), STALL).await.map_err(|error| error.kind())
+        read_header(&mut Cursor::new(bytes), STALL, &room()).await.map_err(|error| error.kind())
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,12 +165,32 @@ mod tests {
     async fn the_length_comes_first_and_is_checked_first() {
         let over = u32::try_from(MAX_HEADER_BYTES + 1).unwrap().to_le_bytes();
         let long = [&over[..], &[2]].concat();
-        assert_eq!(read(&long).await, Ok(Header::TooLong { first: 2 }));
+        assert_eq!(read(&long).await, Ok(Header::TooLong(2)));
         let longest = [&u32::MAX.to_le_bytes()[..], &[3]].concat();
-        assert_eq!(read(&longest).await, Ok(Header::TooLong { first: 3 }));
+        assert_eq!(read(&longest).await, Ok(Header::TooLong(3)));
         assert_eq!(read(&[0; 4]).await, Err(io::ErrorKind::InvalidData));
         assert_eq!(read(&[4, 0, 0, 0, 1, 2, 3]).await, Err(io::ErrorKind::UnexpectedEof));
         assert_eq!(read(&[4, 0]).await, Err(io::ErrorKind::UnexpectedEof));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_headers_need_room_and_give_it_back() {
+        let room = room();
+        let mut wire = Vec::new();
+        write_header(&mut wire, &[9; MAX_HEADER_BYTES], STALL).await.unwrap();
+        let held = room.try_acquire().unwrap();
+        let refused = read_header(&mut Cursor::new(&wire), STALL, &room).await.unwrap();
+        assert_eq!(refused, Header::NoRoom(9));
+        let mut small = Vec::new();
+        write_header(&mut small, &[8; HEADER_STEP_BYTES], STALL).await.unwrap();
+        let read = read_header(&mut Cursor::new(&small), STALL, &room).await.unwrap();
+        assert_eq!(read, Header::Whole(vec![8; HEADER_STEP_BYTES]));
+        drop(held);
+        for _ in 0..2 {
+            let read = read_header(&mut Cursor::new(&wire), STALL, &room).await.unwrap();
+            assert_eq!(read, Header::Whole(vec![9; MAX_HEADER_BYTES]));
+        }
+        assert_eq!(room.available_permits(), MAX_HEADER_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,7 +208,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_is_given_up() {
         let started = tokio::time::Instant::now();
-        let silent = read_header(&mut Silent, STALL).await.unwrap_err();
+        let silent = read_header(&mut Silent, STALL, &room()).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
         let silent = read_body(&mut Silent, 1, STALL).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     AdmittedPut, Deadlines, NetLimits, RequestKind, Serve,
     exchange::{ReceivedPut, Reply},
-    limits::BUSY_MS,
+    limits::{BUSY_MS, HEADER_BYTES},
 };
 
 /// Bytes that one permit of the memory for bodies stands for.
@@ -29,6 +29,8 @@ pub(crate) struct Gate {
     serve: RwLock<Option<Arc<dyn Serve>>>,
     bodies: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    /// Memory for large headers; a permit is a byte.
+    pub(crate) headers: Semaphore,
     pub(crate) limits: NetLimits,
     pub(crate) deadlines: Deadlines,
 }
@@ -41,6 +43,7 @@ impl Gate {
             serve: RwLock::new(None),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
             requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            headers: Semaphore::new(HEADER_BYTES),
             limits,
             deadlines,
         }

@@ -41,8 +41,8 @@ impl Default for NetLimits {
             connections_per_peer: 4,
             // A wave of 32 chunks for one peer: 128 MiB on one connection.
             requests_per_connection: 32,
-            // The answers hold no bodies beyond `body_bytes`; a task costs some KiB.
-            requests: 512,
+            // Each may hold a window that is not yet read, up to 512 KiB: 128 MiB.
+            requests: 256,
             // 16 full chunks: at 1 Gbit/s a body is in memory for 34 ms, so 16 are far more than
             // a line can fill, and 64 MiB is what a small machine can spare.
             body_bytes: 16 * MAX_CHUNK_BYTES,
@@ -126,11 +126,18 @@ pub(crate) const SPARE_STREAMS: usize = 64;
 /// Streams of one connection, of all protocols. Yamux gives each a window of at least 256 KiB.
 pub(crate) const MAX_STREAMS: usize = 256;
 
-/// What QUIC lets a peer send on one stream before it is read, in bytes: a full chunk.
-pub(crate) const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// What QUIC lets a peer send on one stream before it is read, in bytes. Over 100 ms that is
+/// 5 MB/s a stream, and 16 chunks travel side by side.
+pub(crate) const QUIC_STREAM_WINDOW: u32 = 512 * 1024;
 
-/// What QUIC lets a peer send on one connection before it is read, in bytes: four full chunks.
-pub(crate) const QUIC_CONNECTION_WINDOW: u32 = 4 * QUIC_STREAM_WINDOW;
+/// What QUIC lets a peer send on one connection before it is read, in bytes: 48 streams. Puts wait
+/// unread while they are judged, at most 32 by default; what they hold must not stop the others.
+pub(crate) const QUIC_CONNECTION_WINDOW: u32 = 48 * QUIC_STREAM_WINDOW;
+
+/// Memory for headers that are larger than the first step of reading them, in bytes, of all
+/// connections. 16 MiB are 128 of the largest; when it is used up, large headers are refused as
+/// busy, small ones (gets, and quotes for up to 100 chunks) are not.
+pub(crate) const HEADER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Commands on their way to the actor. A caller waits when it is full.
 pub(crate) const COMMAND_QUEUE: usize = 256;

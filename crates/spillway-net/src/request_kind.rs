@@ -73,7 +73,7 @@ mod tests {
         let requests = [
             Request::Quote(QuoteRequest {
                 items: vec![QuoteItem { address, size: 1 }],
-                nonce: Nonce([1; 32]),
+                nonce: Nonce([1; 16]),
             }),
             Request::Get(address),
             Request::Has(HasRequest { addresses: vec![address] }),
