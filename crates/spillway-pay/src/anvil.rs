@@ -300,13 +300,12 @@ impl Process {
         signal(&child, Signal::INT);
         let pid = Pid::from_child(&child);
         let mut gone = tokio::task::spawn_blocking(move || child.wait());
-        let ended = match tokio::time::timeout(END_DEADLINE, &mut gone).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                // Not reaped yet, so the number is still its own. If it is gone, all the better.
-                let _ = kill_process(pid, Signal::KILL);
-                gone.await
-            }
+        let ended = if let Ok(ended) = tokio::time::timeout(END_DEADLINE, &mut gone).await {
+            ended
+        } else {
+            // Not reaped yet, so the number is still its own. If it is gone, all the better.
+            let _ = kill_process(pid, Signal::KILL);
+            gone.await
         };
         ended.map_err(io::Error::other)?.map(drop)
     }

@@ -22,7 +22,7 @@ const COINS_GAS: u64 = 21_000;
 
 /// Pause between looks at a transaction, and how long is looked.
 const POLL: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is deployed.
 #[derive(Clone, Copy, Debug)]

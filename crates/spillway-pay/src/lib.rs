@@ -10,6 +10,7 @@ mod chain;
 mod contracts;
 pub mod deploy;
 mod error;
+mod intrinsic;
 mod journal;
 mod memory_chain;
 mod pay_error;

@@ -54,7 +54,7 @@ impl Default for PayTiming {
             longest_poll: Duration::from_secs(1),
             resend_after: Duration::from_secs(20),
             bump_after: Duration::from_secs(90),
-            patience: Duration::from_secs(15 * 60),
+            patience: Duration::from_mins(15),
             outage: Duration::from_secs(30),
         }
     }
@@ -216,7 +216,7 @@ impl Payments {
     ) -> Result<Paid, PayError> {
         for plan in request.plans {
             self.check_plan(plan)?;
-            self.check_payer(plan, request.wallet)?;
+            Self::check_payer(plan, request.wallet)?;
         }
         let _lock = self.lock(request.wallet.address()).await?;
         let terms = self.check_domain().await?;
@@ -270,7 +270,7 @@ impl Payments {
         verify::plan_is_sound(plan).map_err(|source| PayFailure::BadPlan { payment, source })
     }
 
-    fn check_payer(&self, plan: &Plan, wallet: &Wallet) -> Result<(), PayFailure> {
+    fn check_payer(plan: &Plan, wallet: &Wallet) -> Result<(), PayFailure> {
         if plan.payer == wallet.address() {
             return Ok(());
         }

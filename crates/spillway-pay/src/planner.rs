@@ -120,7 +120,7 @@ fn terms(input: &PlanInput) -> Result<(UnixTime, UnixTime), PlanError> {
     // The vault and the nodes count the longest window from the block that takes the payment, and
     // that block's time may be a little behind our clock.
     let slack = MAX_CLOCK_SKEW.min(input.max_window / 10);
-    let allowed = input.max_window - slack;
+    let allowed = input.max_window.saturating_sub(slack);
     let upload_secs = input.upload_bytes / input.upload_rate.max(1);
     let wanted = MIN_UPLOAD_WINDOW.max(Duration::from_secs(upload_secs * WINDOW_FACTOR));
     let window = wanted.min(allowed);

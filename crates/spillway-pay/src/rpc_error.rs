@@ -22,9 +22,12 @@ pub(crate) enum Said {
     Error(ChainError),
 }
 
+/// What a text means.
+type Meaning = fn() -> Said;
+
 /// Texts that mean one thing, in lower case. The first that is found counts, so the more special
 /// ones come first.
-const TEXTS: &[(&str, fn() -> Said)] = &[
+const TEXTS: &[(&str, Meaning)] = &[
     ("already known", || Said::AlreadyKnown),
     ("alreadyknown", || Said::AlreadyKnown),
     ("already imported", || Said::AlreadyKnown),

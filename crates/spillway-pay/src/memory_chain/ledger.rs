@@ -17,7 +17,8 @@ use super::{
     world::{Context, Revert, World},
 };
 use crate::{
-    At, Block, Call, ChainError, TxReceipt, contracts::address, revert, rpc_error::unexpected,
+    At, Block, Call, ChainError, TxReceipt, contracts::address, intrinsic::transaction_gas, revert,
+    rpc_error::unexpected,
 };
 
 /// Blocks whose state is kept: more than any reorganisation or depth that is asked for.
@@ -109,7 +110,7 @@ impl Ledger {
         let context = self.context(call.from);
         let mut world = self.at(At::Depth(0), 0).1.clone();
         match world.call(context, call.to, &call.data) {
-            Ok(used) => Ok(gas::intrinsic(&call.data, false) + used),
+            Ok(used) => Ok(transaction_gas(&call.data, false, used)),
             Err(data) => Err(ChainError::Reverted { reason: revert::reason(&data) }),
         }
     }
@@ -221,7 +222,7 @@ impl Ledger {
             return Err(bad("for another chain"));
         }
         let data = tx.input().to_vec();
-        if tx.gas_limit() < gas::intrinsic(&data, tx.is_create()) {
+        if tx.gas_limit() < transaction_gas(&data, tx.is_create(), 0) {
             return Err(bad("intrinsic gas too low"));
         }
         Ok(Waiting {
@@ -251,14 +252,14 @@ impl Ledger {
         let context =
             Context { chain_id: self.options.chain_id, sender: tx.sender, time: block.time };
         *world.nonces.entry(tx.sender).or_default() += 1;
-        let own = gas::intrinsic(&tx.data, tx.to.is_none());
+        let gas = |execution| transaction_gas(&tx.data, tx.to.is_none(), execution);
         let mut after = world.clone();
         let result = run(&mut after, context, tx);
         let (success, gas_used) = match result {
-            Ok(used) if own + used <= tx.gas_limit => (true, own + used),
+            Ok(used) if gas(used) <= tx.gas_limit => (true, gas(used)),
             // Out of gas uses all of it; a revert what it did until then, about a write.
             Ok(_) => (false, tx.gas_limit),
-            Err(_) => (false, (own + gas::VIEW).min(tx.gas_limit)),
+            Err(_) => (false, gas(gas::VIEW).min(tx.gas_limit)),
         };
         if success {
             *world = after;

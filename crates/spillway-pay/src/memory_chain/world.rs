@@ -134,7 +134,7 @@ impl World {
             return Err(revert(&IVault::Expired { validUntil: call.validUntil, time }));
         }
         let words = call.entries.len();
-        if words == 0 || words % 2 != 0 || words > 2 * MAX_DIRECT_ENTRIES {
+        if words == 0 || !words.is_multiple_of(2) || words > 2 * MAX_DIRECT_ENTRIES {
             return Err(revert(&IVault::BadEntryCount { words: U256::from(words) }));
         }
         let proof = DirectProof {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{Atto, EvmAddress, RewardAddress};
 
-use crate::{Chain, ChainError, GasEstimate, Plan, calls};
+use crate::{Chain, ChainError, GasEstimate, Plan, calls, intrinsic::transaction_gas};
 
-/// `payDirect` without its entries: the transaction itself, the record, the token's transfer.
-const PAY_GAS: u64 = 85_000;
-/// An entry's call data and arithmetic: 64 bytes of at most 16 gas, hashing and copying.
-const ENTRY_GAS: u64 = 1_500;
+/// `payDirect` without its entries: the record, and the token's transfer to a vault that may have
+/// none yet.
+const PAY_GAS: u64 = 68_000;
+/// An entry's arithmetic, hashing and copying, and the slot that is warm already.
+const ENTRY_GAS: u64 = 450;
 /// Crediting a payee that has credit already.
 const KNOWN_PAYEE_GAS: u64 = 5_200;
 /// Crediting a payee for the first time: a new storage slot (EIP-2929, EIP-2200).
@@ -61,7 +62,7 @@ fn plan_gas(plan: &Plan, known: &mut BTreeSet<RewardAddress>) -> u64 {
         }
     }
     known.append(&mut here);
-    gas
+    transaction_gas(&calls::pay(plan).data, false, gas)
 }
 
 /// Those payees that surely have credit already.

@@ -3,6 +3,7 @@
 mod allowance;
 mod anvil_process;
 mod chain_suite;
+mod chaos;
 mod deadlines;
 mod faults;
 mod gas;

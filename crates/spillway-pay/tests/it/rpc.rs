@@ -1,1 +1,104 @@
+//! Servers that are not there, do not answer, or answer nonsense.
 
+use std::time::Duration;
+
+use spillway_pay::{At, Chain, ChainError, RpcChain, RpcOptions};
+use spillway_types::Retry;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// Answers every request with this, once a connection.
+async fn serve(status: &'static str, body: &'static str) -> (String, tokio::task::JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://user:secret@{}/key-in-path?k=v", listener.local_addr().unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                let mut buffer = [0; 4096];
+                let read = stream.read(&mut buffer).await.unwrap();
+                request.extend_from_slice(&buffer[..read]);
+            }
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, tasks)
+}
+
+fn chain(url: &str) -> RpcChain {
+    RpcChain::new(RpcOptions { url: url.into(), timeout: Duration::from_millis(300) }).unwrap()
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let chain = chain(&format!("{endpoint}/v3/key"));
+    let error = chain.block(At::Depth(0)).await.unwrap_err();
+    assert_eq!(error, ChainError::Unreachable { endpoint });
+    assert_eq!(error.retry(), Retry::Backoff);
+    assert!(!chain.send_raw(&[1]).await.unwrap_err().not_sent(), "doubt");
+}
+
+#[tokio::test]
+async fn nobody_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let error = chain(&endpoint).chain_id().await.unwrap_err();
+    let after = Duration::from_millis(300);
+    assert_eq!(error, ChainError::Timeout { endpoint, after });
+    assert!(!error.not_sent(), "doubt");
+}
+
+#[tokio::test]
+async fn answers_of_other_kinds() {
+    let unexpected =
+        |detail: &str| ChainError::Unexpected { method: "eth_chainId", detail: detail.into() };
+    for (status, body, expected) in [
+        ("429 Too Many Requests", "slow down", ChainError::RateLimited),
+        ("403 Forbidden", "no", unexpected("HTTP status 403")),
+        ("200 OK", "<html>", unexpected("<html>")),
+        ("200 OK", r#"{"jsonrpc":"2.0","id":0,"result":"zz"}"#, unexpected(r#""zz""#)),
+        (
+            "200 OK",
+            r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"Method not found"}}"#,
+            unexpected("Method not found"),
+        ),
+    ] {
+        let (url, _tasks) = serve(status, body).await;
+        let error = chain(&url).chain_id().await.unwrap_err();
+        assert_eq!(error, expected, "{status} {body}");
+    }
+    let (url, _tasks) = serve("502 Bad Gateway", "").await;
+    match chain(&url).chain_id().await.unwrap_err() {
+        ChainError::Unreachable { endpoint } => {
+            assert!(!endpoint.contains("secret") && !endpoint.contains("key"), "{endpoint}");
+            assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn urls_that_are_none() {
+    for url in ["", "localhost", "ws://localhost:1", "file:///etc/passwd", "http://"] {
+        match RpcChain::new(RpcOptions::new(url)) {
+            Err(ChainError::BadUrl { .. }) => {}
+            other => panic!("{url:?}: {other:?}"),
+        }
+    }
+    // With a certificate store and without a connection.
+    let chain = RpcChain::new(RpcOptions::new("https://u:p@rpc.example/v3/KEY?k=KEY")).unwrap();
+    assert_eq!(chain.endpoint(), "https://rpc.example");
+    assert_eq!(format!("{chain:?}"), "RpcChain(https://rpc.example)");
+}

@@ -12,10 +12,12 @@ use super::{Goal, Run, expired};
 use crate::{At, ChainError, PayFailure, Plan, SignedTx};
 
 /// How often a used nonce must be reported, with a look in between, before something else is
-/// believed to have used it: the server that says so may know a block that another does not.
+/// believed to have used it: the server that says so may know a block that another does not. It
+/// must go on for [`PayTiming::resend_after`](crate::PayTiming::resend_after), too.
 const NONCE_LOOKS: u32 = 5;
-/// The same for a transaction that was accepted before: then it was most likely itself.
-const NONCE_LOOKS_ACCEPTED: u32 = 30;
+/// How many times longer that takes for a transaction that was accepted before: then it was most
+/// likely itself.
+const ACCEPTED_FACTOR: u32 = 3;
 /// Signatures of one goal in one run, higher fees apart.
 const MAX_SIGNED: u32 = 4;
 /// Higher fees in one run: after ten the fee has tripled.
@@ -40,6 +42,7 @@ struct Drive<'p> {
     accepted_at: Option<Duration>,
     failing_since: Option<Duration>,
     conflicts: u32,
+    conflict_since: Option<Duration>,
     refusals: u32,
     signed: u32,
     bumps: u32,
@@ -137,6 +140,7 @@ impl Run<'_> {
             accepted_at: None,
             failing_since: None,
             conflicts: 0,
+            conflict_since: None,
             refusals: 0,
             signed: 0,
             bumps: 0,
@@ -294,11 +298,13 @@ impl Run<'_> {
             }
             Err(ChainError::NonceTooLow) => {
                 drive.conflicts += 1;
-                let enough = match drive.accepted_at {
-                    Some(_) => NONCE_LOOKS_ACCEPTED,
-                    None => NONCE_LOOKS,
+                let since = *drive.conflict_since.get_or_insert(now);
+                let resend_after = self.options.timing.resend_after;
+                let long = match drive.accepted_at {
+                    Some(_) => resend_after * ACCEPTED_FACTOR,
+                    None => resend_after,
                 };
-                if drive.conflicts >= enough {
+                if drive.conflicts >= NONCE_LOOKS && now.saturating_sub(since) >= long {
                     self.free_nonce = self.free_nonce.max(tx.nonce + 1);
                     drive.give_up_nonce();
                 }
@@ -339,6 +345,7 @@ impl Drive<'_> {
         self.current = Some(tx);
         self.sent_at = None;
         self.conflicts = 0;
+        self.conflict_since = None;
     }
 
     /// Something else has used the nonce.
@@ -347,5 +354,6 @@ impl Drive<'_> {
         self.sent_at = None;
         self.accepted_at = None;
         self.conflicts = 0;
+        self.conflict_since = None;
     }
 }

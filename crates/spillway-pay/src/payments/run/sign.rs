@@ -31,16 +31,15 @@ impl Run<'_> {
     ) -> Result<Option<SignedTx>, PayFailure> {
         let chain = &self.options.chain;
         let call = goal.call();
-        let (gas_limit, offer) = match replaced {
-            Some(old) => (old.gas_limit, self.offer(old.gas_limit, replaced).await?),
-            None => {
-                let gas = chain.estimate_gas(&call).await?;
-                let roomy = gas.saturating_add(gas / 100 * GAS_MARGIN_PERCENT);
-                match self.offer(roomy, None).await {
-                    Ok(offer) => (roomy, offer),
-                    // Without the margin it may fit.
-                    Err(_) => (gas, self.offer(gas, None).await?),
-                }
+        let (gas_limit, offer) = if let Some(old) = replaced {
+            (old.gas_limit, self.offer(old.gas_limit, replaced).await?)
+        } else {
+            let gas = chain.estimate_gas(&call).await?;
+            let roomy = gas.saturating_add(gas / 100 * GAS_MARGIN_PERCENT);
+            match self.offer(roomy, None).await {
+                Ok(offer) => (roomy, offer),
+                // Without the margin it may fit.
+                Err(_) => (gas, self.offer(gas, None).await?),
             }
         };
         let Some(offer) = offer else { return Ok(None) };
