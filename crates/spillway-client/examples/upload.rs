@@ -2,6 +2,7 @@
 //!
 //! Start a network with `spillway devnet --nodes 20 --data-dir DIR --manifest FILE`, then run
 //! `cargo run -p spillway-client --example upload -- MANIFEST FILE`.
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::{
     error::Error,

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use spillway_disk::{Clock, Disk, run};
 use spillway_net::Peers;
@@ -146,7 +146,7 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
     let paid = progressed.paid.keys().map(|plan| &plans[plan.0 as usize]);
     let upload_by = paid
         .clone()
-        .filter(|file| file.chunks.iter().any(|&chunk| !progressed.is_done(chunk)))
+        .filter(|file| file.own_chunks().any(|chunk| !progressed.is_done(chunk)))
         .map(|file| file.plan.upload_by)
         .min();
     SessionStatus {
@@ -155,7 +155,7 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
         source: manifest.source.name.clone(),
         bytes: manifest.source.bytes,
         chunks_total: manifest.chunks.len() as u64,
-        chunks_paid: paid.map(|file| file.chunks.len() as u64).sum(),
+        chunks_paid: paid.map(|file| file.own_chunks().count() as u64).sum(),
         chunks_stored: (progressed.stored.len() + progressed.already.len()) as u64,
         spend: progressed.spend.clone(),
         upload_by,
@@ -167,12 +167,6 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
 
 /// A spill that any session may still need is kept; if one session cannot be read, all are.
 fn clean_spill(disk: &dyn Disk, clock: &dyn Clock) -> Result<usize, UploadError> {
-    let mut named = BTreeSet::new();
-    for (_, loaded) in session::list(disk)? {
-        let (snapshot, _) = loaded?;
-        if !snapshot.progressed.finished {
-            named.insert(snapshot.manifest.spill);
-        }
-    }
+    let named = session::spills_in_use(disk, clock.now())?;
     Ok(spill::clean(disk, clock, &named)?)
 }

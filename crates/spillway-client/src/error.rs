@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use spillway_disk::DiskError;
 use spillway_net::PeersError;
 use spillway_pay::ChainError;
-use spillway_types::{Atto, ChunkAddress, Refusal, Retry, Wei};
+use spillway_types::{Atto, ChunkAddress, Refusal, Retry, UnixTime, Wei};
 
 use crate::{Offer, Spend};
 
@@ -171,6 +171,13 @@ pub enum UploadError {
     /// The prices cannot be planned: they end too soon, or allow no upload window. Nothing was paid.
     #[error("the prices cannot be paid")]
     Plan(#[from] spillway_pay::PlanError),
+    /// A payment was planned, its time is over, and the chain cannot say yet that it will never be
+    /// taken. Until then its chunks must not be paid again.
+    #[error("an earlier payment could be taken until {valid_until} and is not final yet")]
+    Undecided {
+        /// Its deadline.
+        valid_until: UnixTime,
+    },
     /// The chain cannot be asked.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -188,6 +195,9 @@ pub enum UploadError {
         total: u64,
         /// What was spent in this session.
         spend: Spend,
+        /// What stopped the upload before all was tried, if anything did.
+        #[source]
+        cause: Option<Box<UploadError>>,
     },
     /// It was cancelled; the session is kept.
     #[error("interrupted")]
@@ -292,6 +302,7 @@ impl UploadError {
             Self::Disk(error) | Self::Source(SourceError::Disk(error)) => error.retry(),
             Self::Busy { .. }
             | Self::TooFewQuotes { .. }
+            | Self::Undecided { .. }
             | Self::PartialUpload { .. }
             | Self::Interrupted
             | Self::NoSpace { .. } => Retry::Backoff,

@@ -1,5 +1,7 @@
 //! What one client does at a time, with the arithmetic.
 
+use std::time::Duration;
+
 /// Segments that are read, hashed or sealed at once. Each holds a segment, its compressed form and
 /// its chunk: 4 × 12 MiB = 48 MiB.
 pub(crate) const SEAL_WORKERS: usize = 4;
@@ -34,3 +36,28 @@ pub(crate) const DISK_MARGIN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The rate that an upload window assumes when nothing was measured: 1 MiB/s, a slow home line.
 pub(crate) const ASSUMED_BYTES_PER_SECOND: u64 = 1024 * 1024;
+
+/// How often a lock that others hold for moments is asked for.
+pub(crate) const LOCK_ATTEMPTS: usize = 20;
+
+/// How long between two attempts: 20 × 50 ms is a second in all.
+pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the remaining peers are waited for when a quorum has stored a chunk.
+pub(crate) const QUORUM_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a node may be behind the chain and not see a payment yet: five blocks of 12 s.
+pub(crate) const LAG_PATIENCE: Duration = Duration::from_mins(1);
+
+/// The longest pause that a peer may ask for with `Busy`.
+pub(crate) const MAX_PEER_PAUSE: Duration = Duration::from_secs(10);
+
+/// The deepest confirmation that a quote may ask for: finality of today's chains is less.
+pub(crate) const MAX_CONFIRMATIONS: u16 = 64;
+
+/// How long a price must hold at least when it arrives, besides the plan's own margin: the time to
+/// ask, to show it and to pay.
+pub(crate) const MIN_QUOTE_LIFETIME: Duration = Duration::from_mins(10);
+
+/// How much of a plan's time must be left when its payment begins.
+pub(crate) const MIN_TIME_TO_PAY: Duration = Duration::from_mins(1);

@@ -80,6 +80,19 @@ impl Spill {
         Ok(Self { disk: Arc::clone(disk), dir, name, keep, _lock: lock })
     }
 
+    /// Makes a session's spill anew, empty, under the name that the session knows. Blocks.
+    ///
+    /// # Errors
+    /// [`DiskError::BadPath`] when the name is not that of a spill.
+    pub(crate) fn recreate(disk: &Arc<dyn Disk>, name: &str) -> Result<Self, DiskError> {
+        let dir = Path::new(ROOT).join(name);
+        if made_at(name).is_none() {
+            return Err(DiskError::BadPath { path: disk.display(&dir) });
+        }
+        disk.create_dir_all(&dir)?;
+        Self::open(disk, name)
+    }
+
     /// From here on a session decides when it goes.
     pub(crate) fn keep(&self) {
         self.keep.store(true, Ordering::Release);

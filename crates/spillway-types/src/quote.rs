@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -86,6 +88,20 @@ pub enum QuoteError {
         /// When it says that it was signed.
         issued: UnixTime,
     },
+    /// It allows too little time to upload.
+    #[error("it allows {} s to upload", found.as_secs())]
+    WindowTooShort {
+        /// What it allows.
+        found: Duration,
+    },
+    /// It asks for a payment deeper than finality.
+    #[error("it asks for {found} confirmations, at most {limit} make sense")]
+    TooManyConfirmations {
+        /// What it asks for.
+        found: u16,
+        /// What makes sense.
+        limit: u16,
+    },
     /// It names no account to pay: the vault refuses such a payment as a whole.
     #[error("it names no account to pay")]
     NoReward,
@@ -150,7 +166,8 @@ impl Quote {
         if terms.expires <= now {
             return Err(QuoteError::Expired { expires: terms.expires });
         }
-        if terms.issued > now.saturating_add(MAX_CLOCK_SKEW) || terms.issued > terms.expires {
+        // Half of what nodes allow: a quote that is taken here must hold there, some time later.
+        if terms.issued > now.saturating_add(MAX_CLOCK_SKEW / 2) || terms.issued > terms.expires {
             return Err(QuoteError::FutureTime { issued: terms.issued });
         }
         if terms.reward == RewardAddress::ZERO {

@@ -36,30 +36,24 @@ pub(super) async fn restore(
         return fill(job, &disk, (&path, overwrite), tree, head_segments).await;
     }
     let hidden = path.with_file_name(format!("{TEMPORARY_PREFIX}{:016x}", fastrand::u64(..)));
-    let done = fill(job, &disk, (&hidden, Overwrite::Never), tree, head_segments).await;
-    let failed = done.is_err();
-    let renamed = run(&disk, move |disk| {
-        if failed {
-            return match remove_tree(disk, &hidden) {
-                Err(DiskError::NotFound { .. }) => Ok(()),
-                other => other,
-            };
-        }
-        disk.rename(&hidden, &path, Overwrite::Never)
-    })
-    .await;
-    match done {
-        Err(error) => {
-            if let Err(error) = renamed {
-                tracing::warn!(%error, "a part of the directory could not be removed");
-            }
-            Err(error)
-        }
-        Ok(counts) => {
-            renamed?;
-            Ok(counts)
+    let filled = fill(job, &disk, (&hidden, Overwrite::Never), tree, head_segments).await;
+    let (from, to) = (hidden.clone(), path);
+    let done = match filled {
+        Err(error) => Err(error),
+        Ok(counts) => run(&disk, move |disk| disk.rename(&from, &to, Overwrite::Never))
+            .await
+            .map(|()| counts)
+            .map_err(DownloadError::from),
+    };
+    if done.is_err() {
+        let removed = run(&disk, move |disk| remove_tree(disk, &hidden)).await;
+        if let Err(error) = removed
+            && !matches!(error, DiskError::NotFound { .. })
+        {
+            tracing::warn!(%error, "a part of the directory could not be removed");
         }
     }
+    done
 }
 
 /// The manifest from the first segments, and how many those are.

@@ -11,7 +11,10 @@ mod fetch;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -135,24 +138,34 @@ impl Job {
         opened
     }
 
-    /// Fetches these segments, a few at a time, and hands each to `take` as it comes.
+    /// Fetches these segments, a few at a time, and hands each to `take` as it comes. After a failure
+    /// nothing new begins, and what has begun is waited for: nothing writes after this returns.
     async fn each<T, F>(self: &Arc<Self>, range: Range<usize>, take: T) -> Result<(), DownloadError>
     where
         T: Fn(usize, Bytes) -> F,
         F: Future<Output = Result<(), DownloadError>>,
     {
-        let take = &take;
-        stream::iter(range)
+        let (take, failed) = (&take, &AtomicBool::new(false));
+        let mut segments = stream::iter(range)
             .map(|index| async move {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
                 let segment = self.segment(index).await?;
                 let len = segment.len() as u64;
                 take(index, segment).await?;
                 self.progress.add(len, 1);
                 Ok(())
             })
-            .buffer_unordered(FETCH_WORKERS)
-            .try_collect::<()>()
-            .await
+            .buffer_unordered(FETCH_WORKERS);
+        let mut first = Ok(());
+        while let Some(result) = segments.next().await {
+            if result.is_err() && first.is_ok() {
+                failed.store(true, Ordering::Relaxed);
+                first = result;
+            }
+        }
+        first
     }
 
     fn starts(&self) -> Vec<u64> {
@@ -201,7 +214,11 @@ async fn to_stream(
             let mut output = output.lock().expect("invariant: no panic while it is held");
             Ok(output.write_all(&segment))
         };
-        run(&job.parts.data, write).await?.map_err(DownloadError::Stream)?;
+        tokio::select! {
+            biased;
+            () = job.parts.stop.cancelled() => return Err(DownloadError::Interrupted),
+            written = run(&job.parts.data, write) => written?.map_err(DownloadError::Stream)?,
+        }
         job.progress.add(len, 1);
     }
     let flush = move |_: &dyn Disk| {
@@ -213,6 +230,9 @@ async fn to_stream(
 
 /// Removes a directory that a failed download leaves. Links are removed, not followed. Blocks.
 fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+    // It may have got the mode that it had when it was uploaded.
+    let stat = disk.stat(dir)?;
+    disk.set_attributes(dir, 0o700, stat.modified)?;
     for entry in disk.list(dir)? {
         let path = dir.join(&entry.name);
         match entry.kind {

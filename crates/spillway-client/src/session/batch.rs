@@ -58,6 +58,8 @@ pub(crate) enum Event {
     Begin,
     /// All prices are in.
     Quoted { priced: Vec<Priced> },
+    /// Another session's plan pays for these.
+    Covered { chunks: BTreeSet<ChunkIx> },
     /// The user takes the price.
     Approved,
     /// The plan is durable.
@@ -100,6 +102,14 @@ impl Batch {
                 (Self::Stored, vec![])
             }
             (Self::Sealed { .. }, Event::Quoted { priced }) => (Self::Quoted { priced }, vec![]),
+            (Self::Quoted { mut priced }, Event::Covered { chunks }) => {
+                priced.retain(|priced| !chunks.contains(&priced.chunk));
+                if priced.is_empty() {
+                    (Self::Stored, vec![])
+                } else {
+                    (Self::Quoted { priced }, vec![])
+                }
+            }
             (Self::Quoted { priced }, Event::Approved) => {
                 let chunks = priced.iter().map(|priced| priced.chunk).collect();
                 (Self::Planning { chunks }, vec![Effect::WritePlan { priced }])
@@ -255,6 +265,16 @@ mod tests {
         let (state, effects) =
             Batch::Sealed { chunks: chunks(2) }.step(Event::Quoted { priced: vec![] });
         assert_eq!((state, effects), (Batch::Stored, vec![]));
+    }
+
+    #[test]
+    fn what_another_plan_pays_for_is_not_planned() {
+        let offers: Vec<_> = chunks(2).into_iter().map(priced).collect();
+        let quoted = Batch::Quoted { priced: offers.clone() };
+        let (state, effects) = quoted.step(Event::Covered { chunks: [ChunkIx(0)].into() });
+        assert_eq!((&state, effects), (&Batch::Quoted { priced: offers[1..].to_vec() }, vec![]));
+        let (state, _) = state.step(Event::Covered { chunks: [ChunkIx(1)].into() });
+        assert_eq!(state, Batch::Stored);
     }
 
     #[test]

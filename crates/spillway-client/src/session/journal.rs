@@ -26,7 +26,8 @@ pub(crate) enum Record {
     Already { chunk: ChunkIx, receipts: Vec<Receipt> },
     /// The vault has taken a plan.
     Paid { plan: PlanIx, recorded: UnixTime, total: Atto },
-    /// What the mined transactions of the session have cost so far, all together.
+    /// What the mined transactions of the session have cost so far, all together, and which were
+    /// mined since the last record of this kind.
     Gas { used: u64, cost: Wei, tx_hashes: Vec<TxHash> },
     /// A plan can never be recorded any more.
     Dropped { plan: PlanIx },

@@ -15,6 +15,7 @@
 
 mod batch;
 mod files;
+mod foreign;
 #[cfg(test)]
 mod golden;
 mod journal;
@@ -35,11 +36,12 @@ use spillway_types::{Quote, UnixTime, limits::CLOSE_GROUP};
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
 use files::FileKind;
+pub(crate) use foreign::{Foreign, foreign_plans, give_up_plan, planning_lock};
 use journal::Journal;
 pub(crate) use journal::Record;
 pub(crate) use key::{KeyParts, SessionKey};
 pub(crate) use manifest::{ChunkInfo, Manifest, SourceNote};
-pub(crate) use open::{KeyLock, Snapshot, list};
+pub(crate) use open::{KeyLock, Snapshot, discard, list, spills_in_use};
 
 use crate::Spend;
 
@@ -55,10 +57,18 @@ pub(crate) struct PlanIx(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PlanFile {
     pub plan: Plan,
-    /// The chunks, in the order of the plan's leaves.
-    pub chunks: Vec<ChunkIx>,
+    /// The session's chunk of each leaf; `None` for leaves of another session, whose plan this one
+    /// has taken over because it pays for chunks of both.
+    pub chunks: Vec<Option<ChunkIx>>,
     /// The quotes of each leaf, in share order.
     pub quotes: Vec<[Quote; CLOSE_GROUP]>,
+}
+
+impl PlanFile {
+    /// The session's chunks that it pays for.
+    pub(crate) fn own_chunks(&self) -> impl Iterator<Item = ChunkIx> + '_ {
+        self.chunks.iter().copied().flatten()
+    }
 }
 
 /// What the journal says has happened.
@@ -98,7 +108,7 @@ impl Progressed {
             Record::Gas { used, cost, tx_hashes } => {
                 self.spend.gas_used = *used;
                 self.spend.gas_cost = *cost;
-                self.spend.tx_hashes.clone_from(tx_hashes);
+                self.spend.tx_hashes.extend(tx_hashes);
             }
             Record::Dropped { plan } => {
                 self.dropped.insert(*plan);
@@ -118,7 +128,14 @@ pub(crate) struct Session {
     pub plans: Vec<PlanFile>,
     pub txs: Vec<SignedTx>,
     pub progressed: Progressed,
-    journal: Arc<Mutex<Journal>>,
+    held: Arc<Held>,
+}
+
+/// The journal and the lock. Every write holds it to its end: a write that its caller has given up
+/// still runs, and no other process may read the session before it is done.
+#[derive(Debug)]
+struct Held {
+    journal: Mutex<Journal>,
     _lock: Box<dyn FileLock>,
 }
 
@@ -135,17 +152,30 @@ impl Session {
         &self.manifest.chunks[chunk.0 as usize]
     }
 
-    /// The plan that pays for a chunk: not one that was dropped, and not one whose upload window is
-    /// over, after which the chunk has to be paid for anew.
+    /// The plan that pays for a chunk. One that is not recorded holds its chunks until the chain
+    /// says that it never will be; one that is, until its upload window is over: after that a chunk
+    /// has to be paid for anew.
     pub(crate) fn plan_of(&self, now: UnixTime) -> BTreeMap<ChunkIx, PlanIx> {
         let mut plan_of = BTreeMap::new();
-        for (k, file) in self.plans.iter().enumerate() {
-            let plan = PlanIx(u32::try_from(k).expect("invariant: plans are counted in 32 bits"));
-            if !self.progressed.dropped.contains(&plan) && file.plan.upload_by >= now {
-                plan_of.extend(file.chunks.iter().map(|&chunk| (chunk, plan)));
+        for (plan, file) in self.numbered_plans() {
+            let over = self.progressed.paid.contains_key(&plan) && file.plan.upload_by < now;
+            if !over && !self.progressed.dropped.contains(&plan) {
+                plan_of.extend(file.own_chunks().map(|chunk| (chunk, plan)));
             }
         }
         plan_of
+    }
+
+    /// The plans with their numbers.
+    pub(crate) fn numbered_plans(&self) -> impl Iterator<Item = (PlanIx, &PlanFile)> {
+        (0..).map(PlanIx).zip(&self.plans)
+    }
+
+    /// Whether the cost of every transaction that was signed is written down. One that was replaced
+    /// by another of the same nonce never costs anything.
+    pub(crate) fn gas_is_known(&self) -> bool {
+        let nonces: BTreeSet<u64> = self.txs.iter().map(|tx| tx.nonce).collect();
+        self.progressed.spend.tx_hashes.len() >= nonces.len()
     }
 
     /// Plans that are recorded on the chain.
@@ -162,9 +192,9 @@ impl Session {
 
     /// Writes records durably, then takes them in.
     pub(crate) async fn record(&mut self, records: Vec<Record>) -> Result<(), DiskError> {
-        let journal = Arc::clone(&self.journal);
+        let held = Arc::clone(&self.held);
         let records = run(&self.disk, move |disk| {
-            let mut journal = journal.lock().expect("invariant: no panic while it is written");
+            let mut journal = held.journal.lock().expect("invariant: no panic while it is written");
             journal.append(disk, &records)?;
             Ok(records)
         })
@@ -181,14 +211,25 @@ impl Session {
             PlanIx(u32::try_from(self.plans.len()).expect("invariant: plans fit in 32 bits"));
         let path = self.dir.join(format!("plan-{}", plan.0));
         let bytes = files::encode(FileKind::Plan, &file);
-        run(&self.disk, move |disk| disk.write_durable(&path, &bytes, Overwrite::Never)).await?;
+        let held = Arc::clone(&self.held);
+        run(&self.disk, move |disk| {
+            let written = disk.write_durable(&path, &bytes, Overwrite::Never);
+            drop(held);
+            written
+        })
+        .await?;
         self.plans.push(file);
         Ok(plan)
     }
 
     /// Where signed transactions go from here on.
     pub(crate) fn tx_writer(&self) -> TxWriter {
-        TxWriter { disk: Arc::clone(&self.disk), dir: self.dir.clone(), next: self.txs.len() }
+        TxWriter {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            next: self.txs.len(),
+            held: Arc::clone(&self.held),
+        }
     }
 }
 
@@ -198,6 +239,7 @@ pub(crate) struct TxWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     next: usize,
+    held: Arc<Held>,
 }
 
 impl TxWriter {
@@ -205,7 +247,13 @@ impl TxWriter {
     pub(crate) async fn write(&mut self, tx: &SignedTx) -> Result<(), DiskError> {
         let path = self.dir.join(format!("tx-{}", self.next));
         let bytes = files::encode(FileKind::Tx, tx);
-        run(&self.disk, move |disk| disk.write_durable(&path, &bytes, Overwrite::Never)).await?;
+        let held = Arc::clone(&self.held);
+        run(&self.disk, move |disk| {
+            let written = disk.write_durable(&path, &bytes, Overwrite::Never);
+            drop(held);
+            written
+        })
+        .await?;
         self.next += 1;
         Ok(())
     }

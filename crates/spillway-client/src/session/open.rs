@@ -1,15 +1,18 @@
 //! Finding, loading and starting sessions.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use spillway_disk::{Disk, DiskError, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX, run};
 use spillway_pay::SignedTx;
+use spillway_types::UnixTime;
 
 use super::{
-    Journal, Manifest, PlanFile, Progressed, Session, SessionKey,
+    Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Session, SessionKey,
     files::{self, FileError, FileKind, MAX_FILE_BYTES},
     journal::JournalError,
 };
@@ -17,6 +20,9 @@ use crate::UploadError;
 
 /// Below `data_dir`.
 pub(crate) const SESSIONS: &str = "sessions";
+
+/// How old a session without a plan must be before it is removed.
+const STALE_AFTER: Duration = Duration::from_hours(24);
 
 /// A session's files, read without a lock: for listing.
 #[derive(Debug)]
@@ -83,25 +89,101 @@ pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<Listed>, DiskError> {
 
 impl Snapshot {
     /// Reads a session's files. Blocks.
+    ///
+    /// The journal comes first: what it speaks of was written before it.
     pub(crate) fn load(disk: &dyn Disk, id: &str) -> Result<Self, UploadError> {
         let dir = Path::new(SESSIONS).join(id);
-        let manifest = read(disk, id, &dir.join("manifest"), FileKind::Manifest)?;
+        let (journal, progressed) = load_journal(disk, id)?;
+        let manifest = load_manifest(disk, id)?;
         let plans = read_numbered(disk, id, &dir, ("plan", FileKind::Plan))?;
         let txs = read_numbered(disk, id, &dir, ("tx", FileKind::Tx))?;
-        let loaded = Journal::load(disk, dir.join("journal"));
-        let (journal, records) = loaded.map_err(|error| match error {
-            JournalError::Disk(error) => error.into(),
-            damaged @ JournalError::Damaged { .. } => UploadError::DamagedSession {
-                session: id.to_owned(),
-                what: format!("journal: {damaged}"),
-            },
-        })?;
-        let mut progressed = Progressed::default();
-        for record in &records {
-            progressed.apply(record);
+        let snapshot = Self { manifest, plans, txs, progressed, journal };
+        if snapshot.is_sound() {
+            return Ok(snapshot);
         }
-        Ok(Self { manifest, plans, txs, progressed, journal })
+        let what = "its files do not belong together".to_owned();
+        Err(UploadError::DamagedSession { session: id.to_owned(), what })
     }
+
+    /// Whether every number points to something.
+    fn is_sound(&self) -> bool {
+        let chunks = self.manifest.chunks.len();
+        let plan_is_sound = |file: &PlanFile| {
+            let leaves = file.plan.leaves.len();
+            (file.chunks.len(), file.quotes.len()) == (leaves, leaves)
+                && file.own_chunks().all(|chunk| (chunk.0 as usize) < chunks)
+        };
+        let known = |plan: &PlanIx| (plan.0 as usize) < self.plans.len();
+        let Progressed { stored, already, paid, dropped, .. } = &self.progressed;
+        self.plans.iter().all(plan_is_sound)
+            && stored.iter().chain(already).all(|chunk| (chunk.0 as usize) < chunks)
+            && paid.keys().chain(dropped).all(known)
+    }
+}
+
+pub(super) fn load_manifest(disk: &dyn Disk, id: &str) -> Result<Manifest, UploadError> {
+    read(disk, id, &Path::new(SESSIONS).join(id).join("manifest"), FileKind::Manifest)
+}
+
+pub(super) fn load_plans(disk: &dyn Disk, id: &str) -> Result<Vec<PlanFile>, UploadError> {
+    read_numbered(disk, id, &Path::new(SESSIONS).join(id), ("plan", FileKind::Plan))
+}
+
+pub(super) fn load_txs(disk: &dyn Disk, id: &str) -> Result<Vec<SignedTx>, UploadError> {
+    read_numbered(disk, id, &Path::new(SESSIONS).join(id), ("tx", FileKind::Tx))
+}
+
+pub(super) fn load_journal(
+    disk: &dyn Disk,
+    id: &str,
+) -> Result<(Journal, Progressed), UploadError> {
+    let path = Path::new(SESSIONS).join(id).join("journal");
+    let (journal, records) = Journal::load(disk, path).map_err(|error| match error {
+        JournalError::Disk(error) => error.into(),
+        damaged @ JournalError::Damaged { .. } => UploadError::DamagedSession {
+            session: id.to_owned(),
+            what: format!("journal: {damaged}"),
+        },
+    })?;
+    let mut progressed = Progressed::default();
+    for record in &records {
+        progressed.apply(record);
+    }
+    Ok((journal, progressed))
+}
+
+/// The spills that sessions may still need. On the way, sessions that never came to a plan within a
+/// day are removed: nothing of theirs is at stake. Blocks.
+pub(crate) fn spills_in_use(
+    disk: &dyn Disk,
+    now: UnixTime,
+) -> Result<BTreeSet<String>, UploadError> {
+    let mut named = BTreeSet::new();
+    for id in load_ids(disk)? {
+        let manifest = load_manifest(disk, &id)?;
+        let (_, progressed) = load_journal(disk, &id)?;
+        if progressed.finished {
+            continue;
+        }
+        let stale = now.since(manifest.created) > STALE_AFTER && now >= UnixTime::YEAR_2020;
+        if stale
+            && load_plans(disk, &id)?.is_empty()
+            && let Ok(lock) = KeyLock::take(disk, &manifest.key)
+        {
+            discard(disk, &id)?;
+            drop(lock);
+            continue;
+        }
+        named.insert(manifest.spill);
+    }
+    Ok(named)
+}
+
+/// Removes a session whose lock the caller holds. Blocks.
+pub(crate) fn discard(disk: &dyn Disk, id: &str) -> Result<(), DiskError> {
+    let hidden = Path::new(SESSIONS).join(format!("{TEMPORARY_PREFIX}{id}"));
+    disk.rename(&Path::new(SESSIONS).join(id), &hidden, Overwrite::Never)?;
+    remove_leftover(disk, &hidden)
 }
 
 impl Session {
@@ -134,8 +216,7 @@ impl Session {
             plans: snapshot.plans,
             txs: snapshot.txs,
             progressed: snapshot.progressed,
-            journal: Arc::new(Mutex::new(snapshot.journal)),
-            _lock: lock.0,
+            held: Arc::new(Held { journal: Mutex::new(snapshot.journal), _lock: lock.0 }),
         }
     }
 

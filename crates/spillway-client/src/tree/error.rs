@@ -21,6 +21,12 @@ pub enum TreeError {
         /// Its length, in bytes.
         found: u64,
     },
+    /// It has more entries than any manifest may have.
+    #[error("a directory of {found} entries; the limit is 1,000,000")]
+    TooMany {
+        /// How many.
+        found: u64,
+    },
     /// Its bytes do not decode.
     #[error("damaged directory manifest")]
     Encoding(#[source] postcard::Error),

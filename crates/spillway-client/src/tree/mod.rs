@@ -19,8 +19,11 @@ pub(crate) use pack::{Packing, Piece};
 pub(crate) use restore::{RestoreError, prepare};
 pub(crate) use walk::walk;
 
-/// Largest manifest that is read or written, in bytes: about a million entries.
+/// Largest manifest that is read or written, in bytes.
 pub(crate) const MAX_TREE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Most entries of a directory. Decoded, one takes about 100 bytes and its path.
+const MAX_TREE_ENTRIES: u64 = 1_000_000;
 
 /// Longest path, in bytes, as on Linux.
 const MAX_PATH_BYTES: usize = 4096;
@@ -70,6 +73,9 @@ pub(crate) fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
 impl Tree {
     /// The manifest's bytes, with their header.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, TreeError> {
+        if self.entries.len() as u64 > MAX_TREE_ENTRIES {
+            return Err(TreeError::TooMany { found: self.entries.len() as u64 });
+        }
         let body = postcard::to_stdvec(self).map_err(TreeError::Encoding)?;
         if body.len() > MAX_TREE_BYTES {
             return Err(TreeError::TooLong { found: body.len() as u64 });
@@ -105,8 +111,14 @@ impl Tree {
         if Self::encoded_len(bytes)? != bytes.len() {
             return Err(TreeError::NotATree);
         }
+        let body = &bytes[HEADER_BYTES..];
+        // The list begins with its length: looked at before anything is decoded.
+        let (count, _): (u64, _) = postcard::take_from_bytes(body).map_err(TreeError::Encoding)?;
+        if count > MAX_TREE_ENTRIES {
+            return Err(TreeError::TooMany { found: count });
+        }
         let (tree, rest): (Self, _) =
-            postcard::take_from_bytes(&bytes[HEADER_BYTES..]).map_err(TreeError::Encoding)?;
+            postcard::take_from_bytes(body).map_err(TreeError::Encoding)?;
         if !rest.is_empty() {
             return Err(TreeError::NotATree);
         }
@@ -138,6 +150,12 @@ impl Tree {
                 return Err(bad());
             }
             match &entry.node {
+                Node::Dir { modified: (_, nanos), .. }
+                | Node::File { modified: (_, nanos), .. }
+                    if *nanos >= 1_000_000_000 =>
+                {
+                    return Err(bad());
+                }
                 Node::Dir { .. } => open.push(path),
                 Node::File { .. } => {}
                 Node::Link { target } => {

@@ -7,7 +7,7 @@ use std::{
 
 use spillway_disk::{Disk, DiskError, Mode, Overwrite, WriteAt};
 
-use super::{Modified, Node, Tree, TreeError};
+use super::{Modified, Node, Place, Tree, TreeError};
 
 /// A directory that is being written: directories are there, files are filled segment by segment,
 /// links and attributes come last.
@@ -47,44 +47,72 @@ pub(crate) fn prepare(
     segment_lens: &[u32],
 ) -> Result<Restore, RestoreError> {
     let (root, overwrite) = target;
-    let mut runs = vec![Vec::new(); segment_lens.len()];
+    let mut layout = Layout::new(segment_lens);
     let mut files = Vec::new();
-    // Honest files do not overlap, so they never hold more than the segments do: no bombs.
-    let mut room: u64 = segment_lens.iter().map(|&len| u64::from(len)).sum();
     for entry in &tree.entries {
-        let Node::File { mode, modified, len, place } = &entry.node else {
-            continue;
-        };
-        let bad = || TreeError::Place { path: String::from_utf8_lossy(&entry.path).into_owned() };
-        room = room.checked_sub(*len).ok_or_else(bad)?;
-        let mut left = *len;
-        let mut at = usize::try_from(place.segment).map_err(|_| bad())?;
-        let mut offset = place.offset as usize;
-        let mut count = 0;
-        while left > 0 {
-            let have = *segment_lens.get(at).ok_or_else(bad)? as usize;
-            let here = have.checked_sub(offset).filter(|&here| here > 0).ok_or_else(bad)?;
-            let here = here.min(usize::try_from(left).unwrap_or(usize::MAX));
-            let run = Run {
-                file: files.len(),
-                file_offset: len - left,
-                segment_offset: offset,
-                len: here,
-            };
-            runs[at].push(run);
-            left -= here as u64;
-            (at, offset, count) = (at + 1, 0, count + 1);
-        }
+        let Node::File { mode, modified, len, place } = &entry.node else { continue };
+        let pieces = layout.add(files.len(), *len, *place);
+        let pieces = pieces.ok_or_else(|| TreeError::Place {
+            path: String::from_utf8_lossy(&entry.path).into_owned(),
+        })?;
         files.push(FileState {
             path: root.join(OsStr::from_bytes(&entry.path)),
             mode: *mode,
             modified: *modified,
-            open: Mutex::new((count, None)),
+            open: Mutex::new((pieces, None)),
         });
     }
+    let runs = layout.runs;
     let restore = Restore { root: root.to_owned(), overwrite, tree, runs, files };
     restore.make_directories(disk)?;
     Ok(restore)
+}
+
+/// Takes only what packing makes: a file is either the next one in a segment that it fits, or has
+/// whole segments to itself. So nothing overlaps, and there are no more runs than files and segments.
+struct Layout<'a> {
+    lens: &'a [u32],
+    /// How far each segment is taken.
+    used: Vec<u32>,
+    runs: Vec<Vec<Run>>,
+}
+
+impl<'a> Layout<'a> {
+    fn new(lens: &'a [u32]) -> Self {
+        Self { lens, used: vec![0; lens.len()], runs: vec![Vec::new(); lens.len()] }
+    }
+
+    /// Places a file and returns in how many pieces; `None` when it is not where it could be.
+    fn add(&mut self, file: usize, len: u64, place: Place) -> Option<usize> {
+        if len == 0 {
+            return Some(0);
+        }
+        let first = usize::try_from(place.segment).ok()?;
+        if *self.used.get(first)? != place.offset {
+            return None;
+        }
+        let room = u64::from(self.lens[first].checked_sub(place.offset)?);
+        if len <= room {
+            self.take(file, first, 0, u32::try_from(len).ok()?);
+            return Some(1);
+        }
+        let (mut at, mut done) = (first, 0);
+        while done < len {
+            let whole = *self.lens.get(at)?;
+            if self.used[at] != 0 || whole == 0 || u64::from(whole) > len - done {
+                return None;
+            }
+            self.take(file, at, done, whole);
+            (at, done) = (at + 1, done + u64::from(whole));
+        }
+        Some(at - first)
+    }
+
+    fn take(&mut self, file: usize, segment: usize, file_offset: u64, len: u32) {
+        let segment_offset = self.used[segment] as usize;
+        self.runs[segment].push(Run { file, file_offset, segment_offset, len: len as usize });
+        self.used[segment] += len;
+    }
 }
 
 /// Why a directory could not be restored.

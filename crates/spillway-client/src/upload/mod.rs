@@ -6,11 +6,15 @@
 //! while the next plan is paid. Each boundary is durable in the session before the next stage acts
 //! on the world, so the engine may die between any two lines.
 
+mod adopt;
 mod engine;
 mod pay;
+mod planning;
 mod quote;
+mod result;
 mod seal;
 mod store;
+mod storing;
 mod streams;
 
 use std::{sync::Arc, time::Duration};
@@ -43,14 +47,15 @@ fn fresh_nonce() -> Nonce {
 }
 
 impl Job {
-    /// Waits before retry `attempt` (from 0): the documented delay, up to a quarter more or less.
-    pub(crate) async fn backoff(&self, attempt: usize) -> Result<(), UploadError> {
+    /// Waits before retry `attempt` (from 0): the documented delay, up to a quarter more or less, and
+    /// no less than `least`.
+    pub(crate) async fn backoff(&self, attempt: usize, least: Duration) -> Result<(), UploadError> {
         let last = limits::RETRY_DELAYS.len() - 1;
         let delay = limits::RETRY_DELAYS[attempt.min(last)].mul_f64(0.75 + fastrand::f64() / 2.0);
-        self.pause(delay).await
+        self.pause(delay.max(least)).await
     }
 
-    async fn pause(&self, delay: Duration) -> Result<(), UploadError> {
+    pub(crate) async fn pause(&self, delay: Duration) -> Result<(), UploadError> {
         tokio::select! {
             biased;
             () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
@@ -64,9 +69,8 @@ pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, Up
     let started = job.parts.clock.monotonic();
     let sealed = seal::seal(&job, source).await?;
     let mut engine = Engine::new(job, sealed).await?;
-    engine.go_on().await?;
-    engine.begin_rest().await?;
-    engine.finish(started).await
+    let done = engine.work().await;
+    engine.finish(started, done).await
 }
 
 /// Prices an upload; its session and spill are gone afterwards.

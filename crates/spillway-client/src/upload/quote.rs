@@ -1,19 +1,27 @@
 //! The second stage: prices. The ten closest peers are asked for each chunk, many chunks in one
 //! message; the five closest good answers are kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{
-    Atto, ChunkAddress, Domain, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
-    QuoteRequest, QuoteResponse, Receipt, Share, UnixTime,
-    limits::{CLOSE_GROUP, DEFAULT_PRICE_CAP_FACTOR, MAX_QUOTE_ITEMS, QUOTE_PEERS, STORE_QUORUM},
+    Atto, ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
+    QuoteRequest, QuoteResponse, QuoteTerms, Receipt, Share, UnixTime,
+    limits::{
+        CLOSE_GROUP, DEFAULT_PRICE_CAP_FACTOR, MAX_QUOTE_ITEMS, PLAN_MARGIN, QUOTE_PEERS,
+        STORE_QUORUM,
+    },
 };
 
 use super::{Job, fresh_nonce};
 use crate::{
     UploadError,
-    limits::{LOOKUP_WORKERS, QUOTE_ATTEMPTS, QUOTE_WORKERS},
+    limits::{
+        LOOKUP_WORKERS, MAX_CONFIRMATIONS, MIN_QUOTE_LIFETIME, QUOTE_ATTEMPTS, QUOTE_WORKERS,
+    },
     session::{ChunkInfo, ChunkIx, Priced},
 };
 
@@ -78,7 +86,7 @@ pub(crate) async fn quote(job: &Job, wanted: &[Wanted]) -> Result<Vec<QuoteOutco
             return Err(error);
         }
         tracing::warn!(%error, "asking again");
-        job.backoff(attempt - 1).await?;
+        job.backoff(attempt - 1, Duration::ZERO).await?;
         open = short;
     }
     Ok(outcomes)
@@ -154,12 +162,11 @@ async fn ask_peer(
         }
     };
     let now = job.parts.clock.now();
-    let domain = &job.parts.domain;
     let mut answers = answers.into_iter();
     items
         .iter()
         .map(|want| {
-            let answer = answers.next().and_then(|a| accept(domain, (peer, want), a, nonce, now));
+            let answer = answers.next().and_then(|a| accept(job, (peer, want), a, nonce, now));
             (want.address, answer)
         })
         .collect()
@@ -167,12 +174,13 @@ async fn ask_peer(
 
 /// Checks one answer; whatever is wrong with it is dropped and noted.
 fn accept(
-    domain: &Domain,
+    job: &Job,
     (peer, want): (PeerKey, &Wanted),
     answer: QuoteAnswer,
     nonce: Nonce,
     now: UnixTime,
 ) -> Option<Answer> {
+    let (domain, min_window) = (&job.parts.domain, job.vault.windows.min);
     let (quote, receipt) = match answer {
         QuoteAnswer::Offered { quote, receipt } => (quote, receipt),
         QuoteAnswer::Refused(refusal) => {
@@ -180,7 +188,10 @@ fn accept(
             return None;
         }
     };
-    if let Err(error) = quote.check(peer, domain, (want.address, want.size), now) {
+    let checked = quote
+        .check(peer, domain, (want.address, want.size), now)
+        .and_then(|()| check_terms(&quote.terms, min_window, now));
+    if let Err(error) = checked {
         tracing::warn!(%peer, %error, "a price is dropped");
         return None;
     }
@@ -192,6 +203,23 @@ fn accept(
         held.is_ok()
     });
     Some(Answer { peer, quote, receipt })
+}
+
+/// Refuses terms that one peer could set to hold up a whole payment.
+fn check_terms(terms: &QuoteTerms, min_window: Duration, now: UnixTime) -> Result<(), QuoteError> {
+    if terms.confirmations > MAX_CONFIRMATIONS {
+        let (found, limit) = (terms.confirmations, MAX_CONFIRMATIONS);
+        return Err(QuoteError::TooManyConfirmations { found, limit });
+    }
+    if terms.expires < now.saturating_add(PLAN_MARGIN + MIN_QUOTE_LIFETIME) {
+        return Err(QuoteError::Expired { expires: terms.expires });
+    }
+    // What the planner keeps as slack for clocks is at most a tenth, so twice is always enough.
+    let found = Duration::from_secs(terms.max_window_secs.into());
+    if found < 2 * min_window {
+        return Err(QuoteError::WindowTooShort { found });
+    }
+    Ok(())
 }
 
 /// What one chunk's answers come to.
@@ -237,6 +265,7 @@ fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
 fn price_cap(answers: &[Answer]) -> Atto {
     let mut prices: Vec<Atto> = answers.iter().map(|answer| answer.quote.terms.price).collect();
     prices.sort_unstable();
-    let median = prices.get(prices.len() / 2).copied().unwrap_or(Atto::ZERO);
+    // The lower of the two middle ones: of ten answers five may be hostile.
+    let median = prices.get(prices.len().saturating_sub(1) / 2).copied().unwrap_or(Atto::ZERO);
     median.saturating_mul(u128::from(DEFAULT_PRICE_CAP_FACTOR))
 }

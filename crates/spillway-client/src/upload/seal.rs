@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_disk::{Clock, Disk, DiskError, run};
+use spillway_disk::{Disk, DiskError, run};
 use spillway_seal::{
     Compression, DataMap, Entry, FileSecret, KeyHashes, PackOptions, SealOptions, SealedChunk,
     Sealer, UserSecret,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Source, SourceError, Stage, UploadError,
-    limits::{DISK_MARGIN_BYTES, SEAL_WORKERS},
+    limits::{DISK_MARGIN_BYTES, LOCK_ATTEMPTS, LOCK_PAUSE, SEAL_WORKERS},
     session::{ChunkInfo, ChunkIx, KeyLock, KeyParts, Manifest, Session, SessionKey, SourceNote},
     source::Layout,
     spill::Spill,
@@ -298,36 +298,44 @@ pub(super) async fn add_map(
 }
 
 /// Looks for an unfinished session of this key and takes it and its spill over.
+///
+/// Somebody who lists sessions holds a lock for a moment: it is asked for more than once.
 pub(super) async fn find(
     job: &Job,
     key: SessionKey,
 ) -> Result<Result<(Session, Spill), KeyLock>, UploadError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match find_once(job, key).await {
+            Err(UploadError::Busy { .. }) => job.pause(LOCK_PAUSE).await?,
+            other => return other,
+        }
+    }
+    find_once(job, key).await
+}
+
+async fn find_once(
+    job: &Job,
+    key: SessionKey,
+) -> Result<Result<(Session, Spill), KeyLock>, UploadError> {
     let data = Arc::clone(&job.parts.data);
-    let clock = Arc::clone(&job.parts.clock);
-    run(&job.parts.data, move |disk| {
-        Ok((|| {
-            let lock = KeyLock::take(disk, &key)?;
-            match Session::find(&data, &key, lock)? {
-                Err(lock) => Ok(Err(lock)),
-                Ok(session) => {
-                    let spill = open_spill(&data, clock.as_ref(), &session)?;
-                    Ok(Ok((session, spill)))
-                }
+    let look = move |disk: &dyn Disk| {
+        let lock = KeyLock::take(disk, &key)?;
+        match Session::find(&data, &key, lock)? {
+            Err(lock) => Ok(Err(lock)),
+            Ok(session) => {
+                let spill = open_spill(&data, &session)?;
+                Ok(Ok((session, spill)))
             }
-        })())
-    })
-    .await?
+        }
+    };
+    run(&job.parts.data, move |disk| Ok(look(disk))).await?
 }
 
 /// The session's spill. One that is gone is made anew, empty: what is missing in it is sealed again
 /// from the source.
-fn open_spill(
-    data: &Arc<dyn Disk>,
-    clock: &dyn Clock,
-    session: &Session,
-) -> Result<Spill, UploadError> {
+fn open_spill(data: &Arc<dyn Disk>, session: &Session) -> Result<Spill, UploadError> {
     match Spill::open(data, &session.manifest.spill) {
-        Err(DiskError::NotFound { .. }) => Ok(Spill::create(data, clock)?),
+        Err(DiskError::NotFound { .. }) => Ok(Spill::recreate(data, &session.manifest.spill)?),
         Err(DiskError::Locked { .. }) => {
             Err(UploadError::Busy { session: session.id().to_owned() })
         }
@@ -372,9 +380,11 @@ pub(super) async fn start(
     };
     let map = contents.map.map(|map| map.encode());
     let data = Arc::clone(&job.parts.data);
+    // Kept before the session is there: a spill that nobody names goes when it is stale, a session
+    // without its spill would have lost its chunks.
+    spill.keep();
     let session =
         run(&job.parts.data, move |_| Ok(Session::start(&data, manifest, map, lock))).await??;
-    spill.keep();
     Ok(Sealed { session, spill, layout: None })
 }
 

@@ -1,10 +1,10 @@
 //! The last stage: storing. A chunk goes to its five quoted peers at once; with three receipts it is
 //! stored. What has fewer is tried again after 0.5, 1 and 2 seconds, on the peers that are missing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use spillway_disk::run;
 use spillway_seal::{DataMap, PackOptions, Sealer};
 use spillway_types::{
@@ -15,7 +15,11 @@ use spillway_types::{
 
 use super::{Job, fresh_nonce};
 use crate::{
-    ChunkFailure, PutFailure, UploadError, session::ChunkInfo, source::Layout, spill::Spill,
+    ChunkFailure, PutFailure, UploadError,
+    limits::{LAG_PATIENCE, MAX_PEER_PAUSE, QUORUM_GRACE},
+    session::ChunkInfo,
+    source::Layout,
+    spill::Spill,
 };
 
 /// Everything that storing one chunk needs.
@@ -24,7 +28,8 @@ pub(crate) struct Order {
     pub info: ChunkInfo,
     pub leaf: Leaf,
     pub quotes: [Quote; CLOSE_GROUP],
-    pub proof: PaymentProof,
+    /// Shared by all chunks of the plan: a direct one is about 32 KiB.
+    pub proof: Arc<PaymentProof>,
     pub payment: PaymentId,
     pub upload_by: UnixTime,
 }
@@ -66,10 +71,11 @@ impl Bodies {
         let (Some(layout), Some(keys)) = (&self.layout, map.key_hashes(segment as usize)) else {
             return Ok(None);
         };
-        let plaintext = layout.read(u64::from(segment))?;
+        // A source that is not what it was is no reason to stop what can still be stored.
+        let Ok(plaintext) = layout.read(u64::from(segment)) else { return Ok(None) };
         let compression = spillway_seal::Compression::Auto;
         let mut sealer = Sealer::new(map.secret().clone(), 0, compression);
-        let chunk = sealer.seal(&keys, &plaintext)?;
+        let Ok(chunk) = sealer.seal(&keys, &plaintext) else { return Ok(None) };
         Ok((chunk.address == info.address).then_some(chunk.bytes))
     }
 }
@@ -82,43 +88,100 @@ pub(crate) async fn store(
 ) -> Result<Result<Vec<Receipt>, ChunkFailure>, UploadError> {
     let (source, info) = (Arc::clone(bodies), order.info);
     let body = run(&job.parts.data, move |_| Ok(source.read(&info))).await??;
-    let Some(body) = body else {
-        return Ok(Err(ChunkFailure::LostBytes));
+    let Some(body) = body else { return Ok(Err(ChunkFailure::LostBytes)) };
+    let mut attempts = Attempts {
+        receipts: Vec::new(),
+        failures: BTreeMap::new(),
+        last: None,
+        tried: 0,
+        lag_until: job.parts.clock.monotonic() + LAG_PATIENCE,
     };
-    let leaf = order.leaf.hash();
-    let mut receipts: Vec<Receipt> = Vec::new();
-    let mut last = None;
-    for attempt in 0..=RETRY_DELAYS.len() {
-        if attempt > 0 {
-            job.backoff(attempt - 1).await?;
-        }
+    loop {
         if job.parts.clock.now() > order.upload_by {
             return Ok(Err(ChunkFailure::WindowOver));
         }
-        let missing = order
-            .quotes
-            .iter()
-            .map(|quote| quote.peer)
-            .filter(|peer| !receipts.iter().any(|receipt| receipt.peer == *peer));
-        let puts = missing.map(|peer| put(job, order, leaf, (peer, body.clone())));
-        let mut hopeless = true;
-        for result in join_all(puts).await {
-            match result {
-                Ok(receipt) => receipts.push(receipt),
-                Err(failure) => {
-                    hopeless &= failure.retry() == Retry::Never;
-                    last = Some(failure);
-                }
-            }
+        attempts.round(job, order, &body).await;
+        if attempts.receipts.len() >= STORE_QUORUM {
+            return Ok(Ok(attempts.receipts));
         }
-        if receipts.len() >= STORE_QUORUM {
-            return Ok(Ok(receipts));
-        }
-        if hopeless {
-            break;
+        if !attempts.pause(job).await? {
+            let Attempts { receipts, last, .. } = attempts;
+            return Ok(Err(ChunkFailure::NoQuorum { receipts: receipts.len(), last }));
         }
     }
-    Ok(Err(ChunkFailure::NoQuorum { receipts: receipts.len(), last }))
+}
+
+/// What came of storing one chunk so far.
+struct Attempts {
+    receipts: Vec<Receipt>,
+    /// How each peer without a receipt failed in the last round.
+    failures: BTreeMap<PeerKey, PutFailure>,
+    last: Option<PutFailure>,
+    tried: usize,
+    /// Until when peers that do not see the payment yet are waited for, in monotonic time.
+    lag_until: Duration,
+}
+
+impl Attempts {
+    /// Puts the chunk on every peer that may still take it. When a quorum has it, the others get a
+    /// little longer and are then left.
+    async fn round(&mut self, job: &Job, order: &Order, body: &Bytes) {
+        let leaf = order.leaf.hash();
+        let missing = order.quotes.iter().map(|quote| quote.peer).filter(|peer| {
+            let stored = self.receipts.iter().any(|receipt| receipt.peer == *peer);
+            let never = self.failures.get(peer).is_some_and(|f| f.retry() == Retry::Never);
+            !stored && !never
+        });
+        let mut puts: FuturesUnordered<_> = missing
+            .map(|peer| async move { (peer, put(job, order, leaf, (peer, body.clone())).await) })
+            .collect();
+        let mut grace = pin!(OptionFuture::from(None));
+        loop {
+            tokio::select! {
+                biased;
+                Some((peer, result)) = puts.next() => match result {
+                    Ok(receipt) => {
+                        self.failures.remove(&peer);
+                        self.receipts.push(receipt);
+                        if self.receipts.len() == STORE_QUORUM {
+                            grace.set(Some(job.parts.clock.sleep(QUORUM_GRACE)).into());
+                        }
+                    }
+                    Err(failure) => {
+                        tracing::debug!(%peer, %failure, "not stored there");
+                        self.last = Some(failure.clone());
+                        self.failures.insert(peer, failure);
+                    }
+                },
+                Some(()) = &mut grace => return,
+                else => return,
+            }
+        }
+    }
+
+    /// Waits before the next round; false when there is no sense in one.
+    async fn pause(&mut self, job: &Job) -> Result<bool, UploadError> {
+        let retries: Vec<Retry> = self.failures.values().map(PutFailure::retry).collect();
+        if retries.iter().all(|retry| *retry == Retry::Never) {
+            return Ok(false);
+        }
+        // A node that is a block behind is no failure of the store.
+        let lagging =
+            self.failures.values().filter_map(PutFailure::refusal).any(|refusal| {
+                matches!(refusal, Refusal::Unpaid { .. } | Refusal::ChainUnavailable)
+            });
+        let lagging = lagging && job.parts.clock.monotonic() < self.lag_until;
+        if self.tried == RETRY_DELAYS.len() && !lagging {
+            return Ok(false);
+        }
+        let asked = retries.iter().filter_map(|retry| match retry {
+            Retry::After(wait) => Some((*wait).min(MAX_PEER_PAUSE)),
+            _ => None,
+        });
+        job.backoff(self.tried, asked.max().unwrap_or_default()).await?;
+        self.tried = (self.tried + 1).min(RETRY_DELAYS.len());
+        Ok(true)
+    }
 }
 
 /// Puts a chunk on one peer and checks its receipt.
@@ -132,7 +195,7 @@ async fn put(
     let request = PutRequest {
         leaf: order.leaf.clone(),
         size: order.info.size,
-        proof: order.proof.clone(),
+        proof: (*order.proof).clone(),
         quotes: order.quotes,
         relay_to: Vec::new(),
         nonce,

@@ -54,7 +54,13 @@ pub(super) async fn read_stream(
         stop: job.parts.stop.clone(),
         progress: job.options.progress.clone(),
     };
-    run(&job.parts.data, move |_| Ok(reader.seal(stream.0))).await?
+    let reading = run(&job.parts.data, move |_| Ok(reader.seal(stream.0)));
+    tokio::select! {
+        biased;
+        // A silent pipe cannot be interrupted: its thread ends with the process or the pipe.
+        () = job.parts.stop.cancelled() => Err(UploadError::Interrupted),
+        read = reading => read?,
+    }
 }
 
 /// The stream was uploaded before and not finished: that session goes on, and what its own spill

@@ -1,0 +1,105 @@
+//! Plans of other sessions that pay for chunks of this one. A chunk with an unexpired proof is never
+//! paid for again, so a plan that is signed or paid is taken over: the vault takes its id once, from
+//! whichever session it is paid.
+
+use std::{collections::BTreeSet, path::Path};
+
+use spillway_disk::{Disk, DiskError, FileLock};
+use spillway_pay::{SignedTx, TxPurpose};
+use spillway_types::{ChunkAddress, Domain, PaymentId, UnixTime, limits::MAX_UPLOAD_WINDOW};
+
+use super::{
+    KeyLock, PlanFile, PlanIx, Record, SessionKey,
+    open::{SESSIONS, load_ids, load_journal, load_manifest, load_plans, load_txs},
+};
+use crate::UploadError;
+
+/// A plan of another session.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    pub session: String,
+    pub key: SessionKey,
+    pub plan: PlanIx,
+    pub file: PlanFile,
+    /// What was signed in that session, for this plan and the approvals before it.
+    pub txs: Vec<SignedTx>,
+}
+
+impl Foreign {
+    /// The vault's id of the plan.
+    pub(crate) fn payment(&self) -> PaymentId {
+        self.file.plan.id()
+    }
+
+    /// Whether a transaction that pays it may be on its way.
+    pub(crate) fn is_signed(&self) -> bool {
+        let payment = self.payment();
+        self.txs.iter().any(|tx| tx.purpose == TxPurpose::Pay { payment })
+    }
+}
+
+/// The plans of all sessions but `own` that hold one of these chunks, were not dropped, and whose
+/// upload window is not over. Blocks.
+///
+/// # Errors
+/// When a session cannot be read: what it has paid for is not known then, so nothing may be planned.
+pub(crate) fn foreign_plans(
+    disk: &dyn Disk,
+    own: &str,
+    (domain, now): (&Domain, UnixTime),
+    wanted: &BTreeSet<ChunkAddress>,
+) -> Result<Vec<Foreign>, UploadError> {
+    let mut found = Vec::new();
+    for id in load_ids(disk)? {
+        if id == own {
+            continue;
+        }
+        let manifest = load_manifest(disk, &id)?;
+        // No window is longer, so nothing of an older finished session counts any more.
+        let old = now.since(manifest.created) > 2 * MAX_UPLOAD_WINDOW;
+        if manifest.domain != *domain || old {
+            continue;
+        }
+        let (_, progressed) = load_journal(disk, &id)?;
+        for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
+            let over = file.plan.upload_by < now || progressed.dropped.contains(&plan);
+            if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
+                continue;
+            }
+            let payment = file.plan.id();
+            let mut txs = load_txs(disk, &id)?;
+            txs.retain(|tx| match tx.purpose {
+                TxPurpose::Pay { payment: other } => other == payment,
+                _ => true,
+            });
+            found.push(Foreign { session: id.clone(), key: manifest.key, plan, file, txs });
+        }
+    }
+    Ok(found)
+}
+
+/// Makes another session give up a plan that was never signed, so that its chunks may be planned
+/// here. Blocks.
+///
+/// # Errors
+/// [`UploadError::Busy`] when a process works on that session.
+pub(crate) fn give_up_plan(disk: &dyn Disk, foreign: &Foreign) -> Result<(), UploadError> {
+    let lock = KeyLock::take(disk, &foreign.key)?;
+    // Looked at again under the lock: it may have been signed since.
+    let payment = foreign.payment();
+    let signed =
+        load_txs(disk, &foreign.session)?.iter().any(|tx| tx.purpose == TxPurpose::Pay { payment });
+    if signed {
+        return Err(UploadError::Busy { session: foreign.session.clone() });
+    }
+    let (mut journal, _) = load_journal(disk, &foreign.session)?;
+    journal.append(disk, &[Record::Dropped { plan: foreign.plan }])?;
+    drop(lock);
+    Ok(())
+}
+
+/// The lock under which plans are compared with those of other sessions and written. Blocks, but
+/// does not wait for another holder.
+pub(crate) fn planning_lock(disk: &dyn Disk) -> Result<Box<dyn FileLock>, DiskError> {
+    disk.lock(&Path::new(SESSIONS).join("planning.lock"))
+}

@@ -1,0 +1,132 @@
+//! From prices to durable plans: nothing is planned that the user has not agreed to.
+
+use std::collections::BTreeMap;
+
+use spillway_pay::{Plan, PlanError};
+
+use super::{
+    engine::Engine,
+    pay, price_all,
+    quote::{QuoteOutcome, Wanted},
+};
+use crate::{
+    Stage, UploadError,
+    limits::MIN_TIME_TO_PAY,
+    session::{Batch, ChunkIx, Effect, Event, PlanFile, Priced, Record},
+};
+
+impl Engine {
+    /// Prices, plans, pays and stores what is in no plan yet.
+    pub(super) async fn begin_rest(&mut self) -> Result<(), UploadError> {
+        self.price().await?;
+        let adopted = self.adopt().await?;
+        let quoted = self.quoted();
+        let plans = quoted.iter().map(|(_, priced)| pay::plan(&self.job, priced));
+        let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
+        let open = adopted.iter().filter_map(|&batch| match &self.batches[batch] {
+            Batch::Planned { plan, .. } => Some(self.session.plan(*plan).plan.clone()),
+            _ => None,
+        });
+        let all: Vec<Plan> = open.chain(plans.iter().cloned()).collect();
+        if !all.is_empty() {
+            self.approve(&all).await?;
+        }
+        self.write_plans(plans).await?;
+        for batch in adopted {
+            self.apply(batch, Event::Begin);
+        }
+        self.pay_and_store().await
+    }
+
+    async fn price(&mut self) -> Result<(), UploadError> {
+        let mut wanted: BTreeMap<ChunkIx, usize> = BTreeMap::new();
+        for batch in 0..self.batches.len() {
+            for effect in self.apply(batch, Event::Begin) {
+                if let Effect::Quote { chunks } = effect {
+                    wanted.extend(chunks.into_iter().map(|chunk| (chunk, batch)));
+                }
+            }
+        }
+        let list: Vec<Wanted> =
+            wanted.keys().map(|&chunk| Wanted::new(chunk, self.session.chunk(chunk))).collect();
+        let bytes = list.iter().map(|want| u64::from(want.size)).sum();
+        self.job.options.progress.begin(Stage::Quote, Some(bytes), Some(list.len() as u64));
+        let outcomes = price_all(&self.job, list).await?;
+        let mut by_batch: BTreeMap<usize, Vec<Priced>> =
+            wanted.values().map(|&batch| (batch, Vec::new())).collect();
+        let mut records = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                QuoteOutcome::Priced(priced) => {
+                    by_batch.entry(wanted[&priced.chunk]).or_default().push(*priced);
+                }
+                QuoteOutcome::Already { chunk, receipts } => {
+                    records.push(Record::Already { chunk, receipts });
+                }
+            }
+        }
+        self.session.record(records).await?;
+        for (batch, mut priced) in by_batch {
+            priced.sort_by_key(|priced| priced.chunk);
+            self.apply(batch, Event::Quoted { priced });
+        }
+        Ok(())
+    }
+
+    /// Batches with prices, in order.
+    pub(super) fn quoted(&self) -> Vec<(usize, &[Priced])> {
+        let batches = self.batches.iter().enumerate();
+        batches
+            .filter_map(|(batch, state)| match state {
+                Batch::Quoted { priced } => Some((batch, priced.as_slice())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Compares the price with the caps and shows it to the user.
+    async fn approve(&self, plans: &[Plan]) -> Result<(), UploadError> {
+        let offer = pay::offer(&self.job, plans, self.chunks_total()).await?;
+        pay::check_caps(&self.job, &offer, &self.session.progressed.spend)?;
+        if let Some(approve) = &self.job.options.approve
+            && !approve.approve(&offer).await
+        {
+            return Err(UploadError::Declined { offer });
+        }
+        self.job.check_stop()?;
+        // The user may have taken their time.
+        let now = self.job.parts.clock.now().saturating_add(MIN_TIME_TO_PAY);
+        let valid_until = plans.iter().map(|plan| plan.valid_until).min().unwrap_or(now);
+        if valid_until < now {
+            return Err(PlanError::TooLate { valid_until }.into());
+        }
+        Ok(())
+    }
+
+    /// Writes a plan for each batch that has prices, under the lock that keeps two uploads from
+    /// planning the same chunk.
+    async fn write_plans(&mut self, plans: Vec<Plan>) -> Result<(), UploadError> {
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let lock = self.lock_planning().await?;
+        if let Some(foreign) = self.foreign_plans().await?.first() {
+            return Err(UploadError::Busy { session: foreign.session.clone() });
+        }
+        let batches: Vec<usize> = self.quoted().iter().map(|(batch, _)| *batch).collect();
+        for (batch, plan) in batches.into_iter().zip(plans) {
+            for effect in self.apply(batch, Event::Approved) {
+                let Effect::WritePlan { priced } = effect else { continue };
+                let file = PlanFile {
+                    plan: plan.clone(),
+                    chunks: priced.iter().map(|priced| Some(priced.chunk)).collect(),
+                    quotes: priced.iter().map(|priced| priced.quotes).collect(),
+                };
+                let plan = self.session.add_plan(file).await?;
+                self.apply(batch, Event::PlanWritten { plan });
+            }
+        }
+        drop(lock);
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! How an upload ends, and what is said about it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use spillway_disk::run;
+use spillway_pay::PaymentMode;
+use spillway_types::ChunkAddress;
+
+use super::engine::Engine;
+use crate::{
+    ChunkFailure, Stage, UploadError, Uploaded,
+    session::{self, Batch, ChunkIx, Record},
+};
+
+impl Engine {
+    /// Says what came of it; a whole upload ends its session and its spill.
+    pub(super) async fn finish(
+        mut self,
+        started: Duration,
+        done: Result<(), UploadError>,
+    ) -> Result<Uploaded, UploadError> {
+        let failed = self.failed();
+        let stopped = done.err().or(self.pay_error.take());
+        match stopped {
+            Some(error) => return Err(self.stopped(failed, error).await),
+            None if !failed.is_empty() => return Err(self.partial(failed, None)),
+            None => {}
+        }
+        self.session.record(vec![Record::Finished]).await?;
+        let bodies = Arc::into_inner(self.bodies).expect("invariant: nothing is being stored");
+        if let Err(error) = run(&self.job.parts.data, move |_| bodies.spill.destroy()).await {
+            tracing::warn!(%error, "the spill could not be removed; it goes when it is stale");
+        }
+        self.job.options.progress.set_stage(Stage::Done);
+        let progressed = &self.session.progressed;
+        let manifest = &self.session.manifest;
+        Ok(Uploaded {
+            upload_id: self.session.id().to_owned(),
+            bytes: manifest.source.bytes,
+            chunks_total: manifest.chunks.len() as u64,
+            chunks_stored: progressed.stored.len() as u64,
+            chunks_already_stored: progressed.already.len() as u64,
+            payment_mode: (!progressed.paid.is_empty()).then_some(PaymentMode::Direct),
+            spend: progressed.spend.clone(),
+            data_map: manifest.root.clone(),
+            public_address: manifest.public_address,
+            skipped: manifest.source.skipped.iter().map(Into::into).collect(),
+            elapsed: self.job.parts.clock.monotonic().saturating_sub(started),
+        })
+    }
+
+    /// What an error that stopped the upload comes to: after money has moved or chunks were stored it
+    /// is a partial upload because of it.
+    async fn stopped(
+        self,
+        failed: Vec<(ChunkAddress, ChunkFailure)>,
+        error: UploadError,
+    ) -> UploadError {
+        let progressed = &self.session.progressed;
+        let nothing_done = progressed.paid.is_empty() && progressed.stored.is_empty();
+        if matches!(error, UploadError::Interrupted) {
+            return error;
+        }
+        if !nothing_done {
+            return self.partial(failed, Some(error));
+        }
+        let given_up = matches!(
+            error,
+            UploadError::Declined { .. }
+                | UploadError::OverCost { .. }
+                | UploadError::OverGasCost { .. }
+        );
+        if given_up && self.session.plans.is_empty() {
+            self.discard().await;
+        }
+        error
+    }
+
+    /// Removes a session that never came to a plan, and its spill.
+    async fn discard(self) {
+        let Self { job, session, bodies, .. } = self;
+        let id = session.id().to_owned();
+        let removed = run(&job.parts.data, move |disk| {
+            session::discard(disk, &id)?;
+            drop(session);
+            Arc::into_inner(bodies).map_or(Ok(()), |bodies| bodies.spill.destroy())
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "the session could not be removed; it goes when it is stale");
+        }
+    }
+
+    /// Chunks without a quorum, and why.
+    fn failed(&self) -> Vec<(ChunkAddress, ChunkFailure)> {
+        let mut failures: BTreeMap<ChunkIx, ChunkFailure> = BTreeMap::new();
+        for batch in &self.batches {
+            match batch {
+                Batch::Partial { failed } => failures.extend(failed.clone()),
+                Batch::Stored => {}
+                Batch::Sealed { chunks }
+                | Batch::Planning { chunks }
+                | Batch::Planned { chunks, .. }
+                | Batch::Unpaid { chunks } => {
+                    failures.extend(chunks.iter().map(|&chunk| (chunk, ChunkFailure::NotPaid)));
+                }
+                Batch::Quoted { priced } => {
+                    failures.extend(priced.iter().map(|p| (p.chunk, ChunkFailure::NotPaid)));
+                }
+                Batch::Paid { waiting, failed, .. } => {
+                    failures.extend(failed.clone());
+                    let open = ChunkFailure::NoQuorum { receipts: 0, last: None };
+                    failures.extend(waiting.iter().map(|&chunk| (chunk, open.clone())));
+                }
+            }
+        }
+        let address = |chunk: ChunkIx| self.session.chunk(chunk).address;
+        failures.into_iter().map(|(chunk, failure)| (address(chunk), failure)).collect()
+    }
+
+    fn partial(
+        &self,
+        failed: Vec<(ChunkAddress, ChunkFailure)>,
+        cause: Option<UploadError>,
+    ) -> UploadError {
+        let progressed = &self.session.progressed;
+        let address = |chunk: ChunkIx| self.session.chunk(chunk).address;
+        let paid_unstored = progressed
+            .paid
+            .keys()
+            .flat_map(|plan| self.session.plan(*plan).own_chunks())
+            .filter(|&chunk| !progressed.is_done(chunk))
+            .map(address)
+            .collect();
+        let stored = progressed.stored.union(&progressed.already).copied().map(address).collect();
+        UploadError::PartialUpload {
+            stored,
+            failed,
+            paid_unstored,
+            total: self.chunks_total(),
+            spend: progressed.spend.clone(),
+            cause: cause.map(Box::new),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Paying and storing, side by side.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use spillway_disk::run;
+use spillway_types::Receipt;
+
+use super::{
+    engine::{Engine, Waiting},
+    pay,
+    store::{self, Order},
+};
+use crate::{
+    ChunkFailure, Spend, Stage, UploadError,
+    limits::STORE_WORKERS,
+    session::{ChunkIx, Effect, Event, PlanIx, Record},
+};
+
+type Stored = (usize, ChunkIx, Result<Result<Vec<Receipt>, ChunkFailure>, UploadError>);
+
+impl Engine {
+    /// Pays what is to be paid, one plan after the other, and stores what is paid meanwhile.
+    pub(super) async fn pay_and_store(&mut self) -> Result<(), UploadError> {
+        let plans = std::mem::take(&mut self.to_pay);
+        let stage = if plans.is_empty() { Stage::Store } else { Stage::Pay };
+        // Of a run that died after paying, what gas it took is not written down yet.
+        let gas_is_known = self.session.gas_is_known();
+        if plans.is_empty() && self.to_store.is_empty() && gas_is_known {
+            return Ok(());
+        }
+        self.begin_stage(stage, &plans);
+        let (mut paying, mut paid) = pay::start(&self.job, &self.session, &plans);
+        let mut paying_done = plans.is_empty() && gas_is_known;
+        let mut storing: FuturesUnordered<BoxFuture<'static, Stored>> = FuturesUnordered::new();
+        let stop = self.job.parts.stop.clone();
+        loop {
+            while storing.len() < STORE_WORKERS
+                && let Some(waiting) = self.to_store.pop_front()
+            {
+                storing.push(self.store_one(waiting));
+            }
+            if paying_done && storing.is_empty() && paid.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(UploadError::Interrupted),
+                Some(event) = paid.recv() => self.take_paid(event, &plans).await?,
+                end = &mut paying, if !paying_done => {
+                    paying_done = true;
+                    // What was reported before the end is taken in first.
+                    while let Ok(event) = paid.try_recv() {
+                        self.take_paid(event, &plans).await?;
+                    }
+                    self.take_pay_end(end, &plans).await?;
+                }
+                Some(stored) = storing.next() => self.take_stored(stored).await?,
+            }
+        }
+    }
+
+    fn begin_stage(&self, stage: Stage, plans: &[(usize, PlanIx)]) {
+        let planned = plans.iter().flat_map(|(_, plan)| self.session.plan(*plan).own_chunks());
+        let queued = self.to_store.iter().map(|waiting| waiting.chunk);
+        let sizes = planned.chain(queued).map(|chunk| u64::from(self.session.chunk(chunk).size));
+        let (bytes, chunks) = sizes.fold((0, 0), |(bytes, count), size| (bytes + size, count + 1));
+        self.job.options.progress.begin(stage, Some(bytes), Some(chunks));
+    }
+
+    fn store_one(&self, waiting: Waiting) -> BoxFuture<'static, Stored> {
+        let (job, bodies) = (Arc::clone(&self.job), Arc::clone(&self.bodies));
+        let order = self.order(waiting);
+        let Waiting { batch, chunk, .. } = waiting;
+        async move { (batch, chunk, store::store(&job, &order, &bodies).await) }.boxed()
+    }
+
+    fn order(&self, waiting: Waiting) -> Order {
+        let file = self.session.plan(waiting.plan);
+        let at = file.chunks.iter().position(|listed| *listed == Some(waiting.chunk));
+        let at = at.expect("invariant: a batch holds chunks of its own plan");
+        let (proof, payment) = &self.proofs[&waiting.plan];
+        Order {
+            info: *self.session.chunk(waiting.chunk),
+            leaf: file.plan.leaves[at].clone(),
+            quotes: file.quotes[at],
+            proof: Arc::clone(proof),
+            payment: *payment,
+            upload_by: file.plan.upload_by,
+        }
+    }
+
+    async fn take_paid(
+        &mut self,
+        event: pay::PayEvent,
+        plans: &[(usize, PlanIx)],
+    ) -> Result<(), UploadError> {
+        match event {
+            pay::PayEvent::Signed(tx) => self.session.txs.push(tx),
+            pay::PayEvent::Paid { payment, recorded } => {
+                for &(batch, plan) in plans {
+                    let file = &self.session.plan(plan).plan;
+                    if file.id() != payment {
+                        continue;
+                    }
+                    let total = file.total();
+                    self.session.record(vec![Record::Paid { plan, recorded, total }]).await?;
+                    self.job.options.progress.set_stage(Stage::Store);
+                    self.apply(batch, Event::Paid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_pay_end(
+        &mut self,
+        end: pay::PayEnd,
+        plans: &[(usize, PlanIx)],
+    ) -> Result<(), UploadError> {
+        let Spend { gas_used: used, gas_cost: cost, mut tx_hashes, .. } = end.spend;
+        let known = &self.session.progressed.spend.tx_hashes;
+        tx_hashes.retain(|hash| !known.contains(hash));
+        if !tx_hashes.is_empty() {
+            self.session.record(vec![Record::Gas { used, cost, tx_hashes }]).await?;
+        }
+        if end.error.is_some() {
+            for &(batch, _) in plans {
+                // Of a batch that is paid this changes nothing.
+                self.apply(batch, Event::PayFailed);
+            }
+            self.pay_error = end.error;
+        }
+        Ok(())
+    }
+
+    async fn take_stored(&mut self, (batch, chunk, result): Stored) -> Result<(), UploadError> {
+        let info = *self.session.chunk(chunk);
+        let event = match result? {
+            Ok(receipts) => {
+                self.session.record(vec![Record::Stored { chunk, receipts }]).await?;
+                self.job.options.progress.add(u64::from(info.size), 1);
+                Event::ChunkStored { chunk }
+            }
+            Err(failure) => {
+                tracing::warn!(chunk = %info.address, %failure, "not stored");
+                Event::ChunkFailed { chunk, failure }
+            }
+        };
+        for effect in self.apply(batch, event) {
+            if let Effect::Release { chunk } = effect {
+                let (bodies, address) =
+                    (Arc::clone(&self.bodies), self.session.chunk(chunk).address);
+                run(&self.job.parts.data, move |_| bodies.spill.remove(address)).await?;
+            }
+        }
+        Ok(())
+    }
+}
