@@ -1,0 +1,193 @@
+//! What a put is checked for before a byte of its body is read: pure functions over its header, in
+//! the order in which they are made.
+//!
+//! 1. [`header`], then [`own_quote`]: limits, and the node's own word.
+//! 2. [`payment`]: the proof's arithmetic, which gives the payment's id.
+//! 3. [`quotes`], then [`near`]: the five quotes, and the peers that signed them.
+//! 4. [`recorded`]: what the chain says of the payment.
+//!
+//! Each finds the first thing that is wrong and has an exact refusal for it. Cheap comparisons come
+//! before signatures, and nothing here asks anybody anything.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use spillway_pay::verify::leaf_is_paid;
+use spillway_types::{
+    ChunkAddress, Domain, PaymentId, PeerKey, PutRequest, Quote, QuoteTerms, Refusal, UnixTime,
+    limits::{KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD},
+};
+
+/// The node's own quote among the five.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnQuote {
+    /// Which it is.
+    pub(crate) index: u8,
+    /// What the node has promised.
+    pub(crate) terms: QuoteTerms,
+}
+
+/// Whether a chunk of this size is ever stored.
+pub(crate) fn size_fits(size: u32) -> Result<(), Refusal> {
+    if (1..=MAX_CHUNK_BYTES).contains(&(size as usize)) {
+        Ok(())
+    } else {
+        Err(Refusal::BadSize { size })
+    }
+}
+
+/// The header alone.
+pub(crate) fn header(put: &PutRequest) -> Result<(), Refusal> {
+    if !put.relay_to.is_empty() {
+        return Err(Refusal::Unsupported);
+    }
+    size_fits(put.size)
+}
+
+/// Finds the node's own quote and checks that it is for this put and that the node signed it. What
+/// it says is honoured, whatever the price is now.
+pub(crate) fn own_quote(
+    put: &PutRequest,
+    me: PeerKey,
+    domain: &Domain,
+) -> Result<OwnQuote, Refusal> {
+    let (index, quote) =
+        numbered(put).find(|(_, quote)| quote.peer == me).ok_or(Refusal::NotQuoted)?;
+    subject(put, index, quote, domain)?;
+    signature(index, quote)?;
+    Ok(OwnQuote { index, terms: quote.terms })
+}
+
+/// Checks that the proof, once recorded, pays this leaf in full and that its window can be one that
+/// was quoted. Returns the payment's id, computed from the terms.
+pub(crate) fn payment(
+    put: &PutRequest,
+    own: &OwnQuote,
+    domain: &Domain,
+    now: UnixTime,
+) -> Result<PaymentId, Refusal> {
+    leaf_is_paid(&put.proof, &put.leaf).map_err(|error| {
+        tracing::debug!(%error, "a proof does not hold");
+        Refusal::BadProof
+    })?;
+    let upload_by = put.proof.upload_by();
+    in_time(upload_by, now)?;
+    // Recorded after the quote's end, it is refused anyway; so this is the shortest it can be.
+    window(upload_by, own.terms.expires, &own.terms)?;
+    Ok(put.proof.id(domain))
+}
+
+/// Checks the five quotes against the put, the shares and each other, and at last their signatures.
+/// The node's own was checked before.
+pub(crate) fn quotes(put: &PutRequest, own: &OwnQuote, domain: &Domain) -> Result<(), Refusal> {
+    let peers: BTreeSet<PeerKey> = put.quotes.iter().map(|quote| quote.peer).collect();
+    if peers.len() < put.quotes.len() {
+        return Err(Refusal::RepeatedPeer);
+    }
+    for (index, quote) in numbered(put) {
+        subject(put, index, quote, domain)?;
+    }
+    for ((index, quote), share) in numbered(put).zip(&put.leaf.shares) {
+        let terms = &quote.terms;
+        if terms.reward != share.payee {
+            return Err(Refusal::WrongPayee { index });
+        }
+        if terms.price > share.amount {
+            return Err(Refusal::UnderPaid { index, paid: share.amount, quoted: terms.price });
+        }
+    }
+    one_moment(put)?;
+    for (index, quote) in numbered(put).filter(|(index, _)| *index != own.index) {
+        signature(index, quote)?;
+    }
+    Ok(())
+}
+
+/// Checks that enough of the quoted peers are among the nearest to the chunk that the node knows,
+/// itself counted. `known` are the nearest others, in any order.
+pub(crate) fn near(put: &PutRequest, me: PeerKey, known: &[PeerKey]) -> Result<(), Refusal> {
+    let nearest = nearest(put.leaf.address, me, known);
+    let found = put.quotes.iter().filter(|quote| nearest.contains(&quote.peer)).count();
+    if found >= KNOWN_QUOTED_PEERS {
+        return Ok(());
+    }
+    let known = u8::try_from(found).expect("invariant: at most the five quoted peers");
+    Err(Refusal::NotClosest { known })
+}
+
+/// Checks the time at which the payment was recorded. `now` is the later of the chain's time and
+/// the node's own.
+pub(crate) fn recorded(
+    put: &PutRequest,
+    own: &OwnQuote,
+    recorded: UnixTime,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    for (index, quote) in numbered(put) {
+        // A clock that is ahead by what clients take must not cost the payer the chunk: decision
+        // 0003.
+        let issued = quote.terms.issued.saturating_sub(MAX_CLOCK_SKEW);
+        if !(issued..=quote.terms.expires).contains(&recorded) {
+            return Err(Refusal::QuoteExpired { index });
+        }
+    }
+    let upload_by = put.proof.upload_by();
+    window(upload_by, recorded, &own.terms)?;
+    in_time(upload_by, now)
+}
+
+fn numbered(put: &PutRequest) -> impl Iterator<Item = (u8, &Quote)> {
+    (0..).zip(&put.quotes)
+}
+
+/// Whether a quote is for this network, chunk and size.
+fn subject(put: &PutRequest, index: u8, quote: &Quote, domain: &Domain) -> Result<(), Refusal> {
+    let terms = &quote.terms;
+    if terms.domain != *domain {
+        return Err(Refusal::WrongDomain { index });
+    }
+    if terms.address != put.leaf.address {
+        return Err(Refusal::WrongChunk { index });
+    }
+    if terms.size != put.size {
+        return Err(Refusal::WrongSize { quoted: terms.size, found: put.size });
+    }
+    Ok(())
+}
+
+fn signature(index: u8, quote: &Quote) -> Result<(), Refusal> {
+    quote.verify_signature().map_err(|_| Refusal::BadQuoteSignature { index })
+}
+
+/// Whether there is any moment at which all five quotes are valid: without one, no record can be
+/// good and the chain need not be asked.
+fn one_moment(put: &PutRequest) -> Result<(), Refusal> {
+    let begins = put.quotes.iter().map(|quote| quote.terms.issued).max().unwrap_or_default();
+    let begins = begins.saturating_sub(MAX_CLOCK_SKEW);
+    match numbered(put).find(|(_, quote)| quote.terms.expires < begins) {
+        Some((index, _)) => Err(Refusal::QuoteExpired { index }),
+        None => Ok(()),
+    }
+}
+
+fn in_time(upload_by: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+    if now > upload_by { Err(Refusal::TooLate { upload_by }) } else { Ok(()) }
+}
+
+/// Whether the window from `from` is one that was quoted.
+fn window(upload_by: UnixTime, from: UnixTime, terms: &QuoteTerms) -> Result<(), Refusal> {
+    let max_secs = terms.max_window_secs;
+    let found = upload_by.since(from);
+    if found <= Duration::from_secs(max_secs.into()) {
+        return Ok(());
+    }
+    Err(Refusal::WindowTooLong { max_secs, found_secs: found.as_secs() })
+}
+
+/// The nearest peers to the chunk, the node itself among them if it is one.
+fn nearest(address: ChunkAddress, me: PeerKey, known: &[PeerKey]) -> BTreeSet<PeerKey> {
+    let all: BTreeSet<PeerKey> = known.iter().copied().chain([me]).collect();
+    let mut by_distance: Vec<_> =
+        all.into_iter().map(|peer| (peer.distance(&address), peer)).collect();
+    by_distance.sort_unstable();
+    by_distance.into_iter().take(NEIGHBOURHOOD).map(|(_, peer)| peer).collect()
+}

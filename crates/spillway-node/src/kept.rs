@@ -1,0 +1,86 @@
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use spillway_store::ChunkStore;
+use spillway_types::{ChunkAddress, Domain, LeafHash, PaymentId, UnixTime};
+
+use crate::{Evidence, limits::MAX_KEPT_IN_MEMORY, lru::Lru};
+
+/// For which payment a stored chunk is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptFor {
+    pub(crate) payment: PaymentId,
+    pub(crate) leaf: LeafHash,
+    pub(crate) stored_at: UnixTime,
+}
+
+/// For which payments chunks are kept, as far as it is remembered; the rest is read from their
+/// evidence.
+pub(crate) struct Kept {
+    chunks: Mutex<Lru<ChunkAddress, KeptFor>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { chunks: Mutex::new(Lru::new(MAX_KEPT_IN_MEMORY)) }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Remembers what a chunk that was stored just now is kept for.
+    pub(crate) fn note(&self, address: ChunkAddress, kept: KeptFor) {
+        self.chunks().insert(address, kept);
+    }
+
+    /// What a stored chunk is kept for. `None` when it is not stored, when it was paid on another
+    /// network, chain or vault, or when its evidence cannot be read: then nothing is signed for it.
+    pub(crate) async fn find(
+        &self,
+        store: &dyn ChunkStore,
+        domain: &Domain,
+        address: ChunkAddress,
+    ) -> Option<KeptFor> {
+        if !store.has(address) {
+            return None;
+        }
+        if let Some(kept) = self.chunks().get(&address) {
+            return Some(*kept);
+        }
+        let bytes = match store.evidence(address).await {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                tracing::error!(%address, %error, "the evidence of a chunk cannot be read");
+                return None;
+            }
+        };
+        let evidence = match Evidence::decode(&bytes) {
+            Ok(evidence) => evidence,
+            Err(error) => {
+                tracing::error!(%address, %error, "the evidence of a chunk is not understood");
+                return None;
+            }
+        };
+        if evidence.domain() != domain {
+            return None;
+        }
+        let kept = KeptFor {
+            payment: evidence.payment(),
+            leaf: evidence.leaf.hash(),
+            stored_at: evidence.stored_at,
+        };
+        self.note(address, kept);
+        Some(kept)
+    }
+
+    fn chunks(&self) -> MutexGuard<'_, Lru<ChunkAddress, KeptFor>> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,84 @@
+//! What one node takes on at a time, with the arithmetic.
+
+use std::time::Duration;
+
+use spillway_types::limits::MAX_CHUNK_BYTES;
+
+/// Puts that are judged or stored at once, at most. Each holds a header, 37 KiB with a full direct
+/// proof: 4.6 MiB.
+pub const MAX_PUTS: usize = 128;
+
+/// Bytes of chunks that admitted puts may bring at once: 32 full chunks, 128 MiB. The network below
+/// has a smaller budget of its own for what is really in memory; this one also bounds what is
+/// promised to senders that have not sent yet.
+pub const MAX_PUT_BYTES: u64 = 32 * MAX_CHUNK_BYTES as u64;
+
+/// Puts of one peer at once: half of what the node takes, so that one peer never fills it alone.
+pub const MAX_PUTS_PER_PEER: usize = MAX_PUTS / 2;
+
+/// Chunks that are being read for others at once, at most.
+pub const MAX_GETS: usize = 64;
+
+/// Bytes of chunks that are being read for others at once: 16 full chunks, 64 MiB.
+pub const MAX_GET_BYTES: u64 = 16 * MAX_CHUNK_BYTES as u64;
+
+/// Chunks that are being read for one peer at once.
+pub const MAX_GETS_PER_PEER: usize = MAX_GETS / 2;
+
+/// How long a peer is told to wait when the node is at a limit that clears in moments: about what
+/// a few chunks take to be written.
+pub const BUSY_RETRY: Duration = Duration::from_millis(500);
+
+/// Prices that one peer may ask for in a second. One costs a signature, 20 µs: 1 % of a processor.
+/// A client that uploads 1 GB/s asks each of 20 nodes for 120 a second.
+pub const QUOTES_PER_SECOND: u32 = 512;
+
+/// Prices that one peer may ask for at once, after a pause: 32 full requests.
+pub const QUOTES_BURST: u32 = 4_096;
+
+/// How much more all peers together may ask for than one: names of peers cost nothing, so a limit
+/// for each alone would be none. 4,096 prices a second are 8 % of a processor.
+pub const ALL_PEERS_FACTOR: u32 = 8;
+
+/// Payments that nobody has recorded which one peer may make the node look up in a second.
+pub const UNKNOWN_PAYMENTS_PER_SECOND: u32 = 1;
+
+/// Unrecorded payments that one peer may make the node look up at once, after a pause. A client
+/// that shows a payment one block too early does so once a chunk and try: a batch of 100 chunks has
+/// 20 with each of 25 nodes.
+pub const UNKNOWN_PAYMENTS_BURST: u32 = 64;
+
+/// Peers whose rates are remembered, about 150 bytes each.
+pub const MAX_RATED_PEERS: usize = 4_096;
+
+/// Questions to the chain at once.
+pub const MAX_LOOKUPS: usize = 32;
+
+/// How long one question to the chain may take before the put is refused.
+pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Payments whose record is remembered, about 150 bytes each: 2.5 MiB. With 100 chunks a payment
+/// that is 1.6 million chunks.
+pub const MAX_KNOWN_PAYMENTS: usize = 16_384;
+
+/// Stored chunks of which the node remembers, without reading its disk, for which payment it keeps
+/// them; about 250 bytes each: 16 MiB.
+pub const MAX_KEPT_IN_MEMORY: usize = 65_536;
+
+/// The part of the free space that may be promised to quotes that nobody has paid: one in this
+/// many. Quotes are free, so what they can hold must be bounded: see decision 0002.
+pub const PROMISED_PART: u64 = 2;
+
+/// The part of the promised space that one peer's quotes may hold: one in this many.
+pub const PROMISED_PART_PER_PEER: u64 = 4;
+
+/// Promises at once, about 400 bytes each: 26 MiB. Full chunks fill the promised half of 512 GiB
+/// before.
+pub const MAX_PROMISES: usize = 65_536;
+
+/// How long a shutdown waits for what is under way.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often the node asks for the chain's time when nothing else is said: about a block of a
+/// public chain.
+pub const DEFAULT_HEAD_POLL: Duration = Duration::from_secs(12);

@@ -1,0 +1,215 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use spillway_disk::{Clock, run};
+use spillway_net::{Address, Net, NetOptions};
+use spillway_pay::{At, Chain};
+use spillway_store::{Capacity, ChunkStore, FsStore};
+use spillway_types::{Domain, PeerKey, RewardAddress, UnixTime};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions,
+    limits::DRAIN_DEADLINE,
+};
+
+/// A running storage node. Dropping it ends it at once, as a crash would; [`Node::shutdown`] lets it
+/// finish what is under way.
+#[must_use = "dropping it ends the node"]
+pub struct Node {
+    net: Net,
+    service: NodeService,
+    store: Arc<FsStore>,
+    chain: Arc<dyn Chain>,
+    clock: ChainClock,
+    stop: CancellationToken,
+    /// The one that follows the chain's time.
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts a node: reads its key or makes one, opens its store, makes sure that the chain is the
+    /// right one and has the vault, and answers peers. When it returns, every address of `listen`
+    /// accepts requests; [`Node::bootstrapped`] tells when the others are found.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; then nothing runs, and at most the key was made.
+    pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
+        if options.reward == RewardAddress::ZERO {
+            return Err(NodeError::NoReward);
+        }
+        // The store first: it holds the lock that keeps a second process away.
+        let store = Arc::new(FsStore::open(Arc::clone(&options.disk), options.store()).await?);
+        let identity = run(&options.disk, |disk| Ok(Identity::load_or_create(disk))).await??;
+        let head = check_chain(options.chain.as_ref(), &options.domain).await?;
+        let clock = ChainClock::new(Arc::clone(&options.clock));
+        clock.heard(head);
+        let net = Net::start(net_options(&options, &identity)).await?;
+        let service = NodeService::new(ServiceOptions {
+            secret: identity.secret().clone(),
+            domain: options.domain,
+            terms: options.terms(),
+            store: Arc::clone(&store) as Arc<dyn ChunkStore>,
+            chain: Arc::clone(&options.chain),
+            clock: Arc::new(clock.clone()),
+            peers: net.peers(),
+        });
+        net.serve(Arc::new(service.clone()));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let chain = options.chain;
+        tasks.spawn(follow(Arc::clone(&chain), clock.clone(), options.head_poll, stop.clone()));
+        tracing::info!(peer = %net.local(), chunks = store.chunks(), "the node runs");
+        Ok(Self { net, service, store, chain, clock, stop, tasks })
+    }
+
+    /// Who this node is.
+    pub fn peer(&self) -> PeerKey {
+        self.net.local()
+    }
+
+    /// Where others reach this node, with its name.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.net.listen_addresses()
+    }
+
+    /// Waits until the network is found through the bootstrap addresses. The first node of a network
+    /// is there at once.
+    ///
+    /// # Errors
+    /// [`NodeError::Net`] when nobody answers in time; the node goes on trying.
+    ///
+    /// # Cancel safety
+    /// Dropping the call changes nothing.
+    pub async fn bootstrapped(&self) -> Result<(), NodeError> {
+        Ok(self.net.bootstrapped().await?)
+    }
+
+    /// Waits until this many other nodes are known.
+    ///
+    /// # Errors
+    /// [`NodeError::Net`] when the network ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the call changes nothing.
+    pub async fn known_at_least(&self, count: usize) -> Result<(), NodeError> {
+        Ok(self.net.known_at_least(count).await?)
+    }
+
+    /// How full the node is.
+    pub fn capacity(&self) -> Capacity {
+        self.store.capacity()
+    }
+
+    /// How many chunks it keeps.
+    pub fn chunks(&self) -> usize {
+        self.store.chunks()
+    }
+
+    /// What time it is for this node: the later of its own clock and the chain's.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Asks for the chain's time now, and not only when it is due: after a test network's time was
+    /// moved.
+    ///
+    /// # Errors
+    /// [`NodeError::Chain`]; what was known before is kept.
+    ///
+    /// # Cancel safety
+    /// It may be dropped at any time.
+    pub async fn refresh_time(&self) -> Result<(), NodeError> {
+        Ok(hear(self.chain.as_ref(), &self.clock).await?)
+    }
+
+    /// Refuses what comes from now on, lets what is under way finish within
+    /// [`DRAIN_DEADLINE`], closes all connections, and waits for every task.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the node at once.
+    ///
+    /// # Panics
+    /// When a task of the node did.
+    pub async fn shutdown(self) {
+        let Self { net, service, store, stop, mut tasks, .. } = self;
+        if !service.drain(DRAIN_DEADLINE).await {
+            tracing::warn!("requests were still under way and are given up");
+        }
+        drop(service);
+        net.shutdown().await;
+        stop.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        drop(store);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("net", &self.net)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+fn net_options(options: &NodeOptions, identity: &Identity) -> NetOptions {
+    let (listen, bootstrap) = (options.listen.clone(), options.bootstrap.clone());
+    NetOptions {
+        external: options.external.clone(),
+        transports: options.transports,
+        limits: options.net_limits.clone(),
+        ..NetOptions::node(identity.secret().clone(), listen, bootstrap)
+    }
+}
+
+/// Makes sure that the chain is the one of this domain, and returns its newest block's time.
+async fn check_chain(chain: &dyn Chain, domain: &Domain) -> Result<UnixTime, NodeError> {
+    let found = chain.chain_id().await?;
+    if found != domain.chain_id {
+        return Err(NodeError::WrongChain { expected: domain.chain_id, found });
+    }
+    if !chain.has_code(domain.vault).await? {
+        return Err(NodeError::NoVault { vault: domain.vault });
+    }
+    Ok(chain.block(At::Depth(0)).await?.time)
+}
+
+async fn hear(chain: &dyn Chain, clock: &ChainClock) -> Result<(), spillway_pay::ChainError> {
+    clock.heard(chain.block(At::Depth(0)).await?.time);
+    Ok(())
+}
+
+/// Keeps the clock at the chain's time until it is stopped.
+async fn follow(
+    chain: Arc<dyn Chain>,
+    clock: ChainClock,
+    every: Duration,
+    stop: CancellationToken,
+) {
+    let mut reachable = true;
+    let asking = async {
+        loop {
+            clock.sleep(every).await;
+            match hear(chain.as_ref(), &clock).await {
+                Ok(()) if reachable => {}
+                Ok(()) => {
+                    reachable = true;
+                    tracing::info!("the chain can be asked again");
+                }
+                Err(error) if reachable => {
+                    reachable = false;
+                    tracing::warn!(%error, "the chain's time cannot be asked");
+                }
+                Err(error) => tracing::debug!(%error, "the chain's time cannot be asked"),
+            }
+        }
+    };
+    stop.run_until_cancelled(asking).await;
+}

@@ -1,0 +1,199 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use spillway_store::{ChunkStore, Reservation, StoreError, reservation_bytes};
+use spillway_types::{ChunkAddress, PeerKey, Refusal, UnixTime};
+
+use crate::limits::{MAX_PROMISES, PROMISED_PART, PROMISED_PART_PER_PEER};
+
+/// A chunk that is promised a place: its address and size in bytes.
+pub(crate) type Promised = (ChunkAddress, u32);
+
+/// Space that is set aside for quotes that are valid and not used yet.
+///
+/// One promise a chunk, however many ask for its price; it ends with the last quote. Together they
+/// hold at most half of the space that is not filled, and those of one peer a quarter of that:
+/// beyond, a price is still given while there is space, but none is set aside for it.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    by_chunk: BTreeMap<Promised, Promise>,
+    by_end: BTreeSet<(UnixTime, Promised)>,
+    held_bytes: u64,
+    /// Only peers that hold some.
+    by_peer: BTreeMap<PeerKey, u64>,
+}
+
+#[derive(Debug)]
+struct Promise {
+    reservation: Reservation,
+    bytes: u64,
+    ends: UnixTime,
+    peer: PeerKey,
+}
+
+impl Promises {
+    /// Makes sure that there is space for a chunk now, and sets it aside until `ends` if the limits
+    /// allow it.
+    ///
+    /// # Errors
+    /// The refusal, when there is no space or the disk fails.
+    pub(crate) fn promise(
+        &mut self,
+        store: &dyn ChunkStore,
+        chunk: Promised,
+        peer: PeerKey,
+        now: UnixTime,
+        ends: UnixTime,
+    ) -> Result<(), Refusal> {
+        self.forget_ended(now);
+        if let Some(promise) = self.by_chunk.get_mut(&chunk) {
+            if ends > promise.ends {
+                self.by_end.remove(&(promise.ends, chunk));
+                self.by_end.insert((ends, chunk));
+                promise.ends = ends;
+            }
+            return Ok(());
+        }
+        let (address, size) = chunk;
+        let reservation = store.reserve(address, size).map_err(|error| refusal(&error))?;
+        let bytes = reservation_bytes(size);
+        if self.has_room(store, peer, bytes) {
+            *self.by_peer.entry(peer).or_default() += bytes;
+            self.held_bytes += bytes;
+            self.by_end.insert((ends, chunk));
+            self.by_chunk.insert(chunk, Promise { reservation, bytes, ends, peer });
+        }
+        Ok(())
+    }
+
+    /// Takes what was set aside for a chunk.
+    pub(crate) fn take(&mut self, chunk: Promised, now: UnixTime) -> Option<Reservation> {
+        self.forget_ended(now);
+        self.remove(chunk)
+    }
+
+    /// What all promises hold, in bytes.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    fn has_room(&self, store: &dyn ChunkStore, peer: PeerKey, bytes: u64) -> bool {
+        let capacity = store.capacity();
+        let room = capacity.capacity_bytes.saturating_sub(capacity.used_bytes) / PROMISED_PART;
+        let of_peer = self.by_peer.get(&peer).copied().unwrap_or(0);
+        self.by_chunk.len() < MAX_PROMISES
+            && self.held_bytes + bytes <= room
+            && of_peer + bytes <= room / PROMISED_PART_PER_PEER
+    }
+
+    fn forget_ended(&mut self, now: UnixTime) {
+        while let Some((ends, chunk)) = self.by_end.first().copied() {
+            if ends >= now {
+                break;
+            }
+            self.remove(chunk);
+        }
+    }
+
+    fn remove(&mut self, chunk: Promised) -> Option<Reservation> {
+        let promise = self.by_chunk.remove(&chunk)?;
+        self.by_end.remove(&(promise.ends, chunk));
+        self.held_bytes -= promise.bytes;
+        if let Some(of_peer) = self.by_peer.get_mut(&promise.peer) {
+            *of_peer -= promise.bytes;
+            if *of_peer == 0 {
+                self.by_peer.remove(&promise.peer);
+            }
+        }
+        Some(promise.reservation)
+    }
+}
+
+/// What a peer is told when the store does not do what it was asked.
+pub(crate) fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full { free_bytes, .. } => Refusal::Full { free_bytes: *free_bytes },
+        StoreError::BadSize { size_bytes } => Refusal::BadSize { size: *size_bytes },
+        StoreError::WrongSize { reserved_bytes, found_bytes } => Refusal::WrongSize {
+            quoted: *reserved_bytes,
+            found: u32::try_from(*found_bytes).unwrap_or(u32::MAX),
+        },
+        StoreError::WrongHash { found, .. } => Refusal::WrongHash { found: *found },
+        error => {
+            tracing::error!(%error, source = std::error::Error::source(error), "the store failed");
+            Refusal::StorageFailed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_store::MemoryStore;
+
+    use super::*;
+
+    /// What one chunk of the tests sets aside.
+    const ONE: u64 = reservation_bytes(1_000);
+
+    fn chunk(number: u8) -> Promised {
+        (ChunkAddress([number; 32]), 1_000)
+    }
+
+    fn peer(number: u8) -> PeerKey {
+        PeerKey([number; 32])
+    }
+
+    fn ask(
+        promises: &mut Promises,
+        store: &MemoryStore,
+        number: u8,
+        from: PeerKey,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        promises.promise(store, chunk(number), from, UnixTime(now), UnixTime(now + 10))
+    }
+
+    #[test]
+    fn a_chunk_is_promised_once_and_until_its_last_quote_ends() {
+        let store = MemoryStore::new(100 * ONE);
+        let mut promises = Promises::default();
+        assert_eq!(ask(&mut promises, &store, 1, peer(1), 0), Ok(()));
+        assert_eq!(ask(&mut promises, &store, 1, peer(2), 5), Ok(()));
+        assert_eq!(store.capacity().reserved_bytes, ONE);
+        // The first quote ended at 10, the second at 15, inclusive.
+        assert_eq!(ask(&mut promises, &store, 2, peer(1), 15), Ok(()));
+        assert_eq!(store.capacity().reserved_bytes, 2 * ONE);
+        assert!(promises.take(chunk(1), UnixTime(16)).is_none());
+        assert_eq!((store.capacity().reserved_bytes, promises.held_bytes()), (ONE, ONE));
+        let taken = promises.take(chunk(2), UnixTime(16)).unwrap();
+        assert_eq!((taken.address(), promises.held_bytes()), (chunk(2).0, 0));
+        assert!(promises.by_peer.is_empty() && promises.by_end.is_empty());
+    }
+
+    #[test]
+    fn quotes_hold_at_most_half_of_what_is_free_and_one_peer_a_quarter_of_that() {
+        let store = MemoryStore::new(80 * ONE);
+        let mut promises = Promises::default();
+        for number in 0..80 {
+            assert_eq!(ask(&mut promises, &store, number, peer(1), 0), Ok(()));
+        }
+        assert_eq!(store.capacity().reserved_bytes, 10 * ONE);
+        for number in 80..240 {
+            assert_eq!(ask(&mut promises, &store, number, peer(number), 0), Ok(()));
+        }
+        assert_eq!(store.capacity().reserved_bytes, 40 * ONE);
+        // All of it comes back when the quotes end.
+        assert!(promises.take(chunk(0), UnixTime(11)).is_none());
+        assert_eq!(store.capacity().reserved_bytes, 0);
+    }
+
+    #[test]
+    fn without_space_there_is_no_price() {
+        let store = MemoryStore::new(ONE);
+        let mut promises = Promises::default();
+        let held = store.reserve(chunk(9).0, 1_000).unwrap();
+        assert_eq!(ask(&mut promises, &store, 1, peer(1), 0), Err(Refusal::Full { free_bytes: 0 }));
+        drop(held);
+        assert_eq!(ask(&mut promises, &store, 1, peer(1), 0), Ok(()));
+    }
+}

@@ -1,0 +1,276 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::select;
+use spillway_disk::Clock;
+use spillway_net::{AdmittedPut, Peers, Serve};
+use spillway_pay::Chain;
+use spillway_store::ChunkStore;
+use spillway_types::{
+    Atto, ChunkAddress, Domain, HasRequest, HasResponse, PeerKey, PeerSecret, PutRequest,
+    QuoteRequest, QuoteResponse, Refusal, RewardAddress,
+    limits::{MAX_HAS_ITEMS, MAX_UPLOAD_WINDOW},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use crate::{
+    Price,
+    admitted::Admitted,
+    checks,
+    kept::Kept,
+    limits::{
+        MAX_GET_BYTES, MAX_GETS, MAX_GETS_PER_PEER, MAX_PUT_BYTES, MAX_PUTS, MAX_PUTS_PER_PEER,
+        MAX_RATED_PEERS, QUOTES_BURST, QUOTES_PER_SECOND,
+    },
+    peer_rates::{PeerRates, Rate},
+    promises::{Promises, refusal},
+    quoting,
+    records::Records,
+    slots::{Slot, SlotLimits, Slots, busy},
+};
+
+/// What a [`NodeService`] works with.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The node's key.
+    pub secret: PeerSecret,
+    /// The network, chain and vault that it serves.
+    pub domain: Domain,
+    /// What its quotes say.
+    pub terms: Terms,
+    /// Where chunks are kept.
+    pub store: Arc<dyn ChunkStore>,
+    /// Where payments are looked up.
+    pub chain: Arc<dyn Chain>,
+    /// The later of the node's own time and the chain's: see [`crate::ChainClock`].
+    pub clock: Arc<dyn Clock>,
+    /// Who else is near a chunk.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// What a node's quotes say beside the chunk and the price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Where it wants to be paid.
+    pub reward: RewardAddress,
+    /// What it asks.
+    pub price: Price,
+    /// How many blocks a payment must be deep before it counts; 0: the newest block.
+    pub confirmations: u16,
+    /// The longest upload window that it takes; whole seconds.
+    pub max_window: Duration,
+    /// The least tip a draw that it takes in a batch.
+    pub min_tip: Atto,
+    /// The largest prize a draw that it takes in a batch.
+    pub max_prize: Atto,
+}
+
+impl Terms {
+    /// Terms that pay `reward`: the default price, 3 blocks (reorganisations of public chains are
+    /// rarely deeper), the longest window that the vault takes, and no batches.
+    pub fn new(reward: RewardAddress) -> Self {
+        Self {
+            reward,
+            price: Price::default(),
+            confirmations: 3,
+            max_window: MAX_UPLOAD_WINDOW,
+            min_tip: Atto::ZERO,
+            max_prize: Atto::ZERO,
+        }
+    }
+}
+
+/// What a node answers to its peers: prices, puts after every check, chunks. Clones are the same
+/// service.
+///
+/// Invariants: nothing is stored that was not checked and paid for, and no receipt is signed before
+/// its chunk is durable. A quote that the node signed is honoured whatever its price is now, also
+/// after a restart, since the quote itself is all that is needed.
+#[derive(Clone)]
+pub struct NodeService {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) secret: PeerSecret,
+    pub(crate) me: PeerKey,
+    pub(crate) domain: Domain,
+    pub(crate) terms: Terms,
+    pub(crate) store: Arc<dyn ChunkStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) kept: Kept,
+    peers: Arc<dyn Peers>,
+    records: Records,
+    promises: Mutex<Promises>,
+    quote_rates: Mutex<PeerRates>,
+    puts: Arc<Slots>,
+    gets: Arc<Slots>,
+    stopping: CancellationToken,
+    under_way: TaskTracker,
+}
+
+impl fmt::Debug for NodeService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeService")
+            .field("peer", &self.shared.me)
+            .field("domain", &self.shared.domain)
+            .field("store", &self.shared.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NodeService {
+    /// A service that answers at once.
+    pub fn new(options: ServiceOptions) -> Self {
+        let ServiceOptions { secret, domain, terms, store, chain, clock, peers } = options;
+        let quote_rate = Rate { per_second: QUOTES_PER_SECOND, burst: QUOTES_BURST };
+        let quote_rates = PeerRates::new(quote_rate, MAX_RATED_PEERS, clock.monotonic());
+        let puts =
+            SlotLimits { count: MAX_PUTS, bytes: MAX_PUT_BYTES, per_peer: MAX_PUTS_PER_PEER };
+        let gets =
+            SlotLimits { count: MAX_GETS, bytes: MAX_GET_BYTES, per_peer: MAX_GETS_PER_PEER };
+        let shared = Shared {
+            me: secret.peer(),
+            secret,
+            domain,
+            terms,
+            records: Records::new(chain, domain.vault, Arc::clone(&clock)),
+            kept: Kept::default(),
+            promises: Mutex::default(),
+            quote_rates: Mutex::new(quote_rates),
+            puts: Slots::new(puts),
+            gets: Slots::new(gets),
+            stopping: CancellationToken::new(),
+            under_way: TaskTracker::new(),
+            store,
+            clock,
+            peers,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Answers everything that comes from now on with [`Refusal::Busy`].
+    pub fn stop(&self) {
+        self.shared.stopping.cancel();
+        self.shared.under_way.close();
+    }
+
+    /// Stops, and returns when what was under way is done, or after `deadline`. True when it is
+    /// done.
+    ///
+    /// # Cancel safety
+    /// It may be dropped; the service stays stopped.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        self.stop();
+        let done = std::pin::pin!(self.shared.under_way.wait());
+        select(done, self.shared.clock.sleep(deadline)).await;
+        self.shared.under_way.is_empty()
+    }
+}
+
+impl Shared {
+    /// Counts something as under way, unless the node is stopping.
+    fn enter(&self) -> Result<TaskTrackerToken, Refusal> {
+        // The token first: a drain that begins in between waits for it.
+        let token = self.under_way.token();
+        if self.stopping.is_cancelled() { Err(busy()) } else { Ok(token) }
+    }
+
+    pub(crate) fn promises(&self) -> MutexGuard<'_, Promises> {
+        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn quote_rates(&self) -> MutexGuard<'_, PeerRates> {
+        self.quote_rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All checks of a put's header, in their order, and the space for its body.
+    async fn judge(
+        self: &Arc<Self>,
+        from: PeerKey,
+        put: PutRequest,
+        slot: Slot,
+        pass: TaskTrackerToken,
+    ) -> Result<Admitted, Refusal> {
+        let own = checks::own_quote(&put, self.me, &self.domain)?;
+        let payment = checks::payment(&put, &own, &self.domain, self.clock.now())?;
+        checks::quotes(&put, &own, &self.domain)?;
+        let address = put.leaf.address;
+        let known = quoting::neighbours(self.peers.as_ref(), address).await?;
+        checks::near(&put, self.me, &known)?;
+        let recorded = self.records.recorded(from, payment, own.terms.confirmations).await?;
+        let now = self.clock.now().max(recorded.seen_at);
+        checks::recorded(&put, &own, recorded.time, now)?;
+        let promised = self.promises().take((address, put.size), self.clock.now());
+        let reservation = match promised {
+            Some(reservation) => reservation,
+            None => self.store.reserve(address, put.size).map_err(|error| refusal(&error))?,
+        };
+        let service = Arc::clone(self);
+        Ok(Admitted { service, put, payment, reservation, _slot: slot, _pass: pass })
+    }
+}
+
+#[async_trait]
+impl Serve for NodeService {
+    async fn quote(&self, from: PeerKey, request: QuoteRequest) -> QuoteResponse {
+        let answers = match self.shared.enter() {
+            Ok(_pass) => quoting::answer(&self.shared, from, &request).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &answers {
+            tracing::debug!(%from, %refusal, "no prices");
+        }
+        QuoteResponse { answers }
+    }
+
+    async fn admit(
+        &self,
+        from: PeerKey,
+        request: PutRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        let address = request.leaf.address;
+        let judged = async {
+            let pass = self.shared.enter()?;
+            checks::header(&request)?;
+            let slot = self.shared.puts.take(from, request.size.into())?;
+            self.shared.judge(from, request, slot, pass).await
+        };
+        match judged.await {
+            Ok(admitted) => Ok(Box::new(admitted)),
+            Err(refusal) => {
+                tracing::debug!(%from, %address, %refusal, "a put is refused");
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
+        let _pass = self.shared.enter()?;
+        let store = &self.shared.store;
+        let Some(size) = store.size(address) else {
+            return Ok(None);
+        };
+        let _slot = self.shared.gets.take(from, size.into())?;
+        store.get(address).await.map_err(|error| refusal(&error))
+    }
+
+    async fn has(&self, _from: PeerKey, request: HasRequest) -> HasResponse {
+        let present = self.shared.enter().and_then(|_pass| {
+            if !(1..=MAX_HAS_ITEMS).contains(&request.addresses.len()) {
+                return Err(Refusal::Malformed);
+            }
+            let store = &self.shared.store;
+            Ok(request.addresses.iter().map(|&address| store.has(address)).collect())
+        });
+        HasResponse { present }
+    }
+}

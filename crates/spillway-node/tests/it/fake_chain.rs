@@ -1,0 +1,176 @@
+//! A chain that knows nothing but payment records, counts questions, and can hold answers back.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use spillway_pay::{At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(crate) struct FakeChain {
+    state: Mutex<State>,
+    /// Questions for records, so far.
+    asked: watch::Sender<usize>,
+    /// Whether answers are held back.
+    held: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    chain_id: u64,
+    vault: EvmAddress,
+    head: Block,
+    records: BTreeMap<PaymentId, (UnixTime, u64)>,
+    failing: Option<ChainError>,
+}
+
+impl FakeChain {
+    pub(crate) fn new(chain_id: u64, vault: EvmAddress, now: UnixTime) -> Self {
+        let head = Block { number: 100, time: now };
+        let state = State { chain_id, vault, head, records: BTreeMap::new(), failing: None };
+        Self {
+            state: Mutex::new(state),
+            asked: watch::Sender::new(0),
+            held: watch::Sender::new(false),
+        }
+    }
+
+    /// Records a payment in a new block of this time.
+    pub(crate) fn record_payment(&self, payment: PaymentId, time: UnixTime) {
+        self.mine(time);
+        let number = self.state().head.number;
+        self.state().records.insert(payment, (time, number));
+    }
+
+    /// One more block.
+    pub(crate) fn mine(&self, time: UnixTime) {
+        let head = &mut self.state().head;
+        head.number += 1;
+        head.time = time;
+    }
+
+    /// Every question fails with this from now on.
+    pub(crate) fn fail(&self, error: Option<ChainError>) {
+        self.state().failing = error;
+    }
+
+    /// Holds answers back, or lets them go.
+    pub(crate) fn hold(&self, hold: bool) {
+        self.held.send_replace(hold);
+    }
+
+    /// How often it was asked for a record.
+    pub(crate) fn asked(&self) -> usize {
+        *self.asked.borrow()
+    }
+
+    /// Returns when it was asked so often.
+    pub(crate) async fn wait_until_asked(&self, count: usize) {
+        let mut asked = self.asked.subscribe();
+        asked.wait_for(|asked| *asked >= count).await.unwrap();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn answer<T>(&self, answer: impl FnOnce(&State) -> T) -> Result<T, ChainError> {
+        let state = self.state();
+        match &state.failing {
+            Some(error) => Err(error.clone()),
+            None => Ok(answer(&state)),
+        }
+    }
+}
+
+#[async_trait]
+impl Chain for FakeChain {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        self.answer(|state| state.chain_id)
+    }
+
+    async fn has_code(&self, address: EvmAddress) -> Result<bool, ChainError> {
+        self.answer(|state| state.vault == address)
+    }
+
+    async fn block(&self, at: At) -> Result<Block, ChainError> {
+        assert_eq!(at, At::Depth(0));
+        self.answer(|state| state.head)
+    }
+
+    async fn record(
+        &self,
+        vault: EvmAddress,
+        payment: PaymentId,
+        at: At,
+    ) -> Result<RecordAt, ChainError> {
+        // The answer is as old as the question.
+        let answer = self.answer(|state| {
+            assert_eq!(vault, state.vault);
+            let At::Depth(depth) = at else { panic!("nodes ask at a depth") };
+            let number = state.head.number - u64::from(depth);
+            let recorded = state.records.get(&payment).filter(|(_, block)| *block <= number);
+            RecordAt {
+                recorded: recorded.map(|(time, _)| *time),
+                block: Block { number, time: state.head.time },
+            }
+        });
+        self.asked.send_modify(|asked| *asked += 1);
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        answer
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        unreachable!("nodes send nothing")
+    }
+
+    async fn estimate_gas(&self, _call: &Call) -> Result<u64, ChainError> {
+        unreachable!("nodes send nothing")
+    }
+
+    async fn pending_nonce(&self, _account: EvmAddress) -> Result<u64, ChainError> {
+        unreachable!("nodes have no account")
+    }
+
+    async fn coins(&self, _account: EvmAddress) -> Result<Wei, ChainError> {
+        unreachable!("nodes have no account")
+    }
+
+    async fn token(&self, _vault: EvmAddress) -> Result<EvmAddress, ChainError> {
+        unreachable!("nodes hold no tokens")
+    }
+
+    async fn windows(&self, _vault: EvmAddress) -> Result<Windows, ChainError> {
+        unreachable!("nodes go by their quotes")
+    }
+
+    async fn tokens(&self, _: EvmAddress, _: EvmAddress) -> Result<Atto, ChainError> {
+        unreachable!("nodes hold no tokens")
+    }
+
+    async fn allowance(
+        &self,
+        _: EvmAddress,
+        _: EvmAddress,
+        _: EvmAddress,
+    ) -> Result<Atto, ChainError> {
+        unreachable!("nodes hold no tokens")
+    }
+
+    async fn credit(&self, _: EvmAddress, _: RewardAddress) -> Result<Atto, ChainError> {
+        unreachable!("nodes do not withdraw")
+    }
+
+    async fn send_raw(&self, _raw: &[u8]) -> Result<TxHash, ChainError> {
+        unreachable!("nodes send nothing")
+    }
+
+    async fn receipt(&self, _hash: TxHash) -> Result<Option<TxReceipt>, ChainError> {
+        unreachable!("nodes send nothing")
+    }
+}

@@ -1,0 +1,15 @@
+//! A node judged from outside: every refusal by its exact code, every limit, and what is on the
+//! store and asked of the chain afterwards.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod evidence;
+mod fake_chain;
+mod fake_peers;
+mod limits;
+mod lookups;
+mod node;
+mod puts;
+mod quotes;
+mod refusals;
+mod world;

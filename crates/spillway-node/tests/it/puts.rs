@@ -1,0 +1,387 @@
+//! What is stored, when it is signed for, and what a restart keeps.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use spillway_disk::{Clock, Fault, FaultPlan, Faults, MemoryDisk, Survival};
+use spillway_net::Serve;
+use spillway_node::{Evidence, Price};
+use spillway_store::{
+    Capacity, ChunkStore, FsStore, FsStoreOptions, MemoryStore, Reservation, StoreError,
+    reservation_bytes,
+};
+use spillway_types::{
+    Atto, ChunkAddress, HasRequest, Nonce, QuoteAnswer, Receipt, ReceiptBody, Refusal,
+};
+use tokio::sync::watch;
+
+use crate::world::{CAPACITY, CHUNK_BYTES, CLIENT, Deal, START, World, domain, secret};
+
+/// Asserts that the receipt is the node's, of this put, and says what was asked for.
+fn assert_receipt(receipt: &Receipt, deal: &Deal) {
+    let expected = ReceiptBody {
+        domain: domain(),
+        payment: deal.payment(),
+        leaf: deal.put.leaf.hash(),
+        address: deal.put.leaf.address,
+        size: CHUNK_BYTES,
+        time: receipt.body.time,
+        nonce: deal.put.nonce,
+    };
+    assert_eq!(receipt.body, expected);
+    assert_eq!(receipt.check_paid(secret(0).peer(), &domain(), &expected), Ok(()));
+}
+
+async fn has(world: &World<impl ChunkStore + 'static>, address: ChunkAddress) -> bool {
+    let request = HasRequest { addresses: vec![address] };
+    world.node.has(CLIENT, request).await.present.unwrap()[0]
+}
+
+#[tokio::test]
+async fn a_paid_chunk_is_stored_signed_for_and_given_back() {
+    let world = World::new();
+    let deal = world.paid_deal(1).await;
+    let address = deal.put.leaf.address;
+    assert!(!has(&world, address).await);
+    assert_eq!(world.node.get(CLIENT, address).await, Ok(None));
+    world.clock.advance(Duration::from_secs(7));
+    let receipt = world.put(&deal).await.unwrap();
+    assert_receipt(&receipt, &deal);
+    assert_eq!(receipt.body.time, START.saturating_add(Duration::from_secs(7)));
+    assert!(has(&world, address).await);
+    assert_eq!(world.node.get(CLIENT, address).await, Ok(Some(deal.chunk.clone())));
+    // Nothing is held beside what is stored.
+    let capacity = world.store.capacity();
+    assert_eq!(capacity.reserved_bytes, 0);
+    assert!(capacity.used_bytes > u64::from(CHUNK_BYTES));
+}
+
+#[tokio::test]
+async fn everything_that_showed_the_payment_is_kept() {
+    let world = World::new();
+    let deal = world.paid_deal(1).await;
+    world.put(&deal).await.unwrap();
+    let bytes = world.store.evidence(deal.put.leaf.address).await.unwrap().unwrap();
+    let evidence = Evidence::decode(&bytes).unwrap();
+    let expected = Evidence {
+        stored_at: START,
+        leaf: deal.put.leaf.clone(),
+        size: CHUNK_BYTES,
+        proof: deal.put.proof.clone(),
+        quotes: deal.put.quotes,
+        receipts: Vec::new(),
+    };
+    assert_eq!(evidence, expected);
+    assert_eq!((evidence.payment(), *evidence.domain()), (deal.payment(), domain()));
+}
+
+#[tokio::test]
+async fn an_own_quote_is_honoured_after_the_price_rose() {
+    let mut world = World::new();
+    let deal = world.paid_deal(1).await;
+    let cheap = deal.put.quotes[0].terms.price;
+    world.restart(|terms| terms.price = Price::per_mib(Atto(1 << 60)).unwrap());
+    let dear = world.quote(deal.put.leaf.address, CHUNK_BYTES).await.terms.price;
+    assert!(dear > cheap.saturating_mul(1 << 20), "{dear} {cheap}");
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+}
+
+#[tokio::test]
+async fn more_than_the_price_is_fine() {
+    let world = World::new();
+    let mut deal = world.deal(1).await;
+    deal.share(0, |share| share.amount = share.amount.saturating_mul(3));
+    world.pay(&deal);
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+}
+
+/// The chunk is here: whoever pays for it gets a receipt of that payment, after the same checks, and
+/// what is sent changes nothing.
+#[tokio::test]
+async fn a_second_payment_for_a_stored_chunk_gets_its_receipt() {
+    let world = World::new();
+    let first = world.paid_deal(1).await;
+    world.put(&first).await.unwrap();
+    let used = world.store.capacity();
+
+    let mut second = world.deal(1).await;
+    second.upload_by(second.put.proof.upload_by().saturating_add(Duration::from_mins(1)));
+    assert_ne!(second.payment(), first.payment());
+    let unpaid = Refusal::Unpaid { payment: second.payment() };
+    assert_eq!(world.put(&second).await, Err(unpaid));
+    world.pay(&second);
+    world.clock.advance(Duration::from_secs(30));
+    let garbage = Bytes::from(vec![7; CHUNK_BYTES as usize]);
+    let receipt = world.put_body(&second, garbage).await.unwrap();
+    assert_receipt(&receipt, &second);
+    assert_eq!(receipt.body.time, START.saturating_add(Duration::from_secs(30)));
+    assert_eq!(world.store.capacity(), used);
+    let address = first.put.leaf.address;
+    assert_eq!(world.node.get(CLIENT, address).await, Ok(Some(first.chunk.clone())));
+    let kept = world.store.evidence(address).await.unwrap().unwrap();
+    assert_eq!(Evidence::decode(&kept).unwrap().payment(), first.payment());
+}
+
+#[tokio::test]
+async fn the_same_put_again_gets_a_receipt_again() {
+    let world = World::new();
+    let mut deal = world.paid_deal(1).await;
+    world.put(&deal).await.unwrap();
+    deal.put.nonce = Nonce([6; 16]);
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+    assert_eq!((world.store.chunks(), world.chain.asked()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_price_for_a_stored_chunk_brings_a_receipt_of_its_payment() {
+    let mut world = World::new();
+    let deal = world.paid_deal(1).await;
+    let address = deal.put.leaf.address;
+    world.put(&deal).await.unwrap();
+    world.clock.advance(Duration::from_secs(100));
+    // From memory, and from the evidence after a restart.
+    for _ in 0..2 {
+        let QuoteAnswer::Offered { quote, receipt } = world.ask(address, CHUNK_BYTES).await else {
+            panic!("refused")
+        };
+        assert_eq!(quote.terms.address, address);
+        let receipt = receipt.unwrap();
+        let nonce = Nonce([9; 16]);
+        let chunk = (address, CHUNK_BYTES);
+        assert_eq!(receipt.check(secret(0).peer(), &domain(), chunk, nonce), Ok(()));
+        assert_eq!(receipt.body.payment, deal.payment());
+        assert_eq!(receipt.body.leaf, deal.put.leaf.hash());
+        assert_eq!(receipt.body.time, START);
+        world.restart(|_| {});
+    }
+    // For another size there is neither.
+    assert_eq!(
+        world.ask(address, CHUNK_BYTES - 1).await,
+        QuoteAnswer::Refused(Refusal::WrongSize { quoted: CHUNK_BYTES - 1, found: CHUNK_BYTES })
+    );
+}
+
+#[tokio::test]
+async fn full() {
+    let world = World::with(MemoryStore::new(2 * reservation_bytes(CHUNK_BYTES)), |_| {});
+    let deal = world.paid_deal(1).await;
+    let other = (ChunkAddress([1; 32]), CHUNK_BYTES);
+    let held = [(); 2].map(|()| world.store.reserve(other.0, other.1));
+    assert_eq!(
+        world.ask(ChunkAddress([2; 32]), CHUNK_BYTES).await,
+        QuoteAnswer::Refused(Refusal::Full { free_bytes: held_free(&world.store.capacity()) })
+    );
+    let free_bytes = held_free(&world.store.capacity());
+    // Nothing was set aside: the promise was over the half that promises may hold.
+    assert_eq!(world.admit(&deal.put).await.err(), Some(Refusal::Full { free_bytes }));
+    world.assert_nothing_stored();
+    drop(held);
+    assert!(world.put(&deal).await.is_ok());
+}
+
+fn held_free(capacity: &Capacity) -> u64 {
+    capacity.free_bytes()
+}
+
+/// Space that is set aside for a quote is there for its put, however full the node is since.
+#[tokio::test]
+async fn a_promised_place_is_kept() {
+    let world = World::with(MemoryStore::new(16 * reservation_bytes(CHUNK_BYTES)), |_| {});
+    let deal = world.paid_deal(1).await;
+    let mut held = Vec::new();
+    while let Ok(reservation) = world.store.reserve(ChunkAddress([1; 32]), CHUNK_BYTES) {
+        held.push(reservation);
+    }
+    assert_eq!(held.len(), 15);
+    assert!(world.put(&deal).await.is_ok());
+    assert_eq!(world.store.chunks(), 1);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_chunks_and_goes_on_with_quotes_that_were_given() {
+    let disk = MemoryDisk::new();
+    let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
+    let store = FsStore::open(Arc::new(disk.clone()), options).await.unwrap();
+    let world = World::with(store, |_| {});
+    let stored = world.paid_deal(1).await;
+    let receipt = world.put(&stored).await.unwrap();
+    let quoted = world.paid_deal(2).await;
+
+    // The power goes the moment the receipt is out.
+    let disk = disk.crash(Survival::Nothing);
+    let store = FsStore::open(Arc::new(disk), options).await.unwrap();
+    let again = World::with(store, |_| {});
+    let address = stored.put.leaf.address;
+    assert_eq!(receipt.body.address, address);
+    assert_eq!(again.node.get(CLIENT, address).await, Ok(Some(stored.chunk.clone())));
+    again.pay(&quoted);
+    assert_receipt(&again.put(&quoted).await.unwrap(), &quoted);
+    assert_eq!(again.store.chunks(), 2);
+}
+
+/// Every step of the disk fails once: never a receipt without a chunk that survives a power cut.
+#[tokio::test]
+async fn a_failing_disk_signs_nothing() {
+    let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
+    let mut failed = 0;
+    for at in 1.. {
+        let faults = Arc::new(Faults::default());
+        let disk = MemoryDisk::new().with_faults(faults.clone());
+        let store = FsStore::open(Arc::new(disk.clone()), options).await.unwrap();
+        let world = World::with(store, |_| {});
+        let deal = world.paid_deal(1).await;
+        faults.arm(FaultPlan::once(at, Fault::Io));
+        let receipt = world.put(&deal).await;
+        let reached = faults.count() >= at;
+        faults.disarm();
+        let found = FsStore::open(Arc::new(disk.crash(Survival::Nothing)), options).await.unwrap();
+        if let Ok(receipt) = &receipt {
+            assert_receipt(receipt, &deal);
+            assert_eq!(found.get(deal.put.leaf.address).await.unwrap(), Some(deal.chunk.clone()));
+        } else {
+            assert_eq!(receipt, Err(Refusal::StorageFailed));
+            assert!(!has(&world, deal.put.leaf.address).await);
+            assert_eq!(world.store.capacity().reserved_bytes, 0);
+            failed += 1;
+        }
+        if !reached {
+            assert!(receipt.is_ok());
+            break;
+        }
+    }
+    assert!(failed >= 4, "{failed} steps failed");
+}
+
+/// A disk that is full although the count says otherwise.
+#[tokio::test]
+async fn a_disk_that_is_full_is_said_to_be() {
+    let faults = Arc::new(Faults::default());
+    let disk = MemoryDisk::new().with_faults(faults.clone());
+    let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
+    let world = World::with(FsStore::open(Arc::new(disk), options).await.unwrap(), |_| {});
+    let deal = world.paid_deal(1).await;
+    faults.arm(FaultPlan::onwards(2, Fault::Full));
+    assert!(matches!(world.put(&deal).await, Err(Refusal::Full { .. })));
+    assert_eq!(world.store.chunks(), 0);
+    faults.disarm();
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+}
+
+/// A store whose puts wait to be let through.
+#[derive(Debug)]
+struct SlowStore {
+    inner: MemoryStore,
+    open: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
+}
+
+impl SlowStore {
+    fn new() -> Self {
+        let inner = MemoryStore::new(CAPACITY);
+        Self { inner, open: watch::Sender::new(false), waiting: watch::Sender::new(0) }
+    }
+}
+
+#[async_trait]
+impl ChunkStore for SlowStore {
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+
+    fn reserve(&self, address: ChunkAddress, size_bytes: u32) -> Result<Reservation, StoreError> {
+        self.inner.reserve(address, size_bytes)
+    }
+
+    async fn put(
+        &self,
+        reservation: Reservation,
+        chunk: Bytes,
+        evidence: Bytes,
+    ) -> Result<(), StoreError> {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        self.open.subscribe().wait_for(|open| *open).await.unwrap();
+        self.inner.put(reservation, chunk, evidence).await
+    }
+
+    async fn get(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(address).await
+    }
+
+    async fn evidence(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
+        self.inner.evidence(address).await
+    }
+
+    fn has(&self, address: ChunkAddress) -> bool {
+        self.inner.has(address)
+    }
+
+    fn size(&self, address: ChunkAddress) -> Option<u32> {
+        self.inner.size(address)
+    }
+
+    fn chunks(&self) -> usize {
+        self.inner.chunks()
+    }
+
+    fn addresses(&self, after: Option<ChunkAddress>, limit: usize) -> Vec<ChunkAddress> {
+        self.inner.addresses(after, limit)
+    }
+}
+
+#[tokio::test]
+async fn no_receipt_before_the_chunk_is_durable_and_a_shutdown_waits_for_it() {
+    let world = World::with(SlowStore::new(), |_| {});
+    let deal = world.paid_deal(1).await;
+    let other = world.paid_deal(2).await;
+    let mut put = Box::pin(world.put(&deal));
+    let mut waiting = world.store.waiting.subscribe();
+    // The put cannot end while the store has not.
+    tokio::select! {
+        biased;
+        _ = &mut put => panic!("signed before it was durable"),
+        seen = waiting.wait_for(|waiting| *waiting == 1) => drop(seen.unwrap()),
+    }
+    assert!(!has(&world, deal.put.leaf.address).await);
+
+    let node = world.node.clone();
+    let mut drained = Box::pin(node.drain(Duration::from_mins(1)));
+    tokio::select! {
+        biased;
+        _ = &mut drained => panic!("drained with a put under way"),
+        () = world.clock.wait_for_sleepers(1) => {}
+    }
+    // What comes now is refused as busy.
+    assert!(matches!(world.admit(&other.put).await.err(), Some(Refusal::Busy { .. })));
+    assert!(matches!(world.ask_all(CLIENT, Vec::new()).await, Err(Refusal::Busy { .. })));
+    let address = deal.put.leaf.address;
+    assert!(matches!(world.node.get(CLIENT, address).await, Err(Refusal::Busy { .. })));
+    let request = HasRequest { addresses: vec![address] };
+    let busy = world.node.has(CLIENT, request).await.present;
+    assert!(matches!(busy, Err(Refusal::Busy { .. })));
+
+    world.store.open.send_replace(true);
+    let receipt = put.await.unwrap();
+    assert_receipt(&receipt, &deal);
+    assert!(drained.await);
+    assert!(world.store.has(address));
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_ever() {
+    let world = World::with(SlowStore::new(), |_| {});
+    let deal = world.paid_deal(1).await;
+    // Admitted, and the body never comes.
+    let admitted = world.admit(&deal.put).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    let mut drained = Box::pin(world.node.drain(Duration::from_mins(1)));
+    tokio::select! {
+        biased;
+        _ = &mut drained => panic!("drained with a put under way"),
+        () = world.clock.wait_for_sleepers(1) => {}
+    }
+    world.clock.advance(Duration::from_mins(1));
+    assert!(!drained.await);
+    drop(admitted);
+    assert!(world.node.drain(Duration::from_mins(1)).await);
+    assert_eq!(world.clock.now(), START.saturating_add(Duration::from_mins(1)));
+}
