@@ -103,7 +103,7 @@ pub(crate) fn quotes(put: &PutRequest, own: &OwnQuote, domain: &Domain) -> Resul
 }
 
 /// Checks that enough of the quoted peers are among the nearest to the chunk that the node knows,
-/// itself counted. `known` are the nearest others, in any order.
+/// itself counted. `known` are the nearest others, in any order; some may stand twice.
 pub(crate) fn near(put: &PutRequest, me: PeerKey, known: &[PeerKey]) -> Result<(), Refusal> {
     let nearest = nearest(put.leaf.address, me, known);
     let found = put.quotes.iter().filter(|quote| nearest.contains(&quote.peer)).count();

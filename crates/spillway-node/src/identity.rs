@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn on_a_real_disk_too() {
+        let root = tempfile::tempdir().unwrap();
+        let open = || spillway_disk::RealDisk::create(&root.path().join("node")).unwrap();
+        let made = Identity::load_or_create(&open()).unwrap();
+        assert_eq!(open().stat(file()).unwrap().mode, 0o600);
+        assert_eq!(
+            Identity::load_or_create(&open()).unwrap().secret().peer(),
+            made.secret().peer()
+        );
+    }
+
+    #[test]
     fn golden() {
         let text = encode(&PeerSecret::from_seed(&[7; 32]));
         let expected = format!(

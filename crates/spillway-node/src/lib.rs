@@ -28,6 +28,7 @@ mod identity;
 mod kept;
 pub mod limits;
 mod lru;
+mod neighbourhood;
 mod node;
 mod options;
 mod peer_rates;

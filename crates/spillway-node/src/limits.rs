@@ -57,6 +57,16 @@ pub const MAX_LOOKUPS: usize = 32;
 /// How long one question to the chain may take before the put is refused.
 pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Searches for the peers near a chunk that one peer may cause in a second. Only a put whose quoted
+/// peers the node does not know causes one.
+pub const SEARCHES_PER_SECOND: u32 = 1;
+
+/// Searches that one peer may cause at once, after a pause.
+pub const SEARCHES_BURST: u32 = 16;
+
+/// Searches for the peers near a chunk at once, for all peers; each asks some 20 peers.
+pub const MAX_SEARCHES: usize = 4;
+
 /// Payments whose record is remembered, about 150 bytes each: 2.5 MiB. With 100 chunks a payment
 /// that is 1.6 million chunks.
 pub const MAX_KNOWN_PAYMENTS: usize = 16_384;

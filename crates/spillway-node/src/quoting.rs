@@ -2,29 +2,13 @@
 
 use std::time::Duration;
 
-use spillway_net::Peers;
 use spillway_types::{
-    ChunkAddress, Nonce, PeerKey, Quote, QuoteAnswer, QuoteItem, QuoteRequest, QuoteTerms, Receipt,
-    ReceiptBody, Refusal, UnixTime,
-    limits::{MAX_QUOTE_ITEMS, NEIGHBOURHOOD, QUOTE_LIFETIME},
+    Nonce, PeerKey, Quote, QuoteAnswer, QuoteItem, QuoteRequest, QuoteTerms, Receipt, ReceiptBody,
+    Refusal, UnixTime,
+    limits::{MAX_QUOTE_ITEMS, QUOTE_LIFETIME},
 };
 
-use crate::{
-    checks,
-    service::Shared,
-    slots::{busy, busy_for},
-};
-
-/// The peers nearest to a chunk that are known already.
-pub(crate) async fn neighbours(
-    peers: &dyn Peers,
-    address: ChunkAddress,
-) -> Result<Vec<PeerKey>, Refusal> {
-    peers.known_closest(address, NEIGHBOURHOOD).await.map_err(|error| {
-        tracing::warn!(%error, "the nearest peers are not known");
-        busy()
-    })
-}
+use crate::{checks, service::Shared, slots::busy_for};
 
 /// One answer an item, in their order.
 ///

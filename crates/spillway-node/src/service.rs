@@ -30,6 +30,7 @@ use crate::{
         MAX_GET_BYTES, MAX_GETS, MAX_GETS_PER_PEER, MAX_PUT_BYTES, MAX_PUTS, MAX_PUTS_PER_PEER,
         MAX_RATED_PEERS, QUOTES_BURST, QUOTES_PER_SECOND,
     },
+    neighbourhood::Neighbourhood,
     peer_rates::{PeerRates, Rate},
     promises::{Promises, refusal},
     quoting,
@@ -107,7 +108,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ChunkStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) kept: Kept,
-    peers: Arc<dyn Peers>,
+    neighbourhood: Neighbourhood,
     records: Records,
     promises: Mutex<Promises>,
     quote_rates: Mutex<PeerRates>,
@@ -142,6 +143,7 @@ impl NodeService {
             secret,
             domain,
             terms,
+            neighbourhood: Neighbourhood::new(peers, Arc::clone(&clock)),
             records: Records::new(chain, domain.vault, Arc::clone(&clock)),
             kept: Kept::default(),
             promises: Mutex::default(),
@@ -152,7 +154,6 @@ impl NodeService {
             under_way: TaskTracker::new(),
             store,
             clock,
-            peers,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -204,8 +205,7 @@ impl Shared {
         let payment = checks::payment(&put, &own, &self.domain, self.clock.now())?;
         checks::quotes(&put, &own, &self.domain)?;
         let address = put.leaf.address;
-        let known = quoting::neighbours(self.peers.as_ref(), address).await?;
-        checks::near(&put, self.me, &known)?;
+        self.neighbourhood.check(from, &put, self.me).await?;
         let recorded = self.records.recorded(from, payment, own.terms.confirmations).await?;
         let now = self.clock.now().max(recorded.seen_at);
         checks::recorded(&put, &own, recorded.time, now)?;

@@ -8,6 +8,7 @@ mod fake_chain;
 mod fake_peers;
 mod limits;
 mod lookups;
+mod neighbours;
 mod node;
 mod puts;
 mod quotes;

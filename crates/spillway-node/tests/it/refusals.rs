@@ -6,8 +6,7 @@ use std::time::Duration;
 use spillway_pay::ChainError;
 use spillway_store::ChunkStore;
 use spillway_types::{
-    Atto, ChunkAddress, DirectEntry, EvmAddress, NetworkId, PeerKey, PeerSecret, Refusal,
-    RewardAddress, Share,
+    Atto, ChunkAddress, DirectEntry, EvmAddress, NetworkId, PeerKey, Refusal, RewardAddress, Share,
     limits::{MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, MAX_UPLOAD_WINDOW, QUOTE_LIFETIME},
 };
 
@@ -296,50 +295,6 @@ async fn too_many_entries() {
     deal.direct().entries.push(entry);
     world.pay(&deal);
     refused(&world, &deal, Refusal::BadProof).await;
-}
-
-#[tokio::test]
-async fn the_quoted_peers_are_not_near() {
-    let world = World::new();
-    let deal = world.paid_deal(1).await;
-    let address = deal.put.leaf.address;
-    // Twenty strangers who are nearer than all five.
-    let nearest_quoted = deal.put.quotes.iter().map(|quote| quote.peer.distance(&address)).min();
-    let strangers: Vec<PeerKey> = (0_u32..)
-        .map(|number| {
-            let mut seed = [0; 32];
-            seed[..4].copy_from_slice(&number.to_le_bytes());
-            PeerSecret::from_seed(&seed).peer()
-        })
-        .filter(|peer| Some(peer.distance(&address)) < nearest_quoted)
-        .take(20)
-        .collect();
-    let quoted: Vec<PeerKey> = deal.put.quotes[1..].iter().map(|quote| quote.peer).collect();
-    let know = |near: usize| {
-        let all = strangers.iter().take(20 - near).chain(&quoted).copied().collect();
-        world.peers.know(all);
-    };
-    for near in 0..4_u8 {
-        know(near.into());
-        refused(&world, &deal, Refusal::NotClosest { known: near }).await;
-    }
-    // Four of five are enough: one may have been dead for the client.
-    know(4);
-    assert!(world.admit(&deal.put).await.is_ok());
-    know(5);
-    assert!(world.admit(&deal.put).await.is_ok());
-}
-
-#[tokio::test]
-async fn peers_that_nobody_knows_do_not_count() {
-    let world = World::new();
-    let deal = world.paid_deal(1).await;
-    let others = |count: u8| (1..=count).map(|number| secret(number).peer()).collect();
-    // Itself and two others.
-    world.peers.know(others(2));
-    refused(&world, &deal, Refusal::NotClosest { known: 3 }).await;
-    world.peers.know(others(3));
-    assert!(world.admit(&deal.put).await.is_ok());
 }
 
 #[tokio::test]
