@@ -139,22 +139,23 @@ impl Attempts {
         loop {
             tokio::select! {
                 biased;
-                Some((peer, result)) = puts.next() => match result {
-                    Ok(receipt) => {
+                answer = puts.next() => match answer {
+                    // All have answered: nobody is waited for, also not for the grace.
+                    None => return,
+                    Some((peer, Ok(receipt))) => {
                         self.failures.remove(&peer);
                         self.receipts.push(receipt);
                         if self.receipts.len() == STORE_QUORUM {
                             grace.set(Some(job.parts.clock.sleep(QUORUM_GRACE)).into());
                         }
                     }
-                    Err(failure) => {
+                    Some((peer, Err(failure))) => {
                         tracing::debug!(%peer, %failure, "not stored there");
                         self.last = Some(failure.clone());
                         self.failures.insert(peer, failure);
                     }
                 },
                 Some(()) = &mut grace => return,
-                else => return,
             }
         }
     }
