@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod ending;
 mod evidence;
 mod fake_chain;
 mod fake_peers;
@@ -13,4 +14,5 @@ mod node;
 mod puts;
 mod quotes;
 mod refusals;
+mod slow_store;
 mod world;

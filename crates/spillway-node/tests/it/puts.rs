@@ -2,24 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use spillway_disk::{Clock, Fault, FaultPlan, Faults, MemoryDisk, Survival};
+use spillway_disk::{Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_net::Serve;
 use spillway_node::{Evidence, Price};
 use spillway_store::{
-    Capacity, ChunkStore, FsStore, FsStoreOptions, MemoryStore, Reservation, StoreError,
-    reservation_bytes,
+    Capacity, ChunkStore, FsStore, FsStoreOptions, MemoryStore, reservation_bytes,
 };
 use spillway_types::{
     Atto, ChunkAddress, HasRequest, Nonce, QuoteAnswer, Receipt, ReceiptBody, Refusal,
 };
-use tokio::sync::watch;
 
 use crate::world::{CAPACITY, CHUNK_BYTES, CLIENT, Deal, START, World, domain, secret};
 
 /// Asserts that the receipt is the node's, of this put, and says what was asked for.
-fn assert_receipt(receipt: &Receipt, deal: &Deal) {
+pub(crate) fn assert_receipt(receipt: &Receipt, deal: &Deal) {
     let expected = ReceiptBody {
         domain: domain(),
         payment: deal.payment(),
@@ -33,7 +30,7 @@ fn assert_receipt(receipt: &Receipt, deal: &Deal) {
     assert_eq!(receipt.check_paid(secret(0).peer(), &domain(), &expected), Ok(()));
 }
 
-async fn has(world: &World<impl ChunkStore + 'static>, address: ChunkAddress) -> bool {
+pub(crate) async fn has(world: &World<impl ChunkStore + 'static>, address: ChunkAddress) -> bool {
     let request = HasRequest { addresses: vec![address] };
     world.node.has(CLIENT, request).await.present.unwrap()[0]
 }
@@ -220,6 +217,32 @@ async fn a_restart_keeps_chunks_and_goes_on_with_quotes_that_were_given() {
     assert_eq!(again.store.chunks(), 2);
 }
 
+/// What was stored for another vault is no reason to sign for this one.
+#[tokio::test]
+async fn a_chunk_of_another_vault_brings_no_receipt() {
+    let world = World::new();
+    let deal = world.deal(1).await;
+    let address = deal.put.leaf.address;
+    let mut other = deal.put.quotes[0].terms;
+    other.domain.vault.0[0] ^= 1;
+    let evidence = Evidence {
+        stored_at: START,
+        leaf: deal.put.leaf.clone(),
+        size: CHUNK_BYTES,
+        proof: deal.put.proof.clone(),
+        quotes: [other.sign(&secret(0)); 5],
+        receipts: Vec::new(),
+    };
+    let reservation = world.store.reserve(address, CHUNK_BYTES).unwrap();
+    let evidence = evidence.encode().unwrap();
+    world.store.put(reservation, deal.chunk.clone(), evidence.into()).await.unwrap();
+    let answer = world.ask(address, CHUNK_BYTES).await;
+    assert!(matches!(answer, QuoteAnswer::Offered { receipt: None, .. }), "{answer:?}");
+    // Once it is paid for here, there is one.
+    world.pay(&deal);
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+}
+
 /// Every step of the disk fails once: never a receipt without a chunk that survives a power cut.
 #[tokio::test]
 async fn a_failing_disk_signs_nothing() {
@@ -266,122 +289,4 @@ async fn a_disk_that_is_full_is_said_to_be() {
     assert_eq!(world.store.chunks(), 0);
     faults.disarm();
     assert_receipt(&world.put(&deal).await.unwrap(), &deal);
-}
-
-/// A store whose puts wait to be let through.
-#[derive(Debug)]
-struct SlowStore {
-    inner: MemoryStore,
-    open: watch::Sender<bool>,
-    waiting: watch::Sender<usize>,
-}
-
-impl SlowStore {
-    fn new() -> Self {
-        let inner = MemoryStore::new(CAPACITY);
-        Self { inner, open: watch::Sender::new(false), waiting: watch::Sender::new(0) }
-    }
-}
-
-#[async_trait]
-impl ChunkStore for SlowStore {
-    fn capacity(&self) -> Capacity {
-        self.inner.capacity()
-    }
-
-    fn reserve(&self, address: ChunkAddress, size_bytes: u32) -> Result<Reservation, StoreError> {
-        self.inner.reserve(address, size_bytes)
-    }
-
-    async fn put(
-        &self,
-        reservation: Reservation,
-        chunk: Bytes,
-        evidence: Bytes,
-    ) -> Result<(), StoreError> {
-        self.waiting.send_modify(|waiting| *waiting += 1);
-        self.open.subscribe().wait_for(|open| *open).await.unwrap();
-        self.inner.put(reservation, chunk, evidence).await
-    }
-
-    async fn get(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(address).await
-    }
-
-    async fn evidence(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
-        self.inner.evidence(address).await
-    }
-
-    fn has(&self, address: ChunkAddress) -> bool {
-        self.inner.has(address)
-    }
-
-    fn size(&self, address: ChunkAddress) -> Option<u32> {
-        self.inner.size(address)
-    }
-
-    fn chunks(&self) -> usize {
-        self.inner.chunks()
-    }
-
-    fn addresses(&self, after: Option<ChunkAddress>, limit: usize) -> Vec<ChunkAddress> {
-        self.inner.addresses(after, limit)
-    }
-}
-
-#[tokio::test]
-async fn no_receipt_before_the_chunk_is_durable_and_a_shutdown_waits_for_it() {
-    let world = World::with(SlowStore::new(), |_| {});
-    let deal = world.paid_deal(1).await;
-    let other = world.paid_deal(2).await;
-    let mut put = Box::pin(world.put(&deal));
-    let mut waiting = world.store.waiting.subscribe();
-    // The put cannot end while the store has not.
-    tokio::select! {
-        biased;
-        _ = &mut put => panic!("signed before it was durable"),
-        seen = waiting.wait_for(|waiting| *waiting == 1) => drop(seen.unwrap()),
-    }
-    assert!(!has(&world, deal.put.leaf.address).await);
-
-    let node = world.node.clone();
-    let mut drained = Box::pin(node.drain(Duration::from_mins(1)));
-    tokio::select! {
-        biased;
-        _ = &mut drained => panic!("drained with a put under way"),
-        () = world.clock.wait_for_sleepers(1) => {}
-    }
-    // What comes now is refused as busy.
-    assert!(matches!(world.admit(&other.put).await.err(), Some(Refusal::Busy { .. })));
-    assert!(matches!(world.ask_all(CLIENT, Vec::new()).await, Err(Refusal::Busy { .. })));
-    let address = deal.put.leaf.address;
-    assert!(matches!(world.node.get(CLIENT, address).await, Err(Refusal::Busy { .. })));
-    let request = HasRequest { addresses: vec![address] };
-    let busy = world.node.has(CLIENT, request).await.present;
-    assert!(matches!(busy, Err(Refusal::Busy { .. })));
-
-    world.store.open.send_replace(true);
-    let receipt = put.await.unwrap();
-    assert_receipt(&receipt, &deal);
-    assert!(drained.await);
-    assert!(world.store.has(address));
-}
-
-#[tokio::test]
-async fn a_shutdown_does_not_wait_for_ever() {
-    let world = World::with(SlowStore::new(), |_| {});
-    let deal = world.paid_deal(1).await;
-    // Admitted, and the body never comes.
-    let admitted = world.admit(&deal.put).await.unwrap_or_else(|refusal| panic!("{refusal}"));
-    let mut drained = Box::pin(world.node.drain(Duration::from_mins(1)));
-    tokio::select! {
-        biased;
-        _ = &mut drained => panic!("drained with a put under way"),
-        () = world.clock.wait_for_sleepers(1) => {}
-    }
-    world.clock.advance(Duration::from_mins(1));
-    assert!(!drained.await);
-    drop(admitted);
-    assert!(world.node.drain(Duration::from_mins(1)).await);
-    assert_eq!(world.clock.now(), START.saturating_add(Duration::from_mins(1)));
 }
