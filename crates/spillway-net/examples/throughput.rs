@@ -18,8 +18,8 @@ use futures::{StreamExt, stream};
 use spillway_net::{Address, AdmittedPut, Net, NetOptions, Peers, Serve, Transports};
 use spillway_types::{
     Atto, ChunkAddress, DirectProof, Domain, EvmAddress, HasRequest, HasResponse, Leaf, NetworkId,
-    Nonce, PaymentProof, PeerKey, PeerSecret, PutRequest, PutResponse, QuoteItem, QuoteRequest,
-    QuoteResponse, QuoteTerms, Refusal, RewardAddress, Share, UnixTime, limits::MAX_CHUNK_BYTES,
+    Nonce, PaymentProof, PeerKey, PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse,
+    QuoteTerms, Refusal, RewardAddress, Share, UnixTime, limits::MAX_CHUNK_BYTES,
 };
 
 const NODES: usize = 5;
@@ -58,9 +58,8 @@ impl AdmittedPut for NullPut {
     }
 }
 
-fn put(number: usize) -> PutRequest {
-    let mut address = ChunkAddress([0; 32]);
-    address.0[..8].copy_from_slice(&(number as u64).to_le_bytes());
+fn put() -> PutRequest {
+    let address = ChunkAddress([0; 32]);
     let size = u32::try_from(MAX_CHUNK_BYTES).expect("invariant: 4 MiB");
     let terms = QuoteTerms {
         domain: Domain { network: NetworkId([1; 32]), chain_id: 1, vault: EvmAddress([2; 20]) },
@@ -124,10 +123,11 @@ async fn measure(transport: &str, chunks: usize, bootstrap: Vec<Address>) {
         f64::from(u32::try_from(chunks * MAX_CHUNK_BYTES / 1_000).unwrap_or(u32::MAX)) / 1e3;
 
     let started = Instant::now();
-    let put_all = |number: usize| {
-        let (peers, body, all) = (&peers, &body, &all);
+    let request = put();
+    let put_all = |_: usize| {
+        let (peers, body, all, request) = (&peers, &body, &all, &request);
         async move {
-            let puts = all.iter().map(|peer| peers.put(*peer, put(number), body.clone()));
+            let puts = all.iter().map(|peer| peers.put(*peer, request.clone(), body.clone()));
             for answer in futures::future::join_all(puts).await {
                 answer.expect("an answer");
             }

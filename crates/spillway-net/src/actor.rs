@@ -36,6 +36,10 @@ use crate::{
 /// How long a shutdown waits for connections to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long answers that were written during a shutdown get to arrive. Neither transport tells when
+/// they have, and closing a connection discards what is still on its way.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// The swarm and everything that is under way in it. One task runs it: it waits for what is to be
 /// done, then does it without waiting, so its state is never seen half-changed.
 pub(crate) struct Actor {
@@ -189,10 +193,10 @@ impl Actor {
             })) => {
                 self.swarm.close_connection(connection);
             }
-            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
-                if is_loopback(endpoint.get_remote_address()) {
-                    self.loopback.insert(connection_id);
-                }
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. }
+                if is_loopback(endpoint.get_remote_address()) =>
+            {
+                self.loopback.insert(connection_id);
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
                 self.loopback.remove(&connection_id);
@@ -257,7 +261,7 @@ impl Actor {
             }
             Exchange::Asked(asked) => {
                 self.answers.spawn(async move {
-                    let reply = gate.answer(from, asked).await;
+                    let reply = gate.answer(from, *asked).await;
                     Answer { request, channel, reply }
                 });
             }
@@ -309,9 +313,9 @@ impl Actor {
             kad::Event::OutboundQueryProgressed {
                 result: kad::QueryResult::Bootstrap(_), ..
             } => {
-                if self.count_known() > 0 {
-                    self.view.set_bootstrapped();
-                }
+                // Nobody known: the search ends at once and says nothing.
+                let known = self.count_known();
+                self.view.set_bootstrapped(known > 0);
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
                 let known = self.count_known();
@@ -348,17 +352,15 @@ impl Actor {
         let deadline = Instant::now() + self.gate.deadlines.drain;
         self.gate.set(None);
         self.commands.close();
+        let answering = !(self.answers.is_empty() && self.unsent.is_empty());
         while !(self.answers.is_empty() && self.unsent.is_empty() && self.asked.is_empty()) {
-            let next = async {
-                tokio::select! {
-                    event = self.swarm.select_next_some() => Action::Event(Box::new(event)),
-                    Some(answer) = self.answers.join_next() => answered(answer),
-                }
-            };
-            match timeout_at(deadline, next).await {
-                Ok(action) => self.apply(action),
-                Err(_) => break,
+            if !self.drain_one(deadline).await {
+                break;
             }
+        }
+        if answering {
+            let lingered = deadline.min(Instant::now() + LINGER);
+            while self.drain_one(lingered).await {}
         }
         self.answers.shutdown().await;
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
@@ -372,6 +374,19 @@ impl Actor {
                 break;
             }
         }
+    }
+
+    /// Does one thing more, unless `deadline` comes first.
+    async fn drain_one(&mut self, deadline: Instant) -> bool {
+        let next = async {
+            tokio::select! {
+                event = self.swarm.select_next_some() => Action::Event(Box::new(event)),
+                Some(answer) = self.answers.join_next() => answered(answer),
+            }
+        };
+        let Ok(action) = timeout_at(deadline, next).await else { return false };
+        self.apply(action);
+        true
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use spillway_types::{PeerKey, Retry};
@@ -50,6 +54,20 @@ impl Address {
 
     pub(crate) fn without_peer(&self) -> Multiaddr {
         self.0.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+    }
+
+    /// The TCP socket that it names.
+    pub(crate) fn tcp_socket(&self) -> Option<SocketAddr> {
+        let mut parts = self.0.iter();
+        let ip = match parts.next()? {
+            Protocol::Ip4(ip) => IpAddr::from(ip),
+            Protocol::Ip6(ip) => IpAddr::from(ip),
+            _ => return None,
+        };
+        match parts.next()? {
+            Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
+            _ => None,
+        }
     }
 
     pub(crate) fn from_multiaddr(address: Multiaddr) -> Self {

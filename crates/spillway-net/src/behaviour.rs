@@ -29,7 +29,7 @@ const IDENTIFY_VERSION: &str = "/spillway/1";
 /// How often a quiet connection is tried, and how long the other side may take. A line that is
 /// filled by uploads delays an answer by what is buffered before it, so both are long.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Everything that runs on a connection. Those that may deny one come first: the others remember a
 /// connection from the moment that they are asked.

@@ -206,7 +206,7 @@ impl request_response::Codec for ChunkCodec {
             Ok(Request::Put(put)) => self.read_put(connection.peer, put, io).await,
             Ok(request) => {
                 if frame::ends(io, self.stall()).await? {
-                    Ok(Exchange::Asked(request))
+                    Ok(Exchange::Asked(Box::new(request)))
                 } else {
                     Ok(self.refuse(kind, Refusal::Malformed))
                 }

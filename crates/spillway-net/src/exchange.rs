@@ -12,7 +12,7 @@ pub(crate) enum Exchange {
     /// Ours, to be written.
     Outgoing(Outgoing),
     /// Another peer's, without a body.
-    Asked(Request),
+    Asked(Box<Request>),
     /// Another peer's put, admitted, with its body.
     Put(ReceivedPut),
     /// Another peer's, refused before it was read to its end.

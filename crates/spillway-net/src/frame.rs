@@ -177,7 +177,7 @@ mod tests {
     async fn large_headers_need_room_and_give_it_back() {
         let room = room();
         let mut wire = Vec::new();
-        write_header(&mut wire, &[9; MAX_HEADER_BYTES], STALL).await.unwrap();
+        write_header(&mut wire, &vec![9; MAX_HEADER_BYTES], STALL).await.unwrap();
         let held = room.try_acquire().unwrap();
         let refused = read_header(&mut Cursor::new(&wire), STALL, &room).await.unwrap();
         assert_eq!(refused, Header::NoRoom(9));

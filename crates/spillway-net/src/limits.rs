@@ -89,14 +89,14 @@ impl Default for Deadlines {
         Self {
             connect: Duration::from_secs(10),
             quote: Duration::from_secs(15),
-            put: Duration::from_secs(300),
-            get: Duration::from_secs(300),
+            put: Duration::from_mins(5),
+            get: Duration::from_mins(5),
             has: Duration::from_secs(15),
             stall: Duration::from_secs(10),
-            answer: Duration::from_secs(60),
+            answer: Duration::from_mins(1),
             search: Duration::from_secs(10),
             bootstrap: Duration::from_secs(20),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             drain: Duration::from_secs(5),
         }
     }

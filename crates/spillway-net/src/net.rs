@@ -7,7 +7,7 @@ use libp2p::{
     swarm::{self, SwarmEvent},
 };
 use spillway_types::PeerKey;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -168,19 +168,22 @@ async fn listen_on(
 ) -> Result<(), NetError> {
     for address in addresses {
         let refused = |source| NetError::Listen { address: address.clone(), source };
+        // libp2p shares a TCP port with whoever else has it, and each would get half of the
+        // connections. Binding it alone first tells whether it is free.
+        if let Some(socket) = address.tcp_socket() {
+            TcpListener::bind(socket).await.map_err(refused)?;
+        }
         let listener = swarm.listen_on(address.without_peer()).map_err(|error| {
             refused(match error {
                 TransportError::Other(error) => error,
                 TransportError::MultiaddrNotSupported(_) => io::ErrorKind::Unsupported.into(),
             })
         })?;
-        match timeout(deadlines.connect, listening(swarm, listener)).await {
-            Ok(began) => began.map_err(refused)?,
-            Err(_) => {
-                let (address, after) = (address.clone(), deadlines.connect);
-                return Err(NetError::ListenTimeout { address, after });
-            }
-        }
+        let after = deadlines.connect;
+        timeout(after, listening(swarm, listener))
+            .await
+            .map_err(|_| NetError::ListenTimeout { address: address.clone(), after })?
+            .map_err(refused)?;
     }
     Ok(())
 }

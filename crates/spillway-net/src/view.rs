@@ -47,8 +47,9 @@ impl View {
         self.known.subscribe()
     }
 
-    pub(crate) fn set_bootstrapped(&self) {
-        self.bootstrapped.send_replace(true);
+    /// Once true it stays.
+    pub(crate) fn set_bootstrapped(&self, found: bool) {
+        self.bootstrapped.send_if_modified(|before| found && !std::mem::replace(before, found));
     }
 
     pub(crate) fn bootstrapped(&self) -> watch::Receiver<bool> {

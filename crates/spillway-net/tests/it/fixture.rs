@@ -1,9 +1,6 @@
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
@@ -15,6 +12,7 @@ use spillway_types::{
     QuoteAnswer, QuoteItem, QuoteRequest, QuoteResponse, QuoteTerms, Receipt, ReceiptBody, Refusal,
     RewardAddress, Share, UnixTime,
 };
+use tokio::sync::watch;
 
 pub(crate) fn secret(byte: u8) -> PeerSecret {
     PeerSecret::from_seed(&[byte; 32])
@@ -111,7 +109,7 @@ pub(crate) struct TestNode {
     manner: Manner,
     chunks: Arc<Mutex<HashMap<ChunkAddress, Bytes>>>,
     asked_by: Mutex<Vec<PeerKey>>,
-    admitted: Arc<AtomicUsize>,
+    admitted: watch::Sender<usize>,
 }
 
 impl TestNode {
@@ -121,7 +119,7 @@ impl TestNode {
             manner,
             chunks: Arc::default(),
             asked_by: Mutex::default(),
-            admitted: Arc::default(),
+            admitted: watch::Sender::new(0),
         })
     }
 
@@ -143,7 +141,12 @@ impl TestNode {
 
     /// Puts that were admitted and neither stored nor given up.
     pub(crate) fn admitted(&self) -> usize {
-        self.admitted.load(Ordering::SeqCst)
+        *self.admitted.borrow()
+    }
+
+    /// Waits until so many puts are admitted and neither stored nor given up.
+    pub(crate) async fn admitted_are(&self, count: usize) {
+        self.admitted.subscribe().wait_for(|admitted| *admitted == count).await.unwrap();
     }
 
     fn answers(&self, asked: usize) -> usize {
@@ -180,11 +183,11 @@ impl Serve for TestNode {
             Manner::Undecided => std::future::pending().await,
             Manner::Willing | Manner::Short => {}
         }
-        self.admitted.fetch_add(1, Ordering::SeqCst);
+        self.admitted.send_modify(|admitted| *admitted += 1);
         Ok(Box::new(TestPut {
             chunks: Arc::clone(&self.chunks),
             receipt: receipt(&self.secret, request.leaf.address, request.size, request.nonce),
-            admitted: Arc::clone(&self.admitted),
+            admitted: self.admitted.clone(),
         }))
     }
 
@@ -207,7 +210,7 @@ impl Serve for TestNode {
 struct TestPut {
     chunks: Arc<Mutex<HashMap<ChunkAddress, Bytes>>>,
     receipt: Receipt,
-    admitted: Arc<AtomicUsize>,
+    admitted: watch::Sender<usize>,
 }
 
 #[async_trait]
@@ -220,6 +223,6 @@ impl AdmittedPut for TestPut {
 
 impl Drop for TestPut {
     fn drop(&mut self) {
-        self.admitted.fetch_sub(1, Ordering::SeqCst);
+        self.admitted.send_modify(|admitted| *admitted -= 1);
     }
 }
