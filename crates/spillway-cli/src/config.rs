@@ -13,4 +13,4 @@ mod settings;
 pub(crate) use environment::Environment;
 pub(crate) use layer::Layer;
 pub(crate) use places::Places;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, account, peer_address};

@@ -7,7 +7,9 @@ mod causes;
 mod connect;
 mod disk;
 mod download;
+mod node;
 mod payment;
+mod testnet;
 mod upload;
 
 use std::{fmt, process};

@@ -8,6 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{ChainOptions, Client, ClientParts, connect_chain};
 
+/// The name of the network when no other is named, test networks included: those are kept apart by
+/// their chain and vault.
+pub const DEFAULT_NETWORK: &str = "spillway";
+
 /// Where a client connects to, and where it keeps its state.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {

@@ -47,3 +47,4 @@ pub use node::Node;
 pub use options::NodeOptions;
 pub use price::Price;
 pub use service::{NodeService, ServiceOptions, Terms};
+pub use spillway_store::StoreError;

@@ -56,7 +56,7 @@ impl Context {
             vault: settings.vault()?,
             stop: self.stop.clone(),
         };
-        self.until_stopped(Connected::connect(options)).await
+        self.until_stopped(Box::pin(Connected::connect(options))).await
     }
 
     /// Waits for something that is of no use any more when the program is asked to stop.

@@ -5,9 +5,9 @@ mod chunk;
 mod completions;
 mod context;
 mod cost;
-//mod devnet;
+mod devnet;
 mod download;
-//mod node;
+mod node;
 mod status;
 mod summary;
 mod upload;
@@ -26,8 +26,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Chunk(args) => Box::pin(chunk::run(context, &args)).await,
         Command::Status(args) => status::run(context, &args).await,
         Command::Wallet(args) => Box::pin(wallet::run(context, &args.command)).await,
-        Command::Node(_) => Err(Failure::usage("not in this build yet")),
+        Command::Node(args) => Box::pin(node::run(context, &args)).await,
         Command::Completions { shell } => completions::run(context, shell),
-        Command::Devnet(_) => Err(Failure::usage("not in this build yet")),
+        Command::Devnet(args) => Box::pin(devnet::run(context, &args)).await,
     }
 }

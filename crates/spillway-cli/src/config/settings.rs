@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spillway_client::{Address, Wallet};
+use spillway_client::{Address, DEFAULT_NETWORK, Wallet};
 use spillway_testnet::Manifest;
 use spillway_types::{Atto, EvmAddress, NetworkId, Wei};
 
@@ -12,9 +12,6 @@ use crate::{
     exit::{Code, Failure},
     local,
 };
-
-/// The network when no other is named.
-const DEFAULT_NETWORK: &str = "spillway";
 
 /// All levels together. Values are looked at when they are asked for, so a command complains only
 /// about what it needs.
@@ -166,8 +163,8 @@ impl Settings {
 
 /// The address of a peer.
 pub(crate) fn peer_address(name: &str, text: &str) -> Result<Address, Failure> {
-    text.parse().map_err(|error| {
-        Failure::usage(format!("{name}: {text:?} is not the address of a peer: {error}"))
+    text.parse().map_err(|_| {
+        Failure::usage(format!("{name}: {text:?} is not the address of a peer"))
             .hint("an address is such as /ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooW…")
     })
 }

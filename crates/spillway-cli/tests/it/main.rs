@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bad_input;
+mod devnet;
 mod help;
+mod node;
 mod program;
 mod wallet;

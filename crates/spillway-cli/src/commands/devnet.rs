@@ -1,0 +1,166 @@
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use spillway_client::Mode as FileMode;
+use spillway_testnet::{Anvil, FindOptions, Manifest, Testnet, TestnetOptions};
+
+use super::Context;
+use crate::{
+    args::Devnet,
+    exit::{Code, Failure},
+    local::Output,
+    render::Text,
+};
+
+/// Bytes of a file that may be an old manifest, at most. A node takes about 200.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Printed when the network is ready.
+#[derive(Debug, Serialize)]
+struct Ready {
+    nodes: usize,
+    manifest: String,
+    rpc_url: String,
+    chain_id: u64,
+    vault: String,
+}
+
+/// `devnet`: until SIGINT or SIGTERM. Then it removes what it made: the manifest, what is below the
+/// data directory, and that itself if it made it.
+pub(super) async fn run(context: &Context, args: &Devnet) -> Result<(), Failure> {
+    let anvil = find_anvil(context, args)?;
+    let manifest = manifest_file(&args.manifest)?;
+    let data_dir = DataDir::make(&args.data_dir)?;
+    let result = run_in(context, args, anvil, &manifest).await;
+    data_dir.remove()?;
+    result
+}
+
+async fn run_in(
+    context: &Context,
+    args: &Devnet,
+    anvil: PathBuf,
+    manifest: &Output,
+) -> Result<(), Failure> {
+    let nodes = usize::from(args.nodes);
+    context.console.note(format_args!("Starting a chain and {nodes} nodes …"));
+    let options = TestnetOptions { nodes, ..TestnetOptions::new(args.data_dir.clone(), anvil) };
+    let testnet = context.until_stopped(Box::pin(Testnet::start(options))).await?;
+    let result = serve(context, &testnet, manifest).await;
+    let ended = testnet.shutdown().await.map_err(Failure::from);
+    result.and(ended)
+}
+
+/// Says how to reach the network, waits, and takes it back.
+async fn serve(context: &Context, testnet: &Testnet, file: &Output) -> Result<(), Failure> {
+    let manifest = testnet.manifest();
+    let mut json = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| Failure::new(Code::Failure, format!("cannot encode: {error}")))?;
+    json.push(b'\n');
+    // Readable by its owner only: it holds a key.
+    file.write(&json, FileMode::Private)?;
+    let said = context.console.summary(&ready(testnet, &manifest, file), &text(&manifest, file));
+    if said.is_ok() {
+        context.stop.cancelled().await;
+    }
+    match fs::remove_file(&file.path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let message = format!("cannot remove {}: {error}", file.path.display());
+            Err(Failure::new(Code::Failure, message))
+        }
+        _ => said,
+    }
+}
+
+fn ready(testnet: &Testnet, manifest: &Manifest, file: &Output) -> Ready {
+    Ready {
+        nodes: testnet.nodes(),
+        manifest: file.path.display().to_string(),
+        rpc_url: manifest.rpc_url.clone(),
+        chain_id: manifest.chain_id,
+        vault: manifest.vault.clone(),
+    }
+}
+
+fn text(manifest: &Manifest, file: &Output) -> Text {
+    Text {
+        report: format!(
+            "Ready: the chain answers at {}.\nUse it with --devnet {}; Ctrl-C ends it and removes \
+             what it made.\n",
+            manifest.rpc_url,
+            file.path.display()
+        ),
+        result: String::new(),
+    }
+}
+
+fn find_anvil(context: &Context, args: &Devnet) -> Result<PathBuf, Failure> {
+    let explicit = args.anvil.clone().or_else(|| context.environment.anvil.clone());
+    let options = FindOptions {
+        explicit,
+        path_var: context.environment.path.clone(),
+        start_dir: env::current_dir().ok(),
+    };
+    Ok(Anvil::find(&options)?)
+}
+
+/// Where the manifest goes. An old one, which a network that was killed has left, is removed now:
+/// who waits for the new one must not find it.
+fn manifest_file(path: &Path) -> Result<Output, Failure> {
+    let output = Output::check(path, true)?;
+    let is_left_over = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(output),
+        Err(_) => false,
+        Ok(file) if file.len() == 0 => file.is_file(),
+        Ok(file) => {
+            file.len() <= MAX_MANIFEST_BYTES
+                && fs::read(path)
+                    .is_ok_and(|bytes| serde_json::from_slice::<Manifest>(&bytes).is_ok())
+        }
+    };
+    if !is_left_over {
+        let message = format!("{} exists and is no manifest", path.display());
+        return Err(Failure::new(Code::Failure, message).hint("choose another --manifest"));
+    }
+    fs::remove_file(path).map_err(|error| {
+        let message = format!("cannot replace the manifest {}: {error}", path.display());
+        Failure::new(Code::Failure, message).hint("choose another --manifest")
+    })?;
+    Ok(output)
+}
+
+/// The directory for the network's files.
+#[derive(Debug)]
+struct DataDir<'a> {
+    path: &'a Path,
+    made: bool,
+}
+
+impl<'a> DataDir<'a> {
+    fn make(path: &'a Path) -> Result<Self, Failure> {
+        let made = !path.exists();
+        fs::create_dir_all(path).map_err(|error| {
+            let message = format!("cannot make the directory {}: {error}", path.display());
+            Failure::new(Code::Failure, message).hint("choose another --data-dir")
+        })?;
+        Ok(Self { path, made })
+    }
+
+    /// Removes the directory if it was made here and nobody else put something in it.
+    fn remove(self) -> Result<(), Failure> {
+        if !self.made {
+            return Ok(());
+        }
+        match fs::remove_dir(self.path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(error) => {
+                let message = format!("cannot remove {}: {error}", self.path.display());
+                Err(Failure::new(Code::Failure, message))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use spillway_net::{Serve, Transports};
+use spillway_node::NodeOptions;
+use spillway_pay::Windows;
+use spillway_types::limits::MAX_UPLOAD_WINDOW;
+
+/// The shortest window of the vault. Uploads take a day at least; the vault's own limit must leave
+/// room between the plan and the block that takes it, and there tests can be short.
+const MIN_WINDOW: Duration = Duration::from_mins(15);
+
+/// Puts something in front of what node `index` answers, given its honest self; `None` leaves the
+/// node as it is.
+pub type WrapServe = Arc<dyn Fn(usize, Arc<dyn Serve>) -> Option<Arc<dyn Serve>> + Send + Sync>;
+
+/// Changes how node `index` is started.
+pub type ChangeNode = Arc<dyn Fn(usize, NodeOptions) -> NodeOptions + Send + Sync>;
+
+/// What a test network is made of.
+#[derive(Clone)]
+pub struct TestnetOptions {
+    /// How many nodes. An upload needs 5.
+    pub nodes: usize,
+    /// Where its directory is made.
+    pub data_dir: PathBuf,
+    /// The program Anvil itself, as [`crate::Anvil::find`] finds it.
+    pub anvil: PathBuf,
+    /// What each node stores, in bytes.
+    pub capacity_bytes: u64,
+    /// What connections run over.
+    pub transports: Transports,
+    /// The upload windows that the vault takes.
+    pub windows: Windows,
+    /// Nodes that are started in another way.
+    pub change: Option<ChangeNode>,
+    /// Nodes that are not honest.
+    pub wrap: Option<WrapServe>,
+}
+
+impl TestnetOptions {
+    /// Capacity of a node when nothing else is said: 10 GiB.
+    pub const CAPACITY_BYTES: u64 = 10 << 30;
+
+    /// 20 nodes of 10 GiB with QUIC and TCP, and windows of 15 minutes to 14 days.
+    pub fn new(data_dir: PathBuf, anvil: PathBuf) -> Self {
+        Self {
+            nodes: 20,
+            data_dir,
+            anvil,
+            capacity_bytes: Self::CAPACITY_BYTES,
+            transports: Transports::default(),
+            windows: Windows { min: MIN_WINDOW, max: MAX_UPLOAD_WINDOW },
+            change: None,
+            wrap: None,
+        }
+    }
+}
+
+impl fmt::Debug for TestnetOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestnetOptions")
+            .field("nodes", &self.nodes)
+            .field("data_dir", &self.data_dir)
+            .field("capacity_bytes", &self.capacity_bytes)
+            .field("transports", &self.transports)
+            .finish_non_exhaustive()
+    }
+}

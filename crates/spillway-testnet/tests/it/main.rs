@@ -1,0 +1,7 @@
+//! A test network as its users have it. These tests need the pinned tools: `cargo xtask setup`.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod life;
+mod place;
+mod transfer;
