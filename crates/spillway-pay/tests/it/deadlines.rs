@@ -10,7 +10,7 @@ use crate::{
     support::{FINALITY, LEAF_COST, Stage, TestJournal},
 };
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 async fn an_expired_plan_is_open_until_a_finalized_block_says_otherwise(stage: Stage) {
     let plans = [stage.plan(1, 1).await];

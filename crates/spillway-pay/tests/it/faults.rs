@@ -99,6 +99,51 @@ async fn a_nonce_that_something_else_used_leads_to_the_same_plan_signed_again(st
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
+async fn a_lost_journal_costs_gas_and_not_tokens(stage: Stage) {
+    // So that the allowance is not what stops a second charge.
+    let large = [stage.plan(9, 100).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.fail_at = Some(1);
+    stage.payments().pay(stage.request(&large, &[]), &mut journal).await.unwrap_err();
+
+    let plans = [stage.plan(1, 2).await];
+    let payments = stage.payments();
+    stage.control.set_automine(false).await;
+    let mut lost = TestJournal::new(&stage.chain);
+    let sendings = stage.chain.sendings();
+    // The first process is killed while its transaction waits.
+    tokio::select! {
+        biased;
+        _ = payments.pay(stage.request(&plans, &[]), &mut lost) => panic!("nothing is mined"),
+        () = stage.chain.wait_for_sendings(sendings + 1) => {}
+    }
+    let mut journal = TestJournal::new(&stage.chain);
+    let meddle = async {
+        // Anvil sees in the waiting transaction that the plan will be paid, and says so when it is
+        // asked for gas; the twin does not look ahead, so there a second one is sent.
+        tokio::select! {
+            () = stage.chain.wait_for_sendings(sendings + 2) => {}
+            () = stage.chain.wait_for_estimates(3) => {}
+        }
+        stage.control.mine(1).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
+    let paid = paid.unwrap();
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
+    assert_eq!(paid.plans[0].tx, None, "not by a transaction of this journal");
+    assert_eq!(lost.signed.len(), 1);
+    let mut wasted = 0;
+    for second in &journal.signed {
+        assert_eq!(second.nonce, lost.signed[0].nonce + 1);
+        let receipt = stage.chain.receipt(second.hash).await.unwrap().unwrap();
+        assert!(!receipt.success);
+        wasted += receipt.gas_used;
+    }
+    assert_eq!(paid.spend.gas_used, wasted);
+    let on_twin = matches!(stage.control, crate::support::Control::Memory { .. });
+    assert_eq!(journal.signed.len(), usize::from(on_twin));
+}
+
 async fn a_payment_that_a_reorganisation_takes_back_is_sent_again(stage: Stage) {
     let plans = [stage.plan(1, 2).await];
     let mut journal = TestJournal::new(&stage.chain);
@@ -209,6 +254,7 @@ on_both_chains!(
     a_journal_that_fails_keeps_everything_here,
     after_a_crash_before_sending_the_identical_bytes_go_out,
     a_nonce_that_something_else_used_leads_to_the_same_plan_signed_again,
+    a_lost_journal_costs_gas_and_not_tokens,
     a_payment_that_a_reorganisation_takes_back_is_sent_again,
     a_dropped_transaction_is_sent_again,
     a_stuck_payment_gets_a_higher_fee_at_the_same_nonce,

@@ -13,8 +13,8 @@ use spillway_types::{
 use crate::support::{WINDOWS, leaf, payee};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 fn input(leaves: u8) -> PlanInput {
     PlanInput {
@@ -49,7 +49,7 @@ fn plans_are_split_at_a_hundred_leaves_in_order() {
         assert_eq!(joined, input(leaves).leaves);
         for plan in &plans {
             assert_eq!(plan.upload_by, NOW.saturating_add(DAY));
-            assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_secs(55 * 60)));
+            assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_mins(55)));
             for leaf in &plan.leaves {
                 assert_eq!(leaf_is_paid(&plan.proof(), leaf), Ok(()));
             }
@@ -67,24 +67,24 @@ fn the_window_is_three_times_what_the_rate_says_within_what_all_take() {
     assert_eq!(by(day_of_bytes / 3, WINDOWS.max), Ok(DAY));
     assert_eq!(by(day_of_bytes, WINDOWS.max), Ok(3 * DAY));
     // Less 5 minutes of slack, and less a tenth of short windows.
-    let slack = Duration::from_secs(300);
-    assert_eq!(by(100 * day_of_bytes, WINDOWS.max), Ok(14 * DAY - slack));
-    assert_eq!(by(1, 2000 * Duration::from_secs(1)), Ok(Duration::from_secs(1800)));
+    let slack = Duration::from_mins(5);
+    assert_eq!(by(100 * day_of_bytes, WINDOWS.max), Ok(WINDOWS.max.saturating_sub(slack)));
+    assert_eq!(by(1, 2000 * Duration::from_secs(1)), Ok(Duration::from_mins(30)));
     let needed = WINDOWS.min;
-    let allowed = Duration::from_secs(900);
+    let allowed = Duration::from_mins(15);
     assert_eq!(by(1, Duration::from_secs(1000)), Err(PlanError::NoWindow { needed, allowed }));
 }
 
 #[test]
 fn a_payment_at_the_last_moment_is_still_inside_the_vaults_shortest_window() {
     let short = PlanInput {
-        max_window: Duration::from_secs(1200),
-        min_window: Duration::from_secs(600),
+        max_window: Duration::from_mins(20),
+        min_window: Duration::from_mins(10),
         ..input(1)
     };
     let plan = &plan_direct(short).unwrap()[0];
-    assert_eq!(plan.upload_by, NOW.saturating_add(Duration::from_secs(1080)));
-    assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_secs(480)));
+    assert_eq!(plan.upload_by, NOW.saturating_add(Duration::from_mins(18)));
+    assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_mins(8)));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_cannot_be_planned() {
     twice.leaves[149] = twice.leaves[3].clone();
     let address = twice.leaves[3].address;
     assert_eq!(plan_direct(twice), Err(PlanError::Duplicate { address }));
-    let soon = NOW.saturating_add(Duration::from_secs(300));
+    let soon = NOW.saturating_add(Duration::from_mins(5));
     let late = PlanInput { first_expiry: soon, ..input(1) };
     assert_eq!(plan_direct(late), Err(PlanError::TooLate { valid_until: NOW }));
     let mut large = input(2);

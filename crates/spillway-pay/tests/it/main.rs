@@ -1,5 +1,7 @@
 //! Payments against the twin in memory and against a real Anvil.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod allowance;
 mod anvil_process;
 mod chain_suite;

@@ -43,6 +43,8 @@ struct Drive<'p> {
     failing_since: Option<Duration>,
     conflicts: u32,
     conflict_since: Option<Duration>,
+    /// Since when the chain says that the call would fail.
+    reverted_since: Option<Duration>,
     refusals: u32,
     signed: u32,
     bumps: u32,
@@ -141,6 +143,7 @@ impl Run<'_> {
             failing_since: None,
             conflicts: 0,
             conflict_since: None,
+            reverted_since: None,
             refusals: 0,
             signed: 0,
             bumps: 0,
@@ -254,12 +257,19 @@ impl Run<'_> {
                 Ok(None)
             }
             Ok(None) => Ok(None),
-            // Perhaps because it is done already.
+            // Perhaps because it is done already, or will be by a transaction that waits and that
+            // we do not know; or the server that was asked is behind the one that showed the
+            // allowance.
             Err(PayFailure::Chain(error @ ChainError::Reverted { .. })) => {
-                match self.reached(drive.goal).await? {
-                    Look::Done(recorded) => Ok(Some(recorded)),
-                    _ => Err(error.into()),
+                if let Look::Done(recorded) = self.reached(drive.goal).await? {
+                    return Ok(Some(recorded));
                 }
+                let now = self.options.clock.monotonic();
+                let since = *drive.reverted_since.get_or_insert(now);
+                if now.saturating_sub(since) < self.options.timing.resend_after {
+                    return Ok(None);
+                }
+                Err(error.into())
             }
             Err(failure) => Err(failure),
         }

@@ -25,7 +25,7 @@ pub(crate) use watched_chain::{SendFault, WatchedChain};
 pub(crate) const ETHER: Wei = Wei(1_000_000_000_000_000_000);
 pub(crate) const TOKENS: Atto = Atto(1_000_000);
 pub(crate) const WINDOWS: Windows =
-    Windows { min: Duration::from_secs(15 * 60), max: Duration::from_secs(14 * 24 * 60 * 60) };
+    Windows { min: Duration::from_mins(15), max: Duration::from_hours(14 * 24) };
 /// Blocks that the finalized one is behind, on both chains.
 pub(crate) const FINALITY: u64 = 4;
 
@@ -103,7 +103,7 @@ impl Stage {
             timing: PayTiming {
                 longest_poll: Duration::from_millis(50),
                 resend_after: Duration::from_millis(100),
-                bump_after: Duration::from_secs(3600),
+                bump_after: Duration::from_hours(1),
                 patience: Duration::from_secs(40),
                 outage: Duration::from_secs(2),
                 ..PayTiming::default()
@@ -154,8 +154,8 @@ impl Stage {
             mode: PaymentMode::Direct,
             payer: self.payer.address(),
             leaves: (0..leaves).map(|index| leaf([name, index])).collect(),
-            upload_by: now.saturating_add(Duration::from_secs(24 * 60 * 60)),
-            valid_until: now.saturating_add(Duration::from_secs(55 * 60)),
+            upload_by: now.saturating_add(Duration::from_hours(24)),
+            valid_until: now.saturating_add(Duration::from_mins(55)),
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct WatchedChain {
     faults: Mutex<VecDeque<SendFault>>,
     sent: Mutex<Vec<Vec<u8>>>,
     sendings: watch::Sender<usize>,
+    estimates: watch::Sender<usize>,
     id: Mutex<Option<u64>>,
 }
 
@@ -40,6 +41,7 @@ impl WatchedChain {
             faults: Mutex::default(),
             sent: Mutex::default(),
             sendings: watch::Sender::new(0),
+            estimates: watch::Sender::new(0),
             id: Mutex::default(),
         }
     }
@@ -76,6 +78,12 @@ impl WatchedChain {
         self.sendings.subscribe().wait_for(different).await.unwrap();
     }
 
+    /// Returns when gas was asked for so many times more.
+    pub(crate) async fn wait_for_estimates(&self, more: usize) {
+        let count = *self.estimates.borrow() + more;
+        self.estimates.subscribe().wait_for(|estimates| *estimates >= count).await.unwrap();
+    }
+
     /// Returns when so many transactions were sent in all.
     pub(crate) async fn wait_for_sendings(&self, count: usize) {
         self.sendings.subscribe().wait_for(|sendings| *sendings >= count).await.unwrap();
@@ -105,7 +113,9 @@ impl Chain for WatchedChain {
     }
 
     async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {
-        self.inner.estimate_gas(call).await
+        let answer = self.inner.estimate_gas(call).await;
+        self.estimates.send_modify(|estimates| *estimates += 1);
+        answer
     }
 
     async fn pending_nonce(&self, account: EvmAddress) -> Result<u64, ChainError> {
