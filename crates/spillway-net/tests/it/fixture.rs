@@ -51,7 +51,12 @@ pub(crate) fn quote(secret: &PeerSecret, item: QuoteItem) -> Quote {
     terms.sign(secret)
 }
 
-fn receipt(secret: &PeerSecret, address: ChunkAddress, size: u32, nonce: Nonce) -> Receipt {
+pub(crate) fn receipt(
+    secret: &PeerSecret,
+    address: ChunkAddress,
+    size: u32,
+    nonce: Nonce,
+) -> Receipt {
     let body = ReceiptBody {
         domain: domain(),
         payment: PaymentId([4; 32]),

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod fixture;
+mod golden;
 mod hostile;
 mod lifecycle;
 mod raw;
