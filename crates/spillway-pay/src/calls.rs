@@ -52,3 +52,6 @@ pub(crate) fn transfer(token: EvmAddress, from: EvmAddress, to: EvmAddress, amou
 fn seconds(time: UnixTime) -> U40 {
     U40::saturating_from(time.0)
 }
+
+#[cfg(test)]
+mod tests;

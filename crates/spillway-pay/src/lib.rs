@@ -1,7 +1,24 @@
 //! Payments: what is paid, to whom, provably once.
 //!
 //! Owns the vault and token bindings, the planner, signing, journalled sending and the strict
-//! verifier; the [`Chain`] seam and its twin in memory. The only crate that names alloy.
+//! verifier; the [`Chain`] seam and its twin in memory; a local chain for test networks. The only
+//! crate that names alloy.
+//!
+//! The way of a payment: [`plan_direct`] makes immutable [`Plan`]s → [`Payments::pay`] checks
+//! everything that can be wrong → signs → writes the bytes into the [`TxJournal`] → sends them → looks
+//! at the vault's record until it is there. There are no tasks; a local chain has one thread that
+//! reads its output.
+//!
+//! Invariants: a plan has one id, and the vault takes an id once, so signing the same plan again is
+//! always safe and planning its chunks again is not, until [`PlanStatus::Dropped`]. No transaction
+//! is sent that is not in the journal. What an RPC says to a transaction decides nothing; the record
+//! does. One transaction of a wallet is on its way at a time, under a file lock. Keys and the
+//! credentials in URLs are in no text.
+//!
+//! A crash anywhere leaves the journal and the chain: calling `pay` again with the same plans and
+//! what the journal holds goes on. Deliberately absent: the journal's place on disk (the caller's),
+//! caches of nonces or balances, batch payments (they come as a further [`PaymentMode`]), and
+//! protection from an RPC that lies.
 
 pub mod anvil;
 mod artifacts;

@@ -24,6 +24,36 @@ fn rate_limits_of_the_large_providers() {
     }
 }
 
+/// Recorded from Anvil 1.7.1.
+#[test]
+fn anvil() {
+    for (code, message, expected) in [
+        (-32003, "transaction already imported", Said::AlreadyKnown),
+        (-32003, "nonce too low", Said::Error(ChainError::NonceTooLow)),
+        (-32003, "replacement transaction underpriced", Said::Error(ChainError::Underpriced)),
+        (-32003, "max fee per gas less than block base fee", Said::Error(ChainError::Underpriced)),
+        (
+            -32003,
+            "Insufficient funds for gas * price + value",
+            Said::Error(ChainError::NotEnoughCoins),
+        ),
+        (
+            -32602,
+            "BlockOutOfRangeError: block height is 0 but requested was 153",
+            Said::Error(ChainError::Behind),
+        ),
+        (-32001, "Resource not found", Said::Error(ChainError::Behind)),
+        (-32601, "Method not found", Said::Error(unexpected("eth_test", "Method not found"))),
+        (
+            -32000,
+            "intrinsic gas too low",
+            Said::Error(unexpected("eth_test", "intrinsic gas too low")),
+        ),
+    ] {
+        assert_eq!(said(code, message, None), expected, "{message}");
+    }
+}
+
 #[test]
 fn geth_and_reth() {
     let nonce = "nonce too low: next nonce 5, tx nonce 4";

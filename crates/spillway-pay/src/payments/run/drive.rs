@@ -320,11 +320,10 @@ impl Run<'_> {
                 }
                 Ok(())
             }
-            // Something of this nonce waits that we do not replace: it was not sent by us, or with
-            // a higher fee. What becomes of it decides.
             Err(ChainError::Underpriced) => {
                 drive.sent_at = Some(now);
-                Ok(())
+                let tx = tx.clone();
+                self.outbid(drive, &tx).await
             }
             Err(ChainError::NotEnoughCoins) => {
                 let found = self.options.chain.coins(self.wallet.address()).await?;
@@ -336,6 +335,19 @@ impl Run<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The fee was too low. If something of this nonce waits, it is not replaced: it was not sent by
+    /// us, or with a higher fee, and what becomes of it decides. If nothing does, fees have risen.
+    async fn outbid(&mut self, drive: &mut Drive<'_>, old: &SignedTx) -> Result<(), PayFailure> {
+        let pending = self.options.chain.pending_nonce(old.from).await?;
+        if pending <= old.nonce && drive.bumps < MAX_BUMPS {
+            drive.bumps += 1;
+            if let Some(tx) = self.sign(drive.goal, Some(old)).await? {
+                drive.next(tx);
+            }
+        }
+        Ok(())
     }
 
     /// Why a mined transaction failed: what the same call would say now.
