@@ -48,6 +48,24 @@ pub enum PutFailure {
     NoReceipt,
 }
 
+/// Why one peer gave no good price for one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuoteFailure {
+    /// No answer.
+    #[error(transparent)]
+    Peer(#[from] PeersError),
+    /// It said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Its price does not hold.
+    #[error("bad price: {0}")]
+    Quote(#[from] spillway_types::QuoteError),
+    /// It gave more or fewer prices than it was asked for.
+    #[error("another number of prices than asked for")]
+    WrongCount,
+}
+
 /// Why the source could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -126,7 +144,10 @@ pub enum UploadError {
     #[error(transparent)]
     Network(#[from] PeersError),
     /// Fewer than five peers gave a good price for a chunk. Nothing was paid.
-    #[error("{good} of 5 good prices for chunk {address} ({asked} peers asked, {dropped} dropped)")]
+    #[error(
+        "{good} of 5 good prices for chunk {address} ({asked} peers asked, {dropped} dropped){}",
+        last.as_ref().map(|why| format!("; last: {why}")).unwrap_or_default()
+    )]
     TooFewQuotes {
         /// Which chunk.
         address: ChunkAddress,
@@ -134,8 +155,10 @@ pub enum UploadError {
         good: usize,
         /// Peers asked.
         asked: usize,
-        /// Answers that were dropped for a fault.
+        /// Answers that did not come or were dropped for a fault.
         dropped: usize,
+        /// What was wrong with the last of those.
+        last: Option<QuoteFailure>,
     },
     /// The price is over the cap of the options. Nothing was paid.
     #[error("storage costs {cost}, the cap is {cap}")]
@@ -185,8 +208,16 @@ pub enum UploadError {
     /// for nothing that is paid.
     #[error("{} of {total} chunks could not be stored", failed.len())]
     PartialUpload {
-        /// Chunks with a quorum of receipts.
+        /// The session, which the same upload goes on with.
+        session: String,
+        /// Plaintext bytes of the source.
+        bytes: u64,
+        /// How was paid; `None` when nothing is paid.
+        payment_mode: Option<spillway_pay::PaymentMode>,
+        /// Chunks that this session stored: each has a quorum of receipts.
         stored: Vec<ChunkAddress>,
+        /// Chunks that the network had already.
+        already_stored: Vec<ChunkAddress>,
         /// Chunks without, and why.
         failed: Vec<(ChunkAddress, ChunkFailure)>,
         /// Chunks that are paid for and not stored.
@@ -199,7 +230,8 @@ pub enum UploadError {
         #[source]
         cause: Option<Box<UploadError>>,
     },
-    /// It was cancelled; the session is kept.
+    /// It was cancelled; the session is kept. After money has moved or chunks were stored, a
+    /// cancelled upload is a [`UploadError::PartialUpload`] because of this.
     #[error("interrupted")]
     Interrupted,
     /// More segments than a data map lists, or the like.

@@ -29,7 +29,7 @@ mod upload;
 pub use account::{ChainOptions, connect_chain, withdraw};
 pub use client::{Client, ClientParts, sessions};
 pub use connect::{ConnectError, ConnectOptions, Connected, DEFAULT_NETWORK};
-pub use error::{ChunkFailure, DownloadError, PutFailure, SourceError, UploadError};
+pub use error::{ChunkFailure, DownloadError, PutFailure, QuoteFailure, SourceError, UploadError};
 pub use options::{
     Approve, DownloadOptions, ModeChoice, Offer, Remote, Source, StreamSource, Target,
     UploadOptions,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use spillway_types::limits;
+
 /// Segments that are read, hashed or sealed at once. Each holds a segment, its compressed form and
 /// its chunk: 4 × 12 MiB = 48 MiB.
 pub(crate) const SEAL_WORKERS: usize = 4;
@@ -55,9 +57,10 @@ pub(crate) const MAX_PEER_PAUSE: Duration = Duration::from_secs(10);
 /// The deepest confirmation that a quote may ask for: finality of today's chains is less.
 pub(crate) const MAX_CONFIRMATIONS: u16 = 64;
 
-/// How long a price must hold at least when it arrives, besides the plan's own margin: the time to
-/// ask, to show it and to pay.
-pub(crate) const MIN_QUOTE_LIFETIME: Duration = Duration::from_mins(10);
+/// How long a price must hold at least when it arrives: half of what nodes promise. It is the time to
+/// ask for the others, to show them, and to pay plan after plan.
+pub(crate) const MIN_QUOTE_LIFETIME: Duration =
+    Duration::from_secs(limits::QUOTE_LIFETIME.as_secs() / 2);
 
 /// How much of a plan's time must be left when its payment begins.
 pub(crate) const MIN_TIME_TO_PAY: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use spillway_disk::{Disk, DiskError, FileLock};
+use spillway_disk::{Disk, DiskError, DiskExt, FileLock};
 use spillway_pay::{SignedTx, TxPurpose};
 use spillway_types::{ChunkAddress, Domain, PaymentId, UnixTime, limits::MAX_UPLOAD_WINDOW};
 
@@ -54,13 +54,19 @@ pub(crate) fn foreign_plans(
         if id == own {
             continue;
         }
-        let manifest = load_manifest(disk, &id)?;
-        // No window is longer, so nothing of an older finished session counts any more.
-        let old = now.since(manifest.created) > 2 * MAX_UPLOAD_WINDOW;
-        if manifest.domain != *domain || old {
+        let manifest = match load_manifest(disk, &id) {
+            // Given up by its own upload since the list was read.
+            Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, &id)? => continue,
+            other => other?,
+        };
+        if manifest.domain != *domain {
             continue;
         }
         let (_, progressed) = load_journal(disk, &id)?;
+        // Nothing is planned in a finished session, and no window is longer than this.
+        if progressed.finished && now.since(manifest.created) > 2 * MAX_UPLOAD_WINDOW {
+            continue;
+        }
         for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
             let over = file.plan.upload_by < now || progressed.dropped.contains(&plan);
             if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
@@ -78,18 +84,26 @@ pub(crate) fn foreign_plans(
     Ok(found)
 }
 
-/// Makes another session give up a plan that was never signed, so that its chunks may be planned
+fn is_there(disk: &dyn Disk, id: &str) -> Result<bool, DiskError> {
+    disk.exists(&Path::new(SESSIONS).join(id))
+}
+
+/// Makes another session give up a plan that was never signed, or that the chain will never take, so that its chunks may be planned
 /// here. Blocks.
 ///
 /// # Errors
 /// [`UploadError::Busy`] when a process works on that session.
-pub(crate) fn give_up_plan(disk: &dyn Disk, foreign: &Foreign) -> Result<(), UploadError> {
+pub(crate) fn give_up_plan(
+    disk: &dyn Disk,
+    foreign: &Foreign,
+    never_taken: bool,
+) -> Result<(), UploadError> {
     let lock = KeyLock::take(disk, &foreign.key)?;
     // Looked at again under the lock: it may have been signed since.
     let payment = foreign.payment();
     let signed =
         load_txs(disk, &foreign.session)?.iter().any(|tx| tx.purpose == TxPurpose::Pay { payment });
-    if signed {
+    if signed && !never_taken {
         return Err(UploadError::Busy { session: foreign.session.clone() });
     }
     let (mut journal, _) = load_journal(disk, &foreign.session)?;

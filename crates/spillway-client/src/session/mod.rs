@@ -32,7 +32,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use spillway_disk::{Disk, DiskError, FileLock, Overwrite, run};
 use spillway_pay::{Plan, SignedTx};
-use spillway_types::{Quote, UnixTime, limits::CLOSE_GROUP};
+use spillway_types::{Atto, Quote, UnixTime, limits::CLOSE_GROUP};
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
 use files::FileKind;
@@ -71,6 +71,15 @@ impl PlanFile {
     }
 }
 
+/// A plan that the vault has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PaidAt {
+    /// The time of its block.
+    pub recorded: UnixTime,
+    /// What it has cost this session; nothing if another session has paid it.
+    pub total: Atto,
+}
+
 /// What the journal says has happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progressed {
@@ -79,7 +88,7 @@ pub(crate) struct Progressed {
     /// Chunks that the network had before.
     pub already: BTreeSet<ChunkIx>,
     /// Plans that are recorded on the chain, and when.
-    pub paid: BTreeMap<PlanIx, UnixTime>,
+    pub paid: BTreeMap<PlanIx, PaidAt>,
     /// Plans that can never be recorded any more.
     pub dropped: BTreeSet<PlanIx>,
     pub spend: Spend,
@@ -89,6 +98,13 @@ pub(crate) struct Progressed {
 impl Progressed {
     pub(crate) fn is_done(&self, chunk: ChunkIx) -> bool {
         self.stored.contains(&chunk) || self.already.contains(&chunk)
+    }
+
+    /// The record of a plan is gone from the chain: it has cost nothing so far.
+    pub(crate) fn undo(&mut self, plan: PlanIx) {
+        if let Some(paid) = self.paid.remove(&plan) {
+            self.spend.storage_cost = self.spend.storage_cost.saturating_sub(paid.total);
+        }
     }
 
     /// Takes one record in. Of several about gas the last one counts.
@@ -101,9 +117,9 @@ impl Progressed {
                 self.already.insert(*chunk);
             }
             Record::Paid { plan, recorded, total } => {
-                if self.paid.insert(*plan, *recorded).is_none() {
-                    self.spend.storage_cost = self.spend.storage_cost.saturating_add(*total);
-                }
+                self.undo(*plan);
+                self.paid.insert(*plan, PaidAt { recorded: *recorded, total: *total });
+                self.spend.storage_cost = self.spend.storage_cost.saturating_add(*total);
             }
             Record::Gas { used, cost, tx_hashes } => {
                 self.spend.gas_used = *used;
@@ -111,6 +127,7 @@ impl Progressed {
                 self.spend.tx_hashes.extend(tx_hashes);
             }
             Record::Dropped { plan } => {
+                self.undo(*plan);
                 self.dropped.insert(*plan);
             }
             Record::Finished => self.finished = true,
@@ -181,6 +198,15 @@ impl Session {
     /// Plans that are recorded on the chain.
     pub(crate) fn paid_plans(&self) -> BTreeSet<PlanIx> {
         self.progressed.paid.keys().copied().collect()
+    }
+
+    /// Plans that this session has paid itself.
+    pub(crate) fn paid_here(&self) -> impl Iterator<Item = PlanIx> + '_ {
+        self.progressed
+            .paid
+            .iter()
+            .filter(|(_, paid)| paid.total > Atto::ZERO)
+            .map(|(plan, _)| *plan)
     }
 
     /// Chunks without a quorum of receipts, in order.

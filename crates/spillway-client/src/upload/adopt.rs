@@ -44,16 +44,19 @@ impl Engine {
         for foreign in self.foreign_plans().await? {
             let status = pay::status(&self.job, &foreign.file.plan).await?;
             match status {
-                PlanStatus::Dropped => continue,
-                PlanStatus::Open if !foreign.is_signed() => {
-                    let give_up = move |disk: &dyn Disk| Ok(give_up_plan(disk, &foreign));
+                PlanStatus::Paid { .. } => {}
+                PlanStatus::Open if foreign.is_signed() => {}
+                PlanStatus::Open | PlanStatus::Dropped => {
+                    let never_taken = status == PlanStatus::Dropped;
+                    let give_up =
+                        move |disk: &dyn Disk| Ok(give_up_plan(disk, &foreign, never_taken));
                     run(&self.job.parts.data, give_up).await??;
                     continue;
                 }
-                PlanStatus::Open if foreign.file.plan.payer != self.job.wallet.address() => {
-                    return Err(UploadError::Busy { session: foreign.session });
-                }
-                PlanStatus::Open | PlanStatus::Paid { .. } => {}
+            }
+            let payer = foreign.file.plan.payer;
+            if status == PlanStatus::Open && payer != self.job.wallet.address() {
+                return Err(UploadError::Busy { session: foreign.session });
             }
             to_pay.extend(self.take_over(foreign, status).await?);
         }

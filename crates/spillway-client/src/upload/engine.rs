@@ -88,7 +88,7 @@ impl Engine {
         }
         self.session.record(records).await?;
         for plan in undone {
-            self.session.progressed.paid.remove(&plan);
+            self.session.progressed.undo(plan);
         }
         let paid = self.session.paid_plans();
         let plan_of = self.session.plan_of(self.job.parts.clock.now());

@@ -9,7 +9,10 @@ use spillway_pay::{
     Caps, JournalError, PaidPlan, PayError, PayRequest, Plan, PlanInput, PlanStatus, SignedTx,
     TxJournal, plan_direct,
 };
-use spillway_types::{Atto, PaymentId, UnixTime};
+use spillway_types::{
+    Atto, PaymentId, Quote, UnixTime,
+    limits::{CLOSE_GROUP, STORE_QUORUM},
+};
 use tokio::sync::mpsc;
 
 use super::Job;
@@ -102,12 +105,18 @@ pub(crate) fn start(
     plans: &[(usize, PlanIx)],
 ) -> (BoxFuture<'static, PayEnd>, mpsc::Receiver<PayEvent>) {
     let (events, receiver) = mpsc::channel(PAID_QUEUE);
-    let wanted: BTreeSet<PlanIx> = plans.iter().map(|(_, plan)| *plan).collect();
-    // Plans that were paid before are named too, so that the spend is that of the session.
-    let wanted: Vec<PlanIx> = wanted.union(&session.paid_plans()).copied().collect();
+    // Plans that this session has paid before are named too, so that the spend is that of the session.
+    // Those that another session has paid are looked up nowhere here: they may be another wallet's.
+    let open = plans.iter().map(|(_, plan)| *plan);
+    let wanted: BTreeSet<PlanIx> = open.chain(session.paid_here()).collect();
     let files = || wanted.iter().map(|plan| session.plan(*plan));
-    let terms = files().flat_map(|file| &file.quotes).flatten().map(|quote| &quote.terms);
-    let confirmations = terms.map(|terms| terms.confirmations).max().unwrap_or(0);
+    // As deep as a quorum of each close group asks for: one peer alone holds nobody up.
+    let depth = |quotes: &[Quote; CLOSE_GROUP]| {
+        let mut depths = quotes.map(|quote| quote.terms.confirmations);
+        depths.sort_unstable();
+        depths[STORE_QUORUM - 1]
+    };
+    let confirmations = files().flat_map(|file| &file.quotes).map(depth).max().unwrap_or(0);
     let paying = Paying {
         job: Arc::clone(job),
         plans: files().map(|file| file.plan.clone()).collect(),

@@ -10,15 +10,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{
     Atto, ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
     QuoteRequest, QuoteResponse, QuoteTerms, Receipt, Share, UnixTime,
-    limits::{
-        CLOSE_GROUP, DEFAULT_PRICE_CAP_FACTOR, MAX_QUOTE_ITEMS, PLAN_MARGIN, QUOTE_PEERS,
-        STORE_QUORUM,
-    },
+    limits::{CLOSE_GROUP, DEFAULT_PRICE_CAP_FACTOR, MAX_QUOTE_ITEMS, QUOTE_PEERS, STORE_QUORUM},
 };
 
 use super::{Job, fresh_nonce};
 use crate::{
-    UploadError,
+    QuoteFailure, UploadError,
     limits::{
         LOOKUP_WORKERS, MAX_CONFIRMATIONS, MIN_QUOTE_LIFETIME, QUOTE_ATTEMPTS, QUOTE_WORKERS,
     },
@@ -63,6 +60,15 @@ struct Heard {
     asked: Vec<PeerKey>,
     answers: Vec<Answer>,
     dropped: usize,
+    /// Why the last of those was dropped.
+    last: Option<QuoteFailure>,
+}
+
+impl Heard {
+    fn drop_answer(&mut self, why: QuoteFailure) {
+        self.dropped += 1;
+        self.last = Some(why);
+    }
 }
 
 /// Prices chunks. Those that too few peers answered for are asked for again before giving up.
@@ -122,8 +128,8 @@ async fn ask(job: &Job, wanted: &[Wanted]) -> Result<Vec<(Wanted, Heard)>, Uploa
         for (address, answer) in reply {
             let heard = heard.get_mut(&address).expect("invariant: only what was asked comes back");
             match answer {
-                Some(answer) => heard.answers.push(answer),
-                None => heard.dropped += 1,
+                Ok(answer) => heard.answers.push(answer),
+                Err(why) => heard.drop_answer(why),
             }
         }
     }
@@ -132,12 +138,12 @@ async fn ask(job: &Job, wanted: &[Wanted]) -> Result<Vec<(Wanted, Heard)>, Uploa
     Ok(all.collect())
 }
 
-/// Asks one peer; `None` stands for an answer that was dropped or did not come.
+/// Asks one peer.
 async fn ask_peer(
     job: &Job,
     peer: PeerKey,
     items: Vec<Wanted>,
-) -> Vec<(ChunkAddress, Option<Answer>)> {
+) -> Vec<(ChunkAddress, Result<Answer, QuoteFailure>)> {
     let nonce = fresh_nonce();
     let request = QuoteRequest {
         items: items
@@ -147,54 +153,41 @@ async fn ask_peer(
         nonce,
     };
     let answers = match job.parts.peers.quote(peer, request).await {
-        Ok(QuoteResponse { answers: Ok(answers) }) if answers.len() == items.len() => answers,
-        Ok(QuoteResponse { answers: Err(refusal) }) => {
-            tracing::debug!(%peer, %refusal, "no prices");
-            Vec::new()
-        }
-        Ok(_) => {
-            tracing::warn!(%peer, "as many prices as chunks were expected");
-            Vec::new()
-        }
-        Err(error) => {
-            tracing::debug!(%error, "no prices");
-            Vec::new()
-        }
+        Ok(QuoteResponse { answers: Ok(answers) }) if answers.len() == items.len() => Ok(answers),
+        Ok(QuoteResponse { answers: Ok(_) }) => Err(QuoteFailure::WrongCount),
+        Ok(QuoteResponse { answers: Err(refusal) }) => Err(QuoteFailure::Refused(refusal)),
+        Err(error) => Err(error.into()),
     };
     let now = job.parts.clock.now();
-    let mut answers = answers.into_iter();
-    items
-        .iter()
-        .map(|want| {
-            let answer = answers.next().and_then(|a| accept(job, (peer, want), a, nonce, now));
-            (want.address, answer)
-        })
-        .collect()
+    let checked: Vec<Result<Answer, QuoteFailure>> = match answers {
+        Ok(answers) => items
+            .iter()
+            .zip(answers)
+            .map(|(want, answer)| accept(job, (peer, want), answer, nonce, now))
+            .collect(),
+        Err(why) => vec![Err(why); items.len()],
+    };
+    for why in checked.iter().filter_map(|answer| answer.as_ref().err()) {
+        tracing::debug!(%peer, %why, "no price");
+    }
+    items.iter().map(|want| want.address).zip(checked).collect()
 }
 
-/// Checks one answer; whatever is wrong with it is dropped and noted.
+/// Checks one answer.
 fn accept(
     job: &Job,
     (peer, want): (PeerKey, &Wanted),
     answer: QuoteAnswer,
     nonce: Nonce,
     now: UnixTime,
-) -> Option<Answer> {
+) -> Result<Answer, QuoteFailure> {
     let (domain, min_window) = (&job.parts.domain, job.vault.windows.min);
     let (quote, receipt) = match answer {
         QuoteAnswer::Offered { quote, receipt } => (quote, receipt),
-        QuoteAnswer::Refused(refusal) => {
-            tracing::debug!(%peer, %refusal, "no price");
-            return None;
-        }
+        QuoteAnswer::Refused(refusal) => return Err(QuoteFailure::Refused(refusal)),
     };
-    let checked = quote
-        .check(peer, domain, (want.address, want.size), now)
-        .and_then(|()| check_terms(&quote.terms, min_window, now));
-    if let Err(error) = checked {
-        tracing::warn!(%peer, %error, "a price is dropped");
-        return None;
-    }
+    quote.check(peer, domain, (want.address, want.size), now)?;
+    check_terms(&quote.terms, min_window, now)?;
     let receipt = receipt.filter(|receipt| {
         let held = receipt.check(peer, domain, (want.address, want.size), nonce);
         if let Err(error) = &held {
@@ -202,7 +195,7 @@ fn accept(
         }
         held.is_ok()
     });
-    Some(Answer { peer, quote, receipt })
+    Ok(Answer { peer, quote, receipt })
 }
 
 /// Refuses terms that one peer could set to hold up a whole payment.
@@ -211,7 +204,7 @@ fn check_terms(terms: &QuoteTerms, min_window: Duration, now: UnixTime) -> Resul
         let (found, limit) = (terms.confirmations, MAX_CONFIRMATIONS);
         return Err(QuoteError::TooManyConfirmations { found, limit });
     }
-    if terms.expires < now.saturating_add(PLAN_MARGIN + MIN_QUOTE_LIFETIME) {
+    if terms.expires < now.saturating_add(MIN_QUOTE_LIFETIME) {
         return Err(QuoteError::Expired { expires: terms.expires });
     }
     // What the planner keeps as slack for clocks is at most a tenth, so twice is always enough.
@@ -236,16 +229,14 @@ fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
         return Ok(QuoteOutcome::Already { chunk: want.chunk, receipts });
     }
     let cap = price_cap(&heard.answers);
-    heard.answers.retain(|answer| {
-        let price = answer.quote.terms.price;
-        let fits = price <= cap;
-        if !fits {
-            let error = QuoteError::OverCap { price, cap };
-            tracing::warn!(peer = %answer.peer, %error, "a price is dropped");
-            heard.dropped += 1;
-        }
-        fits
-    });
+    let (fitting, dear): (Vec<Answer>, Vec<Answer>) =
+        heard.answers.drain(..).partition(|answer| answer.quote.terms.price <= cap);
+    heard.answers = fitting;
+    for Answer { peer, quote, .. } in dear {
+        let error = QuoteError::OverCap { price: quote.terms.price, cap };
+        tracing::warn!(%peer, %error, "a price is dropped");
+        heard.drop_answer(error.into());
+    }
     heard.answers.sort_by_key(|answer| answer.peer.distance(&want.address));
     heard.answers.truncate(CLOSE_GROUP);
     let quotes: Vec<Quote> = heard.answers.iter().map(|answer| answer.quote).collect();
@@ -255,6 +246,7 @@ fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
             good: good.len(),
             asked: heard.asked.len(),
             dropped: heard.dropped,
+            last: heard.last.take(),
         })?;
     let shares = quotes.map(|quote| Share { payee: quote.terms.reward, amount: quote.terms.price });
     let leaf = Leaf { address: want.address, shares };

@@ -58,9 +58,6 @@ impl Engine {
     ) -> UploadError {
         let progressed = &self.session.progressed;
         let nothing_done = progressed.paid.is_empty() && progressed.stored.is_empty();
-        if matches!(error, UploadError::Interrupted) {
-            return error;
-        }
         if !nothing_done {
             return self.partial(failed, Some(error));
         }
@@ -131,9 +128,12 @@ impl Engine {
             .filter(|&chunk| !progressed.is_done(chunk))
             .map(address)
             .collect();
-        let stored = progressed.stored.union(&progressed.already).copied().map(address).collect();
         UploadError::PartialUpload {
-            stored,
+            session: self.session.id().to_owned(),
+            bytes: self.session.manifest.source.bytes,
+            payment_mode: (!progressed.paid.is_empty()).then_some(PaymentMode::Direct),
+            stored: progressed.stored.iter().copied().map(address).collect(),
+            already_stored: progressed.already.iter().copied().map(address).collect(),
             failed,
             paid_unstored,
             total: self.chunks_total(),

@@ -9,8 +9,8 @@ use spillway_disk::run;
 use spillway_seal::{DataMap, PackOptions, Sealer};
 use spillway_types::{
     Leaf, LeafHash, PaymentId, PaymentProof, PeerKey, PutRequest, Quote, Receipt, ReceiptBody,
-    Refusal, Retry, UnixTime,
-    limits::{CLOSE_GROUP, RETRY_DELAYS, STORE_QUORUM},
+    ReceiptError, Refusal, Retry, UnixTime,
+    limits::{CLOSE_GROUP, MAX_CLOCK_SKEW, RETRY_DELAYS, STORE_QUORUM},
 };
 
 use super::{Job, fresh_nonce};
@@ -166,11 +166,13 @@ impl Attempts {
         if retries.iter().all(|retry| *retry == Retry::Never) {
             return Ok(false);
         }
-        // A node that is a block behind is no failure of the store.
-        let lagging =
-            self.failures.values().filter_map(PutFailure::refusal).any(|refusal| {
-                matches!(refusal, Refusal::Unpaid { .. } | Refusal::ChainUnavailable)
-            });
+        // A node that is a block behind or busy is no failure of the store: it is paid for.
+        let lagging = self.failures.values().filter_map(PutFailure::refusal).any(|refusal| {
+            matches!(
+                refusal,
+                Refusal::Unpaid { .. } | Refusal::ChainUnavailable | Refusal::Busy { .. }
+            )
+        });
         let lagging = lagging && job.parts.clock.monotonic() < self.lag_until;
         if self.tried == RETRY_DELAYS.len() && !lagging {
             return Ok(false);
@@ -214,6 +216,11 @@ async fn put(
         nonce,
     };
     receipt.check_paid(peer, &job.parts.domain, &expected)?;
+    // One dated later would be worth nothing when the chunk is offered to others.
+    let latest = job.parts.clock.now().saturating_add(MAX_CLOCK_SKEW).min(order.upload_by);
+    if receipt.body.time > latest {
+        return Err(ReceiptError::WrongTime { time: receipt.body.time }.into());
+    }
     Ok(receipt)
 }
 

@@ -129,7 +129,10 @@ impl Engine {
                 // Of a batch that is paid this changes nothing.
                 self.apply(batch, Event::PayFailed);
             }
-            self.pay_error = end.error;
+            // Without plans only the cost was looked up: that may fail and be looked up next time.
+            if !plans.is_empty() {
+                self.pay_error = end.error;
+            }
         }
         Ok(())
     }
