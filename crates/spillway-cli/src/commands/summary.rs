@@ -68,7 +68,18 @@ impl UploadSummary {
 
     /// Of an upload that is done in part, if the error is that.
     pub(super) fn partial(error: &UploadError, measured: Measured) -> Option<Self> {
-        let UploadError::PartialUpload { stored, failed, paid_unstored, total, spend, .. } = error
+        let UploadError::PartialUpload {
+            session,
+            bytes,
+            payment_mode,
+            stored,
+            already_stored,
+            failed,
+            paid_unstored,
+            total,
+            spend,
+            ..
+        } = error
         else {
             return None;
         };
@@ -76,8 +87,12 @@ impl UploadSummary {
             json!({"address": address.to_string(), "reason": reason.to_string()})
         });
         Some(Self {
+            upload_id: Some(session.clone()),
+            bytes: Some(*bytes),
+            payment_mode: payment_mode.map(mode_name),
             chunks_total: *total,
             chunks_stored: stored.len() as u64,
+            chunks_already_stored: Some(already_stored.len() as u64),
             chunks_failed: failed.len() as u64,
             failed: Some(reasons.collect()),
             paid_unstored: Some(paid_unstored.iter().map(ToString::to_string).collect()),

@@ -67,9 +67,23 @@ impl From<&SourceError> for Failure {
 fn partial(error: &UploadError) -> Failure {
     let failure = Failure::new(Code::PartialUpload, chain_of(error))
         .hint("run the same command again to store the rest; what is paid stays paid");
-    let UploadError::PartialUpload { stored, failed, paid_unstored, total, spend, .. } = error
+    let UploadError::PartialUpload {
+        session,
+        stored,
+        already_stored,
+        failed,
+        paid_unstored,
+        total,
+        spend,
+        cause,
+        ..
+    } = error
     else {
         return failure;
+    };
+    let failure = match cause.as_deref() {
+        Some(UploadError::Interrupted) => Failure::interrupted(),
+        _ => failure,
     };
     let failed: Vec<Value> = failed
         .iter()
@@ -78,8 +92,10 @@ fn partial(error: &UploadError) -> Failure {
         })
         .collect();
     failure
+        .detail("upload_id", session.clone())
         .detail("chunks_total", *total)
         .detail("stored", texts(stored))
+        .detail("already_stored", texts(already_stored))
         .detail("failed", failed)
         .detail("paid_unstored", texts(paid_unstored))
         .spent(spend)
