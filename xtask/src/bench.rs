@@ -22,14 +22,8 @@ pub(crate) const DEFAULT_ROUNDS: u32 = 3;
 
 /// Every benchmark and what it says.
 const KNOWN: &[(&str, &str)] = &[
-    (
-        "seal",
-        "sealing and opening in one thread, beside the published self_encryption",
-    ),
-    (
-        "transfer",
-        "upload and download of random bytes over 20 nodes in another process",
-    ),
+    ("seal", "sealing and opening in one thread, beside the published self_encryption"),
+    ("transfer", "upload and download of random bytes over 20 nodes in another process"),
 ];
 
 /// Runs the benchmark of that name.
@@ -42,10 +36,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
 }
 
 fn known() -> String {
-    let list: Vec<String> = KNOWN
-        .iter()
-        .map(|(name, what)| format!("\n  {name:<10} {what}"))
-        .collect();
+    let list: Vec<String> =
+        KNOWN.iter().map(|(name, what)| format!("\n  {name:<10} {what}")).collect();
     format!("known are:{}", list.concat())
 }
 
@@ -90,18 +82,12 @@ fn one_round(
     let file = scratch.path().join("random");
     random_file::write(&file, megabytes * 1_000_000, u64::from(round))?;
     let devnet = Devnet::start(program, NODES, workspace.root(), scratch.path(), interrupt)?;
-    let spillway = Spillway {
-        program,
-        manifest: devnet.manifest(),
-        scratch: scratch.path(),
-        interrupt,
-    };
+    let spillway =
+        Spillway { program, manifest: devnet.manifest(), scratch: scratch.path(), interrupt };
     let transfer = Transfer::run(&spillway, &file, "bench")?;
     devnet.stop()?;
     fs::remove_file(&file).context("cannot remove the file")?;
-    scratch
-        .close()
-        .context("cannot remove the scratch directory")?;
+    scratch.close().context("cannot remove the scratch directory")?;
     Ok(transfer)
 }
 
@@ -151,35 +137,17 @@ fn as_json(rounds: &[Transfer]) -> Value {
 fn as_table(rounds: &[Transfer]) -> Table {
     let mut table = Table::new(&["round", "up MB/s", "down MB/s", "peak memory"]);
     let memory = |bytes: Option<u64>| {
-        bytes.map_or_else(
-            || "–".to_owned(),
-            |bytes| format!("{:.0} MiB", bytes_in(bytes, 1 << 20)),
-        )
+        bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.0} MiB", bytes_in(bytes, 1 << 20)))
     };
     let mut add = |name: String, upload: f64, download: f64, peak| {
-        table.push(vec![
-            name,
-            format!("{upload:.1}"),
-            format!("{download:.1}"),
-            memory(peak),
-        ]);
+        table.push(vec![name, format!("{upload:.1}"), format!("{download:.1}"), memory(peak)]);
     };
     for (index, round) in rounds.iter().enumerate() {
         let peak = round.peak_rss_bytes();
-        add(
-            (index + 1).to_string(),
-            round.upload_rate(),
-            round.download_rate(),
-            peak,
-        );
+        add((index + 1).to_string(), round.upload_rate(), round.download_rate(), peak);
     }
     let medians = Medians::of(rounds);
-    add(
-        "median".to_owned(),
-        medians.upload,
-        medians.download,
-        medians.peak_rss_bytes,
-    );
+    add("median".to_owned(), medians.upload, medians.download, medians.peak_rss_bytes);
     table
 }
 
@@ -197,11 +165,7 @@ mod tests {
             elapsed: Duration::from_secs(seconds),
             peak_rss_bytes: Some(peak << 20),
         };
-        Transfer {
-            bytes: 100_000_000,
-            upload: run(upload_seconds, peak_mib),
-            download: run(1, 10),
-        }
+        Transfer { bytes: 100_000_000, upload: run(upload_seconds, peak_mib), download: run(1, 10) }
     }
 
     #[test]
@@ -220,10 +184,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         assert_eq!(
-            known()
-                .lines()
-                .map(|line| line.split_whitespace().next().unwrap())
-                .collect::<Vec<_>>(),
+            known().lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(),
             ["known", "seal", "transfer"]
         );
     }

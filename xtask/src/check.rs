@@ -46,20 +46,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for finding in &findings {
         eprintln!("{finding}");
     }
-    let errors = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .count();
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if errors > 0 {
-        bail!(
-            "the tree check found {errors} error{}",
-            if errors == 1 { "" } else { "s" }
-        );
+        bail!("the tree check found {errors} error{}", if errors == 1 { "" } else { "s" });
     }
-    eprintln!(
-        "tree check: {} files and {} crates pass",
-        tree.files.len(),
-        tree.crates.len()
-    );
+    eprintln!("tree check: {} files and {} crates pass", tree.files.len(), tree.crates.len());
     Ok(())
 }

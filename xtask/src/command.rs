@@ -37,10 +37,7 @@ pub(crate) fn program<S: AsRef<OsStr>>(
     directory: &Path,
 ) -> Command {
     let mut command = Command::new(name);
-    command
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
     for variable in SET_BY_CARGO_RUN {
         command.env_remove(variable);
     }
@@ -63,26 +60,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", line(command)))?;
     Ok(status.success())
 }
 
 /// Its standard output, or nothing when it is not there or fails. For questions such as `--version`.
 pub(crate) fn answer(name: &str, arguments: &[&str], directory: &Path) -> Option<String> {
     let output = program(name, arguments, directory).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The command as one would type it, without quoting.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

@@ -19,10 +19,7 @@ const PERMISSIONS: u32 = 0o777;
 /// In directories names, types, bytes, link targets, permissions and the seconds of files' modification
 /// times are compared; sockets, pipes and devices are passed over, as an upload passes over them.
 pub(crate) fn same(original: &Path, copy: &Path) -> Result<()> {
-    if fs::metadata(original)
-        .with_context(|| original.display().to_string())?
-        .is_dir()
-    {
+    if fs::metadata(original).with_context(|| original.display().to_string())?.is_dir() {
         same_directory(original, copy)
     } else {
         same_bytes(original, copy)
@@ -32,11 +29,7 @@ pub(crate) fn same(original: &Path, copy: &Path) -> Result<()> {
 /// The bytes of a file, or of all files in a directory.
 pub(crate) fn total_bytes(path: &Path) -> Result<u64> {
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if metadata.is_dir() {
-        directory_bytes(path)
-    } else {
-        Ok(metadata.len())
-    }
+    if metadata.is_dir() { directory_bytes(path) } else { Ok(metadata.len()) }
 }
 
 fn directory_bytes(path: &Path) -> Result<u64> {
@@ -89,10 +82,7 @@ fn same_directory(original: &Path, copy: &Path) -> Result<()> {
         } else {
             same_bytes(&left, &right)?;
             if metadata.mtime() != other.mtime() {
-                bail!(
-                    "{} has another modification time in the download",
-                    left.display()
-                );
+                bail!("{} has another modification time in the download", left.display());
             }
         }
     }
@@ -113,19 +103,10 @@ fn same_bytes(original: &Path, copy: &Path) -> Result<()> {
     loop {
         let mut left_block = Vec::with_capacity(BLOCK_BYTES);
         let mut right_block = Vec::with_capacity(BLOCK_BYTES);
-        left.by_ref()
-            .take(BLOCK_BYTES as u64)
-            .read_to_end(&mut left_block)?;
-        right
-            .by_ref()
-            .take(BLOCK_BYTES as u64)
-            .read_to_end(&mut right_block)?;
+        left.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut left_block)?;
+        right.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut right_block)?;
         if left_block != right_block {
-            let same = left_block
-                .iter()
-                .zip(&right_block)
-                .take_while(|(a, b)| a == b)
-                .count();
+            let same = left_block.iter().zip(&right_block).take_while(|(a, b)| a == b).count();
             bail!("{} differs from byte {}", copy.display(), at + same as u64);
         }
         if left_block.is_empty() {
@@ -163,10 +144,7 @@ mod tests {
             format!("{} differs from byte {}", b.display(), BLOCK_BYTES + 3)
         );
         fs::write(&b, vec![7; 5]).unwrap();
-        assert_eq!(
-            message(same(&a, &b)),
-            format!("{} differs from byte 5", b.display())
-        );
+        assert_eq!(message(same(&a, &b)), format!("{} differs from byte 5", b.display()));
     }
 
     /// A directory with a file, an empty directory and a link that leads nowhere.
@@ -188,18 +166,9 @@ mod tests {
     fn every_difference_of_trees_is_found() {
         type Change = fn(&Path);
         let changes: &[(Change, &str)] = &[
-            (
-                |root| fs::remove_dir(root.join("empty")).unwrap(),
-                "is missing in the download",
-            ),
-            (
-                |root| fs::write(root.join("new"), "").unwrap(),
-                "is in the download only",
-            ),
-            (
-                |root| fs::write(root.join("file"), "abd").unwrap(),
-                "differs from byte 2",
-            ),
+            (|root| fs::remove_dir(root.join("empty")).unwrap(), "is missing in the download"),
+            (|root| fs::write(root.join("new"), "").unwrap(), "is in the download only"),
+            (|root| fs::write(root.join("file"), "abd").unwrap(), "differs from byte 2"),
             (
                 |root| fs::write(root.join("file"), "abc").unwrap(),
                 "has another modification time in the download",
@@ -233,10 +202,7 @@ mod tests {
             let copy = tree(directory.path(), &index.to_string());
             change(&copy);
             let found = message(same(&original, &copy));
-            assert!(
-                found.ends_with(expected),
-                "expected {expected:?}, found {found:?}"
-            );
+            assert!(found.ends_with(expected), "expected {expected:?}, found {found:?}");
         }
     }
 }

@@ -11,16 +11,8 @@ const FORGE: &str = "../tools/node_modules/@foundry-rs/forge/bin.mjs";
 /// `forge fmt --check` and `forge test`, without the network.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     let directory = workspace.root().join("contracts");
-    command::run(&mut command::program(
-        "node",
-        [FORGE, "fmt", "--check"],
-        &directory,
-    ))?;
-    command::run(&mut command::program(
-        "node",
-        [FORGE, "test", "--offline"],
-        &directory,
-    ))
+    command::run(&mut command::program("node", [FORGE, "fmt", "--check"], &directory))?;
+    command::run(&mut command::program("node", [FORGE, "test", "--offline"], &directory))
 }
 
 /// Fails unless the sources give the committed artifacts, byte for byte.

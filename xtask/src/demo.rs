@@ -36,17 +36,8 @@ pub(crate) fn run(workspace: &Workspace, path: Option<&Path>) -> Result<()> {
     }
 
     let start = Instant::now();
-    let devnet = Devnet::start(
-        &program,
-        NODES,
-        workspace.root(),
-        scratch.path(),
-        &interrupt,
-    )?;
-    eprintln!(
-        "network: {NODES} nodes and a chain after {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
+    let devnet = Devnet::start(&program, NODES, workspace.root(), scratch.path(), &interrupt)?;
+    eprintln!("network: {NODES} nodes and a chain after {:.1} s", start.elapsed().as_secs_f64());
     let spillway = Spillway {
         program: &program,
         manifest: devnet.manifest(),
@@ -71,9 +62,7 @@ pub(crate) fn run(workspace: &Workspace, path: Option<&Path>) -> Result<()> {
         add_rows(&mut table, label, &transfer);
     }
     devnet.stop()?;
-    scratch
-        .close()
-        .context("cannot remove the scratch directory")?;
+    scratch.close().context("cannot remove the scratch directory")?;
     println!(
         "{table}\nEvery byte came back. Gas cost in ETH, storage cost in tokens of the test network."
     );
@@ -82,8 +71,7 @@ pub(crate) fn run(workspace: &Workspace, path: Option<&Path>) -> Result<()> {
 
 /// An absolute path to something that is there.
 fn readable(path: &Path) -> Result<PathBuf> {
-    path.canonicalize()
-        .with_context(|| format!("cannot read {}", path.display()))
+    path.canonicalize().with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn add_rows(table: &mut Table, label: &str, transfer: &Transfer) {
@@ -91,10 +79,9 @@ fn add_rows(table: &mut Table, label: &str, transfer: &Transfer) {
         let cell = |name: &str, show: fn(u128) -> String| {
             integer(&run.summary[name]).map_or_else(|| "–".to_owned(), show)
         };
-        let memory = run.peak_rss_bytes.map_or_else(
-            || "–".to_owned(),
-            |bytes| format!("{:.0} MiB", bytes_in(bytes, 1 << 20)),
-        );
+        let memory = run
+            .peak_rss_bytes
+            .map_or_else(|| "–".to_owned(), |bytes| format!("{:.0} MiB", bytes_in(bytes, 1 << 20)));
         table.push(vec![
             format!("{direction} {label}"),
             format!("{:.1}", bytes_in(transfer.bytes, 1_000_000)),
@@ -137,31 +124,16 @@ mod tests {
             elapsed: Duration::from_secs(4),
             peak_rss_bytes: Some(100 << 20),
         };
-        let download = Run {
-            summary: json!({}),
-            elapsed: Duration::from_secs(1),
-            peak_rss_bytes: None,
-        };
-        let transfer = Transfer {
-            bytes: 64_000_000,
-            upload,
-            download,
-        };
+        let download =
+            Run { summary: json!({}), elapsed: Duration::from_secs(1), peak_rss_bytes: None };
+        let transfer = Transfer { bytes: 64_000_000, upload, download };
         let mut table = Table::new(&["what"]);
         add_rows(&mut table, "file", &transfer);
         let text = table.to_string();
         let words = |line: usize| {
-            text.lines()
-                .nth(line)
-                .unwrap()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
+            text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(
-            words(2),
-            "up file 64.0 4.0 s 16.0 17 600000 0.0015 2.5 100 MiB"
-        );
+        assert_eq!(words(2), "up file 64.0 4.0 s 16.0 17 600000 0.0015 2.5 100 MiB");
         assert_eq!(words(3), "down file 64.0 1.0 s 64.0 – – – – –");
     }
 }

@@ -56,23 +56,13 @@ impl Devnet {
             .arg(&data_dir)
             .arg("--manifest")
             .arg(&manifest)
-            .stdout(
-                output
-                    .try_clone()
-                    .context("cannot share the network's log")?,
-            )
+            .stdout(output.try_clone().context("cannot share the network's log")?)
             .stderr(output)
             // Ctrl-C at the terminal reaches this program alone, which then ends the network in order.
             .process_group(0);
         isolate(&mut command, scratch);
         let child = command.spawn().context("cannot start `spillway devnet`")?;
-        let mut network = Self {
-            child,
-            ended: false,
-            manifest,
-            data_dir,
-            log,
-        };
+        let mut network = Self { child, ended: false, manifest, data_dir, log };
         network.wait_until_ready(interrupt)?;
         Ok(network)
     }
@@ -89,10 +79,7 @@ impl Devnet {
     pub(crate) fn stop(mut self) -> Result<()> {
         let status = self.end()?;
         let Some(status) = status else {
-            bail!(
-                "the network did not end within {} s of SIGINT",
-                STOP_DEADLINE.as_secs()
-            );
+            bail!("the network did not end within {} s of SIGINT", STOP_DEADLINE.as_secs());
         };
         if !status.success() {
             bail!("the network ended with {status}\n{}", self.log_tail());
@@ -109,23 +96,13 @@ impl Devnet {
         // The manifest is renamed into place: once it is there it is whole.
         while !self.manifest.exists() {
             interrupt.check()?;
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .context("cannot wait for the network")?
-            {
+            if let Some(status) = self.child.try_wait().context("cannot wait for the network")? {
                 self.ended = true;
-                bail!(
-                    "the network ended with {status} before it was ready\n{}",
-                    self.log_tail()
-                );
+                bail!("the network ended with {status} before it was ready\n{}", self.log_tail());
             }
             if start.elapsed() > START_DEADLINE {
                 let seconds = START_DEADLINE.as_secs();
-                bail!(
-                    "the network was not ready within {seconds} s\n{}",
-                    self.log_tail()
-                );
+                bail!("the network was not ready within {seconds} s\n{}", self.log_tail());
             }
             Interrupt::pause();
         }
@@ -135,21 +112,12 @@ impl Devnet {
     /// SIGINT, patience, then SIGKILL for it and its children; the status if it ended by itself.
     fn end(&mut self) -> Result<Option<ExitStatus>> {
         let pid = Pid::from_child(&self.child);
-        if self
-            .child
-            .try_wait()
-            .context("cannot wait for the network")?
-            .is_none()
-        {
+        if self.child.try_wait().context("cannot wait for the network")?.is_none() {
             kill_process(pid, Signal::INT).context("cannot signal the network")?;
         }
         let start = Instant::now();
         while start.elapsed() < STOP_DEADLINE {
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .context("cannot wait for the network")?
-            {
+            if let Some(status) = self.child.try_wait().context("cannot wait for the network")? {
                 self.ended = true;
                 return Ok(Some(status));
             }

@@ -21,11 +21,7 @@ pub(crate) fn whole_units(smallest: u128) -> String {
     let digits = format!("{smallest:0>width$}", width = DECIMALS + 1);
     let (whole, fraction) = digits.split_at(digits.len() - DECIMALS);
     let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() {
-        whole.to_owned()
-    } else {
-        format!("{whole}.{fraction}")
-    }
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
 /// Megabytes (10⁶ bytes) a second.
@@ -60,10 +56,7 @@ mod tests {
     #[test]
     fn integers_come_as_numbers_or_strings() {
         assert_eq!(integer(&json!(7)), Some(7));
-        assert_eq!(
-            integer(&json!("90071992547409930")),
-            Some(90_071_992_547_409_930)
-        );
+        assert_eq!(integer(&json!("90071992547409930")), Some(90_071_992_547_409_930));
         assert_eq!(integer(&json!(1.5)), None);
         assert_eq!(integer(&json!(null)), None);
     }

@@ -44,11 +44,7 @@ impl Interrupt {
 
     /// Fails with [`Interrupted`] once a signal has arrived.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.flag.load(Ordering::Relaxed) {
-            Err(Interrupted.into())
-        } else {
-            Ok(())
-        }
+        if self.flag.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
     }
 
     /// A short pause between two looks.
@@ -59,9 +55,7 @@ impl Interrupt {
     /// One that is never or already raised, for tests.
     #[cfg(test)]
     pub(crate) fn fixed(raised: bool) -> Self {
-        Self {
-            flag: Arc::new(AtomicBool::new(raised)),
-        }
+        Self { flag: Arc::new(AtomicBool::new(raised)) }
     }
 
     /// As a signal would.

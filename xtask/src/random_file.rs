@@ -24,9 +24,7 @@ pub(crate) fn write(path: &Path, size_bytes: u64, seed: u64) -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         left -= now as u64;
     }
-    writer
-        .flush()
-        .with_context(|| format!("cannot write {}", path.display()))
+    writer.flush().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -18,10 +18,8 @@ const C_COMPILERS: &[&str] = &["cc", "gcc", "clang"];
 /// one that was installed last.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let missing: Vec<String> = [check_node(root), check_c_compiler(root)]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    let missing: Vec<String> =
+        [check_node(root), check_c_compiler(root)].into_iter().filter_map(Result::err).collect();
     if !missing.is_empty() {
         bail!("{}", missing.join("\n"));
     }
@@ -57,9 +55,8 @@ fn check_node(root: &Path) -> Result<(), String> {
 }
 
 fn check_c_compiler(root: &Path) -> Result<(), String> {
-    let found = C_COMPILERS
-        .iter()
-        .any(|name| command::answer(name, &["--version"], root).is_some());
+    let found =
+        C_COMPILERS.iter().any(|name| command::answer(name, &["--version"], root).is_some());
     found.then_some(()).ok_or_else(|| {
         "a C compiler is needed (for instance the packages build-essential, gcc or clang): \
          none of cc, gcc, clang was found"
@@ -75,13 +72,7 @@ fn minimum_node(package_json: &str) -> Option<u32> {
 
 /// 20 of `v20.11.1`.
 fn major(version: &str) -> Option<u32> {
-    version
-        .trim()
-        .trim_start_matches('v')
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    version.trim().trim_start_matches('v').split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

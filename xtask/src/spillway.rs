@@ -63,11 +63,8 @@ impl Spillway<'_> {
     }
 
     fn run(&self, verb: &str, from: &Path, to: &Path, more: &[&str]) -> Result<Run> {
-        let mut command = command::program(
-            self.program,
-            [OsStr::new(verb), from.as_os_str()],
-            self.scratch,
-        );
+        let mut command =
+            command::program(self.program, [OsStr::new(verb), from.as_os_str()], self.scratch);
         command
             .arg("-o")
             .arg(to)
@@ -80,8 +77,7 @@ impl Spillway<'_> {
             // As for the network: an interrupt comes from here, not from the terminal.
             .process_group(0);
         isolate(&mut command, self.scratch);
-        self.supervise(&mut command)
-            .with_context(|| format!("`spillway {verb}` failed"))
+        self.supervise(&mut command).with_context(|| format!("`spillway {verb}` failed"))
     }
 
     fn supervise(&self, command: &mut Command) -> Result<Run> {
@@ -106,11 +102,7 @@ impl Spillway<'_> {
             .context("it printed no summary")?;
         let said = crate::figures::integer(&summary["peak_rss_bytes"]);
         let said = said.and_then(|bytes| u64::try_from(bytes).ok());
-        Ok(Run {
-            summary,
-            elapsed,
-            peak_rss_bytes: said.max(sampled),
-        })
+        Ok(Run { summary, elapsed, peak_rss_bytes: said.max(sampled) })
     }
 
     /// Waits for the end, and looks at the memory on the way.
@@ -152,14 +144,8 @@ fn peak_rss_bytes(pid: u32) -> Option<u64> {
 }
 
 fn high_water_mark(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The last summary of a stream of JSON lines; progress is shown where there is a terminal.
@@ -221,18 +207,12 @@ mod tests {
         let json =
             "a log line\n{\"message_type\":\"exit_error\",\"code\":13,\"message\":\"no funds\"}\n";
         assert_eq!(read_complaint(json.as_bytes()), "no funds");
-        assert_eq!(
-            read_complaint("thread panicked\n".as_bytes()),
-            "thread panicked"
-        );
+        assert_eq!(read_complaint("thread panicked\n".as_bytes()), "thread panicked");
     }
 
     #[test]
     fn the_kernel_counts_in_kilobytes() {
-        assert_eq!(
-            high_water_mark("VmPeak:\t  9 kB\nVmHWM:\t   2048 kB\n"),
-            Some(2 << 20)
-        );
+        assert_eq!(high_water_mark("VmPeak:\t  9 kB\nVmHWM:\t   2048 kB\n"), Some(2 << 20));
         assert_eq!(high_water_mark("Name:\tx\n"), None);
     }
 
@@ -253,10 +233,7 @@ mod tests {
     fn a_run_is_summed_up() {
         let script = r#"echo "{\"message_type\":\"summary\",\"arguments\":\"$*\",\"peak_rss_bytes\":99000000000}""#;
         let run = upload(script, &Interrupt::fixed(false)).unwrap();
-        assert_eq!(
-            run.summary["arguments"],
-            "source -o map --devnet manifest.json --json --yes"
-        );
+        assert_eq!(run.summary["arguments"], "source -o map --devnet manifest.json --json --yes");
         assert_eq!(run.peak_rss_bytes, Some(99_000_000_000));
     }
 
@@ -265,15 +242,9 @@ mod tests {
         let script =
             r#"echo '{"message_type":"exit_error","code":5,"message":"no RPC"}' >&2; exit 5"#;
         let error = upload(script, &Interrupt::fixed(false)).unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "`spillway upload` failed: exit status: 5: no RPC"
-        );
+        assert_eq!(format!("{error:#}"), "`spillway upload` failed: exit status: 5: no RPC");
         let error = upload("exit 0", &Interrupt::fixed(false)).unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "`spillway upload` failed: it printed no summary"
-        );
+        assert_eq!(format!("{error:#}"), "`spillway upload` failed: it printed no summary");
     }
 
     #[test]

@@ -49,30 +49,19 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
     }
     let nextest = has(workspace, "nextest");
     if !nextest {
-        report.push(format!(
-            "{:<11} skipped: not installed, cargo test in its place",
-            "nextest"
-        ));
+        report.push(format!("{:<11} skipped: not installed, cargo test in its place", "nextest"));
     }
     if quick {
         report.push(format!("{:<11} skipped: --quick", "end to end"));
     }
     eprintln!("\n==> so far\n    {}\n\n==> tests", report.join("\n    "));
     let passed = command::succeeds(&mut cargo(workspace, &test_arguments(nextest, quick)))?;
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
     let unless_quick = |action| {
-        if quick {
-            Action::Skip("--quick")
-        } else {
-            Action::Run(action)
-        }
+        if quick { Action::Skip("--quick") } else { Action::Run(action) }
     };
     let licences = if has(workspace, "deny") {
         Action::Run(licences)
@@ -80,42 +69,15 @@ fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
         Action::Skip("cargo-deny is not installed; the workflow on GitHub runs it")
     };
     vec![
-        Step {
-            name: "setup",
-            action: Action::Run(setup::run),
-        },
-        Step {
-            name: "format",
-            action: Action::Run(format),
-        },
-        Step {
-            name: "tree",
-            action: Action::Run(check::run),
-        },
-        Step {
-            name: "licences",
-            action: licences,
-        },
-        Step {
-            name: "clippy",
-            action: Action::Run(clippy),
-        },
-        Step {
-            name: "contracts",
-            action: unless_quick(contracts::test),
-        },
-        Step {
-            name: "artifacts",
-            action: unless_quick(contracts::check_artifacts),
-        },
-        Step {
-            name: "docs",
-            action: unless_quick(docs),
-        },
-        Step {
-            name: "doctests",
-            action: unless_quick(doctests),
-        },
+        Step { name: "setup", action: Action::Run(setup::run) },
+        Step { name: "format", action: Action::Run(format) },
+        Step { name: "tree", action: Action::Run(check::run) },
+        Step { name: "licences", action: licences },
+        Step { name: "clippy", action: Action::Run(clippy) },
+        Step { name: "contracts", action: unless_quick(contracts::test) },
+        Step { name: "artifacts", action: unless_quick(contracts::check_artifacts) },
+        Step { name: "docs", action: unless_quick(docs) },
+        Step { name: "doctests", action: unless_quick(doctests) },
     ]
 }
 
@@ -125,37 +87,21 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 /// Advisories need the internet and change without us: only the workflow looks at them.
 fn licences(workspace: &Workspace) -> Result<()> {
-    command::run(&mut cargo(
-        workspace,
-        &["deny", "check", "bans", "licenses", "sources"],
-    ))
+    command::run(&mut cargo(workspace, &["deny", "check", "bans", "licenses", "sources"]))
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
-    let arguments = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     command::run(&mut cargo(workspace, &arguments))
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
-    let mut command = cargo(
-        workspace,
-        &["doc", "--workspace", "--no-deps", "--exclude", BENCHES],
-    );
+    let mut command = cargo(workspace, &["doc", "--workspace", "--no-deps", "--exclude", BENCHES]);
     command::run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn doctests(workspace: &Workspace) -> Result<()> {
-    command::run(&mut cargo(
-        workspace,
-        &["test", "--workspace", "--doc", "--exclude", BENCHES],
-    ))
+    command::run(&mut cargo(workspace, &["test", "--workspace", "--doc", "--exclude", BENCHES]))
 }
 
 /// The last command: every test but doctests.
@@ -163,15 +109,7 @@ fn test_arguments(nextest: bool, quick: bool) -> Vec<&'static str> {
     let mut arguments = if nextest {
         vec!["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {
-        vec![
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-            "--no-fail-fast",
-        ]
+        vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]
     };
     arguments.extend(["--exclude", BENCHES]);
     if quick {
@@ -201,14 +139,7 @@ mod tests {
     fn the_last_command_covers_all_but_the_benchmarks() {
         assert_eq!(
             test_arguments(true, false),
-            [
-                "nextest",
-                "run",
-                "--workspace",
-                "--no-fail-fast",
-                "--exclude",
-                "spillway-benches"
-            ]
+            ["nextest", "run", "--workspace", "--no-fail-fast", "--exclude", "spillway-benches"]
         );
         assert_eq!(
             test_arguments(false, true).join(" "),

@@ -11,9 +11,7 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table with a header.
     pub(crate) fn new(header: &[&str]) -> Self {
-        Self {
-            rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()],
-        }
+        Self { rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     /// Adds a row.
@@ -36,11 +34,7 @@ impl fmt::Display for Table {
                 .zip(&widths)
                 .enumerate()
                 .map(|(column, (cell, &width))| {
-                    if column == 0 {
-                        format!("{cell:<width$}")
-                    } else {
-                        format!("{cell:>width$}")
-                    }
+                    if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
                 })
                 .collect();
             writeln!(f, "{}", cells.join("  ").trim_end())?;

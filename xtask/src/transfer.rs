@@ -35,17 +35,9 @@ impl Transfer {
         let upload = spillway.upload(source, &data_map)?;
         let download = spillway.download(&data_map, &copy)?;
         compare::same(source, &copy).context("the download is not what was uploaded")?;
-        if copy.is_dir() {
-            fs::remove_dir_all(&copy)
-        } else {
-            fs::remove_file(&copy)
-        }
-        .with_context(|| format!("cannot remove {}", copy.display()))?;
-        Ok(Self {
-            bytes,
-            upload,
-            download,
-        })
+        if copy.is_dir() { fs::remove_dir_all(&copy) } else { fs::remove_file(&copy) }
+            .with_context(|| format!("cannot remove {}", copy.display()))?;
+        Ok(Self { bytes, upload, download })
     }
 
     /// MB (10⁶ bytes) a second up, from the program's start to its end.

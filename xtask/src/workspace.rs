@@ -35,10 +35,7 @@ impl Workspace {
 
     /// A path inside the workspace, relative to its root and with `/`.
     pub(crate) fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(self.root())
-            .unwrap_or(path)
-            .to_string_lossy()
-            .replace('\\', "/")
+        path.strip_prefix(self.root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
     /// A new directory under the target directory, removed when the value is dropped.

@@ -21,23 +21,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spillway-store", &["spillway-types", "spillway-disk"]),
     (
         "spillway-client",
-        &[
-            "spillway-types",
-            "spillway-disk",
-            "spillway-seal",
-            "spillway-net",
-            "spillway-pay",
-        ],
+        &["spillway-types", "spillway-disk", "spillway-seal", "spillway-net", "spillway-pay"],
     ),
     (
         "spillway-node",
-        &[
-            "spillway-types",
-            "spillway-disk",
-            "spillway-net",
-            "spillway-pay",
-            "spillway-store",
-        ],
+        &["spillway-types", "spillway-disk", "spillway-net", "spillway-pay", "spillway-store"],
     ),
     (
         "spillway-testnet",
@@ -51,15 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-client",
         ],
     ),
-    (
-        "spillway-cli",
-        &[
-            "spillway-types",
-            "spillway-client",
-            "spillway-node",
-            "spillway-testnet",
-        ],
-    ),
+    ("spillway-cli", &["spillway-types", "spillway-client", "spillway-node", "spillway-testnet"]),
     (
         "spillway-tests",
         &[
@@ -108,12 +88,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         matches: |name| name == "anyhow",
-        holders: &[
-            "spillway-cli",
-            "spillway-tests",
-            "spillway-benches",
-            "xtask",
-        ],
+        holders: &["spillway-cli", "spillway-tests", "spillway-benches", "xtask"],
         reason: "libraries have typed errors",
     },
 ];
@@ -148,10 +123,7 @@ pub(crate) fn documented_edges(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, allowed) in EDGES {
         let Some(row) = rows.iter().find(|row| row.name == *name) else {
-            findings.push(Finding::error(
-                DOCUMENT,
-                format!("the table of crates lacks {name}"),
-            ));
+            findings.push(Finding::error(DOCUMENT, format!("the table of crates lacks {name}")));
             continue;
         };
         let cell = row.cells.last().map_or("", String::as_str);
@@ -181,9 +153,7 @@ pub(crate) fn reserved_dependencies(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for krate in &tree.crates {
         for dependency in &krate.dependencies {
-            for reserved in RESERVED
-                .iter()
-                .filter(|reserved| (reserved.matches)(&dependency.name))
+            for reserved in RESERVED.iter().filter(|reserved| (reserved.matches)(&dependency.name))
             {
                 if !reserved.holders.contains(&krate.name.as_str()) {
                     let message = format!(
@@ -204,10 +174,7 @@ mod tests {
     use super::*;
 
     fn messages(findings: &[Finding]) -> Vec<&str> {
-        findings
-            .iter()
-            .map(|finding| finding.message.as_str())
-            .collect()
+        findings.iter().map(|finding| finding.message.as_str()).collect()
     }
 
     #[test]
@@ -216,14 +183,8 @@ mod tests {
             krate("spillway-types", &["spillway-net"]),
             krate("spillway-net", &["spillway-types"]),
         ];
-        let findings = crate_edges(&Tree {
-            crates,
-            ..Tree::default()
-        });
-        assert_eq!(
-            messages(&findings),
-            ["spillway-types must not depend on spillway-net"]
-        );
+        let findings = crate_edges(&Tree { crates, ..Tree::default() });
+        assert_eq!(messages(&findings), ["spillway-types must not depend on spillway-net"]);
         assert_eq!(findings[0].place, "crates/spillway-types/Cargo.toml");
     }
 
@@ -234,34 +195,21 @@ mod tests {
             dependency("spillway-net", DependencyKind::Build),
             dependency("spillway-pay", DependencyKind::Development),
         ];
-        let findings = crate_edges(&Tree {
-            crates: vec![seal],
-            ..Tree::default()
-        });
-        assert_eq!(
-            messages(&findings),
-            ["spillway-seal must not depend on spillway-net"]
-        );
+        let findings = crate_edges(&Tree { crates: vec![seal], ..Tree::default() });
+        assert_eq!(messages(&findings), ["spillway-seal must not depend on spillway-net"]);
     }
 
     #[test]
     fn a_crate_without_a_row_is_found() {
         let crates = vec![krate("spillway-new", &[])];
-        let findings = crate_edges(&Tree {
-            crates,
-            ..Tree::default()
-        });
-        assert_eq!(
-            messages(&findings),
-            ["crate spillway-new has no row in the table of edges"]
-        );
+        let findings = crate_edges(&Tree { crates, ..Tree::default() });
+        assert_eq!(messages(&findings), ["crate spillway-new has no row in the table of edges"]);
     }
 
     #[test]
     fn reserved_packages_stay_with_their_holders() {
         let mut node = krate("spillway-node", &["libp2p", "alloy-sol-types", "anyhow"]);
-        node.dependencies
-            .push(dependency("alloy-primitives", DependencyKind::Development));
+        node.dependencies.push(dependency("alloy-primitives", DependencyKind::Development));
         let crates = vec![
             node,
             krate("spillway-net", &["libp2p", "libp2p-kad"]),
@@ -269,10 +217,7 @@ mod tests {
             krate("spillway-types", &["alloy-primitives"]),
             krate("spillway-cli", &["anyhow"]),
         ];
-        let findings = reserved_dependencies(&Tree {
-            crates,
-            ..Tree::default()
-        });
+        let findings = reserved_dependencies(&Tree { crates, ..Tree::default() });
         assert_eq!(
             messages(&findings),
             [
@@ -292,15 +237,9 @@ mod tests {
         let mut text =
             "# Map\n\n## Crates\n\n| crate | owns | depends on |\n|---|---|---|\n".to_owned();
         for (name, allowed) in EDGES {
-            let allowed: Vec<&str> = allowed
-                .iter()
-                .filter_map(|name| name.strip_prefix("spillway-"))
-                .collect();
-            let cell = if allowed.is_empty() {
-                "–".to_owned()
-            } else {
-                allowed.join(", ")
-            };
+            let allowed: Vec<&str> =
+                allowed.iter().filter_map(|name| name.strip_prefix("spillway-")).collect();
+            let cell = if allowed.is_empty() { "–".to_owned() } else { allowed.join(", ") };
             text.push_str("| `");
             text.push_str(name);
             text.push_str("` | something | ");
@@ -312,20 +251,14 @@ mod tests {
 
     #[test]
     fn a_document_that_says_the_same_passes() {
-        assert_eq!(
-            documented_edges(&files(&[("ARCHITECTURE.md", &architecture())])),
-            []
-        );
+        assert_eq!(documented_edges(&files(&[("ARCHITECTURE.md", &architecture())])), []);
     }
 
     #[test]
     fn a_document_that_drifts_is_found() {
         let missing = architecture().replace("`spillway-store`", "`spillway-shop`");
         let findings = documented_edges(&files(&[("ARCHITECTURE.md", &missing)]));
-        assert_eq!(
-            messages(&findings),
-            ["the table of crates lacks spillway-store"]
-        );
+        assert_eq!(messages(&findings), ["the table of crates lacks spillway-store"]);
 
         let other = architecture().replace(
             "`spillway-disk` | something | types",
@@ -334,10 +267,8 @@ mod tests {
         let findings = documented_edges(&files(&[("ARCHITECTURE.md", &other)]));
         assert_eq!(
             messages(&findings),
-            [
-                "the table of crates says that spillway-disk depends on [spillway-net, \
-              spillway-types], the check allows [spillway-types]"
-            ]
+            ["the table of crates says that spillway-disk depends on [spillway-net, \
+              spillway-types], the check allows [spillway-types]"]
         );
         assert_eq!(messages(&documented_edges(&files(&[]))), ["is missing"]);
     }

@@ -25,20 +25,12 @@ pub(crate) struct Finding {
 impl Finding {
     /// A finding that fails the check.
     pub(crate) fn error(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            place: place.into(),
-            message: message.into(),
-        }
+        Self { severity: Severity::Error, place: place.into(), message: message.into() }
     }
 
     /// A finding that is only printed.
     pub(crate) fn warning(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            place: place.into(),
-            message: message.into(),
-        }
+        Self { severity: Severity::Warning, place: place.into(), message: message.into() }
     }
 }
 

@@ -4,51 +4,15 @@ use super::{Finding, Tree};
 
 /// What no tracked file may contain. Split, so that this file does not contain them either.
 const WORDS: &[(&str, Place, &str)] = &[
-    (
-        concat!("/", "root", "/"),
-        Place::PathStart,
-        "a path of somebody's machine",
-    ),
-    (
-        concat!("/", "home", "/"),
-        Place::PathStart,
-        "a path of somebody's machine",
-    ),
-    (
-        concat!("/", "tmp", "/"),
-        Place::PathStart,
-        "a path of somebody's machine: use tempfile",
-    ),
-    (
-        concat!("..", "/", "shared"),
-        Place::Anywhere,
-        "a path outside the repository",
-    ),
-    (
-        concat!("registry", ".npmjs", ".org"),
-        Place::Anywhere,
-        "the host of a package registry",
-    ),
-    (
-        concat!("registry", ".yarnpkg", ".com"),
-        Place::Anywhere,
-        "the host of a package registry",
-    ),
-    (
-        concat!("index", ".crates", ".io"),
-        Place::Anywhere,
-        "the host of a package registry",
-    ),
-    (
-        concat!("static", ".crates", ".io"),
-        Place::Anywhere,
-        "the host of a package registry",
-    ),
-    (
-        concat!("files", ".pythonhosted", ".org"),
-        Place::Anywhere,
-        "the host of a package registry",
-    ),
+    (concat!("/", "root", "/"), Place::PathStart, "a path of somebody's machine"),
+    (concat!("/", "home", "/"), Place::PathStart, "a path of somebody's machine"),
+    (concat!("/", "tmp", "/"), Place::PathStart, "a path of somebody's machine: use tempfile"),
+    (concat!("..", "/", "shared"), Place::Anywhere, "a path outside the repository"),
+    (concat!("registry", ".npmjs", ".org"), Place::Anywhere, "the host of a package registry"),
+    (concat!("registry", ".yarnpkg", ".com"), Place::Anywhere, "the host of a package registry"),
+    (concat!("index", ".crates", ".io"), Place::Anywhere, "the host of a package registry"),
+    (concat!("static", ".crates", ".io"), Place::Anywhere, "the host of a package registry"),
+    (concat!("files", ".pythonhosted", ".org"), Place::Anywhere, "the host of a package registry"),
 ];
 
 /// The one source of packages that Cargo.lock may name.
@@ -96,10 +60,7 @@ pub(crate) fn foreign_registries(tree: &Tree) -> Vec<Finding> {
             };
             if foreign {
                 let place = format!("{}:{}", file.path, index + 1);
-                findings.push(Finding::error(
-                    place,
-                    format!("names a place of packages: {line}"),
-                ));
+                findings.push(Finding::error(place, format!("names a place of packages: {line}")));
             }
         }
     }
@@ -134,10 +95,7 @@ mod tests {
                     "docs/a.md:2",
                     format!("`{tmp}`: a path of somebody's machine: use tempfile")
                 ),
-                Finding::error(
-                    "docs/a.md:3",
-                    format!("`{root}`: a path of somebody's machine")
-                ),
+                Finding::error("docs/a.md:3", format!("`{root}`: a path of somebody's machine")),
             ]
         );
     }
@@ -148,10 +106,7 @@ mod tests {
         let findings = forbidden_words(&files(&[("a.rs", &format!("// ..{word}/design"))]));
         assert_eq!(
             findings,
-            [Finding::error(
-                "a.rs:1",
-                format!("`{word}`: a path outside the repository")
-            )]
+            [Finding::error("a.rs:1", format!("`{word}`: a path outside the repository"))]
         );
     }
 
@@ -168,15 +123,8 @@ mod tests {
             ("docs/a.md", theirs),
         ]);
         assert_eq!(
-            foreign_registries(&tree)
-                .into_iter()
-                .map(|finding| finding.place)
-                .collect::<Vec<_>>(),
-            [
-                "Cargo.lock:3",
-                "tools/package-lock.json:2",
-                ".cargo/config.toml:1"
-            ]
+            foreign_registries(&tree).into_iter().map(|finding| finding.place).collect::<Vec<_>>(),
+            ["Cargo.lock:3", "tools/package-lock.json:2", ".cargo/config.toml:1"]
         );
     }
 }

@@ -10,11 +10,7 @@ const WARN_LINES: usize = 500;
 /// Rust files within the limits; tests do not count.
 pub(crate) fn file_lengths(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree
-        .files
-        .iter()
-        .filter(|file| file.is_rust() && !is_test_file(&file.path))
-    {
+    for file in tree.files.iter().filter(|file| file.is_rust() && !is_test_file(&file.path)) {
         let lines = file.text.lines().count() - rust_text::test_lines(&file.text);
         if lines > MAX_LINES {
             let message = format!("{lines} non-test lines, the limit is {MAX_LINES}: split it");
@@ -47,34 +43,21 @@ mod tests {
         assert_eq!(file_lengths(&files(&[("a.rs", &lines(500))])), []);
         assert_eq!(
             file_lengths(&files(&[("a.rs", &lines(501))])),
-            [Finding::warning(
-                "a.rs",
-                "501 non-test lines, aim at 500 or fewer"
-            )]
+            [Finding::warning("a.rs", "501 non-test lines, aim at 500 or fewer")]
         );
         assert_eq!(
             file_lengths(&files(&[("a.rs", &lines(800))])),
-            [Finding::warning(
-                "a.rs",
-                "800 non-test lines, aim at 500 or fewer"
-            )]
+            [Finding::warning("a.rs", "800 non-test lines, aim at 500 or fewer")]
         );
         assert_eq!(
             file_lengths(&files(&[("crates/x/src/a.rs", &lines(801))])),
-            [Finding::error(
-                "crates/x/src/a.rs",
-                "801 non-test lines, the limit is 800: split it"
-            )]
+            [Finding::error("crates/x/src/a.rs", "801 non-test lines, the limit is 800: split it")]
         );
     }
 
     #[test]
     fn tests_and_other_languages_do_not_count() {
-        let inline = format!(
-            "{}#[cfg(test)]\nmod tests {{\n{}}}\n",
-            lines(400),
-            lines(900)
-        );
+        let inline = format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(400), lines(900));
         let long = lines(2_000);
         let tree = files(&[
             ("src/a.rs", inline.as_str()),
@@ -91,10 +74,7 @@ mod tests {
         let text = format!("#[cfg(test)]\nmod tests {{\n}}\n{}", lines(801));
         assert_eq!(
             file_lengths(&files(&[("a.rs", &text)])),
-            [Finding::error(
-                "a.rs",
-                "801 non-test lines, the limit is 800: split it"
-            )]
+            [Finding::error("a.rs", "801 non-test lines, the limit is 800: split it")]
         );
     }
 }

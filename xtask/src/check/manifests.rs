@@ -10,15 +10,10 @@ pub(crate) fn manifests(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for krate in &tree.crates {
         if krate.edition != EDITION {
-            let message = format!(
-                "{} has edition {}, not {EDITION}",
-                krate.name, krate.edition
-            );
+            let message = format!("{} has edition {}, not {EDITION}", krate.name, krate.edition);
             findings.push(Finding::error(&krate.manifest, message));
         }
-        let takes_lints = tree
-            .file(&krate.manifest)
-            .is_some_and(|file| inherits_lints(&file.text));
+        let takes_lints = tree.file(&krate.manifest).is_some_and(|file| inherits_lints(&file.text));
         if !takes_lints {
             let message = format!("{} lacks `[lints] workspace = true`", krate.name);
             findings.push(Finding::error(&krate.manifest, message));
@@ -85,16 +80,10 @@ mod tests {
     #[test]
     fn exactly_one_lock_file() {
         assert_eq!(one_lock_file(&files(&[("Cargo.lock", "")])), []);
-        assert_eq!(
-            one_lock_file(&files(&[])),
-            [Finding::error("Cargo.lock", "is missing")]
-        );
+        assert_eq!(one_lock_file(&files(&[])), [Finding::error("Cargo.lock", "is missing")]);
         assert_eq!(
             one_lock_file(&files(&[("Cargo.lock", ""), ("xtask/Cargo.lock", "")])),
-            [Finding::error(
-                "xtask/Cargo.lock",
-                "a second lock file: the one is at the root"
-            )]
+            [Finding::error("xtask/Cargo.lock", "a second lock file: the one is at the root")]
         );
     }
 }

@@ -12,10 +12,7 @@ pub(crate) fn modules(tree: &Tree) -> Vec<Finding> {
         for (index, line) in rust_text::code_only(&file.text).lines().enumerate() {
             let place = format!("{}:{}", file.path, index + 1);
             if sets_path(line) {
-                findings.push(Finding::error(
-                    &place,
-                    "no `#[path]`: a module stands at its name",
-                ));
+                findings.push(Finding::error(&place, "no `#[path]`: a module stands at its name"));
             }
             if let Some(name) = declared_module(line).filter(|name| NAMELESS.contains(name)) {
                 let message = format!("`mod {name}` does not say what is inside");
@@ -33,9 +30,8 @@ fn sets_path(line: &str) -> bool {
 
 /// The name after `mod` in a declaration.
 fn declared_module(line: &str) -> Option<&str> {
-    let mut words = line
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|w| !w.is_empty());
+    let mut words =
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
     words.by_ref().find(|word| *word == "mod")?;
     words.next()
 }
@@ -53,24 +49,13 @@ mod tests {
             .into_iter()
             .map(|finding| finding.place)
             .collect();
-        assert_eq!(
-            places,
-            [
-                "src/lib.rs:1",
-                "src/lib.rs:3",
-                "src/lib.rs:4",
-                "src/lib.rs:6"
-            ]
-        );
+        assert_eq!(places, ["src/lib.rs:1", "src/lib.rs:3", "src/lib.rs:4", "src/lib.rs:6"]);
     }
 
     #[test]
     fn comments_strings_and_other_names_pass() {
         let text = "// mod utils;\nconst A: &str = \"#[path = 1] mod common;\";\nmod utility;\n\
                     #[arg(long, value_name = \"PATH\")]\nuse crate::common_ground;\n";
-        assert_eq!(
-            modules(&files(&[("src/lib.rs", text), ("a.md", "mod utils;\n")])),
-            []
-        );
+        assert_eq!(modules(&files(&[("src/lib.rs", text), ("a.md", "mod utils;\n")])), []);
     }
 }

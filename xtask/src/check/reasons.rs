@@ -29,15 +29,8 @@ pub(crate) fn table_rows(markdown: &str, heading: &str) -> Vec<Row> {
 fn table_row(line: &str) -> Option<Row> {
     let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     let mut cells = inner.split('|').map(|cell| cell.trim().to_owned());
-    let name = cells
-        .next()?
-        .strip_prefix('`')?
-        .strip_suffix('`')?
-        .to_owned();
-    Some(Row {
-        name,
-        cells: cells.collect(),
-    })
+    let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?.to_owned();
+    Some(Row { name, cells: cells.collect() })
 }
 
 /// Every direct dependency has a row with a reason, and every row has its dependency.
@@ -53,9 +46,7 @@ pub(crate) fn dependency_reasons(tree: &Tree) -> Vec<Finding> {
         .filter(|dependency| !dependency.in_workspace)
         .map(|dependency| dependency.name.as_str())
         .collect();
-    let declared = tree
-        .file("Cargo.toml")
-        .map_or_else(BTreeSet::new, |root| declared(&root.text));
+    let declared = tree.file("Cargo.toml").map_or_else(BTreeSet::new, |root| declared(&root.text));
     let mut findings = Vec::new();
     for name in &used {
         match rows.iter().find(|row| row.name == *name) {
@@ -107,10 +98,7 @@ mod tests {
 
     #[test]
     fn a_dependency_without_a_reason_is_found() {
-        assert_eq!(
-            dependency_reasons(&tree(TABLE, &["tokio", "spillway-types"])),
-            []
-        );
+        assert_eq!(dependency_reasons(&tree(TABLE, &["tokio", "spillway-types"])), []);
         assert_eq!(
             dependency_reasons(&tree(TABLE, &["tokio", "hex"])),
             [Finding::error(
@@ -129,18 +117,12 @@ mod tests {
     fn a_reason_without_a_dependency_is_found() {
         assert_eq!(
             dependency_reasons(&tree(TABLE, &["insta"])),
-            [Finding::error(
-                "ARCHITECTURE.md",
-                "tokio has a reason, but nothing depends on it"
-            )]
+            [Finding::error("ARCHITECTURE.md", "tokio has a reason, but nothing depends on it")]
         );
         let old = TABLE.replace("`tokio`", "`old`");
         assert_eq!(
             dependency_reasons(&tree(&old, &[])),
-            [Finding::error(
-                "ARCHITECTURE.md",
-                "old has a reason, but nothing depends on it"
-            )]
+            [Finding::error("ARCHITECTURE.md", "old has a reason, but nothing depends on it")]
         );
     }
 }

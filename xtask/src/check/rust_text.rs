@@ -4,11 +4,7 @@
 ///
 /// Line breaks stay where they are, so line numbers hold, and braces that are left are real ones.
 pub(crate) fn code_only(source: &str) -> String {
-    let mut blanker = Blanker {
-        source: source.as_bytes(),
-        at: 0,
-        out: Vec::new(),
-    };
+    let mut blanker = Blanker { source: source.as_bytes(), at: 0, out: Vec::new() };
     blanker.run();
     // Only whole characters are replaced, so this is UTF-8 still.
     String::from_utf8_lossy(&blanker.out).into_owned()
@@ -123,18 +119,12 @@ impl Blanker<'_> {
 
     /// The number of `#` of a raw string that starts here.
     fn raw_hashes(&self) -> Option<usize> {
-        let hashes = self.source[self.at + 1..]
-            .iter()
-            .take_while(|byte| **byte == b'#')
-            .count();
+        let hashes = self.source[self.at + 1..].iter().take_while(|byte| **byte == b'#').count();
         (self.peek(1 + hashes) == Some(b'"')).then_some(hashes)
     }
 
     fn blank_line_comment(&mut self) {
-        let length = self.source[self.at..]
-            .iter()
-            .take_while(|byte| **byte != b'\n')
-            .count();
+        let length = self.source[self.at..].iter().take_while(|byte| **byte != b'\n').count();
         self.blank(length);
     }
 
@@ -175,9 +165,7 @@ impl Blanker<'_> {
         let mut end = vec![b'"'];
         end.resize(1 + hashes, b'#');
         let rest = &self.source[self.at..];
-        let length = rest
-            .windows(end.len())
-            .position(|window| window == end.as_slice());
+        let length = rest.windows(end.len()).position(|window| window == end.as_slice());
         self.blank(length.map_or(rest.len(), |length| length + end.len()));
     }
 
@@ -210,10 +198,7 @@ mod tests {
     fn comments_and_literals_are_blanked() {
         let source = "a{/* } /* } */ } */}b // }\n\"}\\\"}\" r#\"}\"}\"# br\"}\" '}' '\\'' '\\u{7d}' '€' end";
         let code = code_only(source);
-        assert_eq!(
-            code.split_whitespace().collect::<Vec<_>>(),
-            ["a{", "}b", "b", "end"]
-        );
+        assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["a{", "}b", "b", "end"]);
         assert_eq!(code.len(), source.len());
         assert_eq!(code.matches('\n').count(), 1);
     }
@@ -241,19 +226,10 @@ mod tests {
     #[test]
     fn forms_of_test_modules() {
         assert_eq!(test_lines("#[cfg(test)]\nmod tests;\nfn b() {}\n"), 0);
-        assert_eq!(
-            test_lines("#[cfg(test)]\n#[expect(x)]\npub(crate) mod t {\n}\n"),
-            4
-        );
-        assert_eq!(
-            test_lines("#[cfg(all(test, unix))]\nmod t { mod u {} }\n"),
-            2
-        );
+        assert_eq!(test_lines("#[cfg(test)]\n#[expect(x)]\npub(crate) mod t {\n}\n"), 4);
+        assert_eq!(test_lines("#[cfg(all(test, unix))]\nmod t { mod u {} }\n"), 2);
         assert_eq!(test_lines("#[cfg(test)]\nuse a::{b, c};\nmod d {\n}\n"), 0);
-        assert_eq!(
-            test_lines("#[cfg(test)] mod a {}\n#[cfg(test)]\nmod b {\n}\n"),
-            4
-        );
+        assert_eq!(test_lines("#[cfg(test)] mod a {}\n#[cfg(test)]\nmod b {\n}\n"), 4);
         assert_eq!(test_lines("// #[cfg(test)]\nmod a {\n}\n"), 0);
         assert_eq!(test_lines("#[cfg(not(test))]\nmod a {\n}\n"), 0);
     }

@@ -11,17 +11,11 @@ pub(crate) fn stubs(tree: &Tree) -> Vec<Finding> {
     for file in tree.files.iter().filter(|file| file.is_rust()) {
         for (index, line) in rust_text::code_only(&file.text).lines().enumerate() {
             let mut words = line.split(|c: char| !c.is_alphanumeric() && !"_!".contains(c));
-            let found = words.find_map(|word| {
-                STUBS
-                    .iter()
-                    .find(|stub| word.strip_suffix('!') == Some(stub))
-            });
+            let found = words
+                .find_map(|word| STUBS.iter().find(|stub| word.strip_suffix('!') == Some(stub)));
             if let Some(stub) = found {
                 let place = format!("{}:{}", file.path, index + 1);
-                findings.push(Finding::error(
-                    place,
-                    format!("`{stub}!` stands for missing code"),
-                ));
+                findings.push(Finding::error(place, format!("`{stub}!` stands for missing code")));
             }
         }
     }

@@ -31,9 +31,7 @@ pub(crate) struct SourceFile {
 impl SourceFile {
     /// Whether this is Rust source.
     pub(crate) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 }
 
@@ -64,10 +62,7 @@ pub(crate) struct CrateDependency {
 impl Tree {
     /// Reads the facts of the real work tree.
     pub(crate) fn read(workspace: &Workspace) -> Result<Self> {
-        Ok(Self {
-            files: read_files(workspace.root())?,
-            crates: read_crates(workspace),
-        })
+        Ok(Self { files: read_files(workspace.root())?, crates: read_crates(workspace) })
     }
 
     /// The file at `path`, if the tree has it.
@@ -79,21 +74,12 @@ impl Tree {
 /// Files that git tracks, and those that it would track if they were added now.
 fn read_files(root: &Path) -> Result<Vec<SourceFile>> {
     let listing = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .context("git is needed to list the tree")?;
     if !listing.status.success() {
-        bail!(
-            "git ls-files failed: {}",
-            String::from_utf8_lossy(&listing.stderr).trim()
-        );
+        bail!("git ls-files failed: {}", String::from_utf8_lossy(&listing.stderr).trim());
     }
     let paths: BTreeSet<String> = listing
         .stdout
@@ -119,10 +105,7 @@ fn read_files(root: &Path) -> Result<Vec<SourceFile>> {
 
 fn read_crates(workspace: &Workspace) -> Vec<CrateFacts> {
     let packages = workspace.packages();
-    let names: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     packages
         .iter()
         .map(|package| CrateFacts {
@@ -153,23 +136,15 @@ pub(crate) mod testing {
     pub(crate) fn files(files: &[(&str, &str)]) -> Tree {
         let files = files
             .iter()
-            .map(|(path, text)| SourceFile {
-                path: (*path).to_owned(),
-                text: (*text).to_owned(),
-            })
+            .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
             .collect();
-        Tree {
-            files,
-            crates: Vec::new(),
-        }
+        Tree { files, crates: Vec::new() }
     }
 
     /// A crate of edition 2024 with normal dependencies; the names `spillway-…` are in the workspace.
     pub(crate) fn krate(name: &str, dependencies: &[&str]) -> CrateFacts {
-        let dependencies = dependencies
-            .iter()
-            .map(|name| dependency(name, DependencyKind::Normal))
-            .collect();
+        let dependencies =
+            dependencies.iter().map(|name| dependency(name, DependencyKind::Normal)).collect();
         CrateFacts {
             name: name.to_owned(),
             manifest: format!("crates/{name}/Cargo.toml"),
@@ -180,10 +155,6 @@ pub(crate) mod testing {
 
     /// One dependency of a kind.
     pub(crate) fn dependency(name: &str, kind: DependencyKind) -> CrateDependency {
-        CrateDependency {
-            name: name.to_owned(),
-            kind,
-            in_workspace: name.starts_with("spillway-"),
-        }
+        CrateDependency { name: name.to_owned(), kind, in_workspace: name.starts_with("spillway-") }
     }
 }

@@ -24,11 +24,7 @@ const WAIT: &str = "while :; do sleep 0.02; done\n";
 
 fn directory_with(script: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(
-        directory.path().join("devnet"),
-        format!("{ARGUMENTS}{script}"),
-    )
-    .unwrap();
+    fs::write(directory.path().join("devnet"), format!("{ARGUMENTS}{script}")).unwrap();
     directory
 }
 
@@ -92,13 +88,7 @@ fn an_interrupt_while_it_starts_ends_it() {
             }
             interrupt.raise();
         });
-        Devnet::start(
-            Path::new("sh"),
-            3,
-            directory.path(),
-            directory.path(),
-            &interrupt,
-        )
+        Devnet::start(Path::new("sh"), 3, directory.path(), directory.path(), &interrupt)
     });
     assert!(network.unwrap_err().is::<Interrupted>());
     assert!(file("network.ended"));
