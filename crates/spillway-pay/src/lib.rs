@@ -37,6 +37,7 @@ mod planner;
 mod revert;
 mod rpc_chain;
 mod rpc_error;
+mod rpc_transport;
 mod signed_tx;
 mod spend;
 pub mod verify;

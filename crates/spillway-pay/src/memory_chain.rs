@@ -72,7 +72,6 @@ const PRIORITY_FEE: Wei = Wei(1_000_000_000);
 pub struct MemoryChain {
     state: Arc<Mutex<State>>,
     chain_id: u64,
-    base_fee: Wei,
 }
 
 struct State {
@@ -83,9 +82,9 @@ struct State {
 impl MemoryChain {
     /// An empty chain.
     pub fn new(options: MemoryChainOptions) -> Self {
-        let (chain_id, base_fee) = (options.chain_id, options.base_fee);
+        let chain_id = options.chain_id;
         let state = State { ledger: Ledger::new(options), faults: None };
-        Self { state: Arc::new(Mutex::new(state)), chain_id, base_fee }
+        Self { state: Arc::new(Mutex::new(state)), chain_id }
     }
 
     /// Puts a token at this address, all of it owned by `owner`.
@@ -127,6 +126,11 @@ impl MemoryChain {
     /// Whether transactions are mined at once. What waits stays until the next block.
     pub fn set_mining(&self, mining: Mining) {
         self.state().ledger.set_mining(mining);
+    }
+
+    /// Sets the base fee from the next block on.
+    pub fn set_base_fee(&self, base_fee: Wei) {
+        self.state().ledger.set_base_fee(base_fee);
     }
 
     /// Takes the newest blocks back and puts empty ones in their place; their transactions are
@@ -212,7 +216,9 @@ impl Chain for MemoryChain {
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        self.world(|_| Fees { base: self.base_fee, priority: PRIORITY_FEE })
+        self.read(ChainOp::Read, |ledger, _| {
+            Ok(Fees { base: ledger.base_fee(), priority: PRIORITY_FEE })
+        })
     }
 
     async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {

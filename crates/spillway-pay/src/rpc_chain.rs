@@ -9,10 +9,7 @@ use alloy::{
         json_rpc::{RpcRecv, RpcSend},
     },
     sol_types::SolCall,
-    transports::http::{
-        Http,
-        reqwest::{Client, Url},
-    },
+    transports::http::reqwest::{Client, Url, redirect::Policy},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -23,6 +20,7 @@ use crate::{
     At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
     contracts::{IToken, IVault, address, atto, id_word, payee_address, recorded},
     rpc_error::{Said, read_error, unexpected},
+    rpc_transport::RpcTransport,
 };
 
 /// How an RPC server is asked.
@@ -103,13 +101,14 @@ impl RpcChain {
             None => format!("{}://{host}", url.scheme()),
         };
         let local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
-        let mut builder = Client::builder().connect_timeout(options.timeout);
+        let mut builder =
+            Client::builder().connect_timeout(options.timeout).redirect(Policy::none());
         if local {
             // A proxy for the world is none for this machine.
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|_| bad("no connection can be set up for it"))?;
-        let client = RpcClient::new(Http::with_client(client, url), local);
+        let client = RpcClient::new(RpcTransport::new(client, url), local);
         Ok(Self { provider: RootProvider::new(client), endpoint, timeout: options.timeout })
     }
 

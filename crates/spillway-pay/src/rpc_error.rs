@@ -97,6 +97,9 @@ pub(crate) fn read_error(
             500..=599 | 408 => unreachable(),
             status => unexpected(method, &format!("HTTP status {status}")),
         },
+        RpcError::Transport(TransportErrorKind::NonRetryable(error)) => {
+            unexpected(method, &error.to_string())
+        }
         RpcError::Transport(_) => unreachable(),
         RpcError::NullResp => unexpected(method, "null"),
         RpcError::DeserError { text, .. } => unexpected(method, text),

@@ -161,6 +161,14 @@ impl Ledger {
         self.options.mining = mining;
     }
 
+    pub(super) fn base_fee(&self) -> Wei {
+        self.options.base_fee
+    }
+
+    pub(super) fn set_base_fee(&mut self, base_fee: Wei) {
+        self.options.base_fee = base_fee;
+    }
+
     /// Mines one block with everything that can be in it.
     pub(super) fn mine(&mut self) {
         let newest = &self.blocks[self.blocks.len() - 1];

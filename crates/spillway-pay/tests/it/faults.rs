@@ -211,6 +211,45 @@ async fn a_stuck_payment_gets_a_higher_fee_at_the_same_nonce(mut stage: Stage) {
     assert_eq!(second, paid);
 }
 
+#[tokio::test]
+async fn fees_that_rose_before_the_bytes_went_out_are_paid_at_the_same_nonce() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 2).await];
+    let earlier = crash(&stage, &plans, 1).await;
+    let crate::support::Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+    chain.set_base_fee(Wei(20_000_000_000));
+
+    let mut journal = TestJournal::new(&stage.chain);
+    let paid = stage.payments().pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    assert_eq!(journal.signed.len(), 1);
+    assert_eq!(journal.signed[0].nonce, earlier[1].nonce);
+    assert!(stage.chain.was_sent(&earlier[1].raw), "the identical bytes came first");
+    assert_eq!(paid.plans[0].tx, Some(journal.signed[0].hash));
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
+}
+
+/// The pool took the payment, lost it, and another program used its nonce.
+async fn an_accepted_payment_whose_nonce_was_used_is_signed_again(stage: Stage) {
+    let plans = [stage.plan(1, 2).await];
+    let earlier = crash(&stage, &plans, 1).await;
+    stage.control.set_automine(false).await;
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let meddle = async {
+        let sent = stage.chain.sendings();
+        stage.chain.wait_for_sendings(sent + 1).await;
+        stage.control.drop_transaction(earlier[1].hash).await;
+        stage.control.set_automine(true).await;
+        let other = stage.deployer.address();
+        stage.hands(&stage.payer).send_coins(other, Wei(1)).await.unwrap();
+    };
+    let (paid, ()) =
+        tokio::join!(payments.pay(stage.request(&plans, &earlier), &mut journal), meddle);
+    assert_eq!(paid.unwrap().plans[0].tx, Some(journal.signed[0].hash));
+    assert_eq!(journal.signed[0].nonce, earlier[1].nonce + 1);
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
+}
+
 async fn a_payment_that_is_not_mined_is_given_up_and_gone_on_with(mut stage: Stage) {
     let plans = [stage.plan(1, 2).await];
     stage.timing.patience = Duration::from_millis(500);
@@ -259,5 +298,6 @@ on_both_chains!(
     a_dropped_transaction_is_sent_again,
     a_stuck_payment_gets_a_higher_fee_at_the_same_nonce,
     a_payment_that_is_not_mined_is_given_up_and_gone_on_with,
+    an_accepted_payment_whose_nonce_was_used_is_signed_again,
     a_payment_counts_when_it_is_deep_enough,
 );

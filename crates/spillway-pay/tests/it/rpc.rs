@@ -89,6 +89,35 @@ async fn answers_of_other_kinds() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
+        let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        // Until the other side hangs up.
+        while stream.write_all(&[b' '; 65_536]).await.is_ok() {}
+    });
+    let options = RpcOptions { url, timeout: Duration::from_secs(30) };
+    let error = RpcChain::new(options).unwrap().chain_id().await.unwrap_err();
+    let detail = "an answer of more than 8388608 bytes".into();
+    assert_eq!(error, ChainError::Unexpected { method: "eth_chainId", detail });
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (url, _tasks) = serve("308 Permanent Redirect\r\nlocation: http://127.0.0.1:1/", "").await;
+    let error = chain(&url).chain_id().await.unwrap_err();
+    let detail = "HTTP status 308".into();
+    assert_eq!(error, ChainError::Unexpected { method: "eth_chainId", detail });
+}
+
 #[test]
 fn urls_that_are_none() {
     for url in ["", "localhost", "ws://localhost:1", "file:///etc/passwd", "http://"] {

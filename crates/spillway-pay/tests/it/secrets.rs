@@ -1,8 +1,10 @@
 //! Keys and credentials are in no text.
 
+use std::sync::{Arc, Mutex};
+
 use spillway_pay::{ChainError, PayFailure, PayRequest, RpcChain, RpcOptions, Wallet, WalletError};
 
-use crate::support::{Stage, TestJournal, wallet};
+use crate::support::{Control, Stage, TestJournal, WatchedChain, wallet};
 
 #[test]
 fn a_wallet_shows_its_address_only() {
@@ -68,6 +70,50 @@ async fn nothing_that_is_printed_of_a_payment_holds_the_key() {
     // What the journal keeps does not hold it either.
     let stored = serde_json::to_string(&journal.signed).unwrap();
     assert!(!stored.contains(key) && !stored.contains(&bytes.join(",")));
+}
+
+/// Everything that is logged, at the finest level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_of_any_crate_holds_a_key_or_credentials() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("trace")
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let mut stage = Stage::anvil().await;
+    let Control::Anvil(anvil) = &stage.control else { panic!("not Anvil") };
+    let host = anvil.rpc_url().trim_start_matches("http://");
+    let chain = RpcChain::new(RpcOptions::new(format!("http://user:hunter2@{host}/?k=APIKEY")));
+    stage.chain = Arc::new(WatchedChain::new(Arc::new(chain.unwrap())));
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    let lost = RpcChain::new(RpcOptions::new("http://user:hunter2@127.0.0.1:1/?k=APIKEY"));
+    spillway_pay::Chain::chain_id(&lost.unwrap()).await.unwrap_err();
+
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).to_lowercase();
+    assert!(log.contains("signed") && log.contains("sent"), "something was logged");
+    for secret in [&stage.payer.expose_hex()[2..], "hunter2", "apikey"] {
+        let at = log.find(secret);
+        assert_eq!(at, None, "{:?}", at.map(|at| &log[at.saturating_sub(200)..at]));
+    }
 }
 
 #[tokio::test]
