@@ -32,7 +32,8 @@ async fn puts_at_once_for_a_peer_and_for_all() {
     let mut held: Vec<Box<dyn AdmittedPut>> = Vec::new();
     let mut fill = async |from| loop {
         match world.node.admit(from, deal.put.clone()).await {
-            Ok(admitted) => held.push(admitted),
+            Ok(admitted) if held.len() <= MAX_PUTS => held.push(admitted),
+            Ok(_) => panic!("no limit"),
             Err(refusal) => return (held.len(), refusal),
         }
     };
@@ -61,7 +62,8 @@ async fn bytes_on_their_way_are_limited() {
     let refusal = loop {
         let from = peer(u32::try_from(held.len()).unwrap());
         match world.node.admit(from, deal.put.clone()).await {
-            Ok(admitted) => held.push(admitted),
+            Ok(admitted) if held.len() <= MAX_PUTS => held.push(admitted),
+            Ok(_) => panic!("no limit"),
             Err(refusal) => break refusal,
         }
     };
@@ -80,7 +82,8 @@ async fn prices_for_a_peer_and_for_all() {
         let mut prices = 0;
         loop {
             match world.ask_all(from, items.clone()).await {
-                Ok(_) => prices += count,
+                Ok(_) if prices <= QUOTES_BURST => prices += count,
+                Ok(_) => panic!("no limit"),
                 Err(refusal) => return (prices, refusal),
             }
         }

@@ -114,7 +114,7 @@ async fn unknown_payments_are_limited_for_each_peer_and_for_all() {
             number += 1;
             let put = nth_unpaid(&deal, number).put;
             match world.node.admit(from, put).await.err() {
-                Some(Refusal::Unpaid { .. }) => unpaid += 1,
+                Some(Refusal::Unpaid { .. }) if unpaid <= UNKNOWN_PAYMENTS_BURST => unpaid += 1,
                 Some(Refusal::Busy { after_ms }) => return (unpaid, after_ms),
                 other => panic!("{other:?}"),
             }
