@@ -1,0 +1,10 @@
+//! Over a network in one process: exact, and without waiting.
+
+mod directories;
+mod interruption;
+mod limits;
+mod partial;
+mod quoting;
+mod round_trip;
+mod sources;
+mod spill;
