@@ -1,9 +1,10 @@
 //! How many bytes a second the network moves: one client puts chunks to five nodes that throw them
 //! away, and gets them back.
 //!
-//!     cargo run --release -p spillway-net --example throughput -- [tcp|quic] [chunks] [apart]
+//!     cargo run --release -p spillway-net --example throughput -- [tcp|quic] [chunks] [nodes] [apart]
 //!
-//! With `apart` the nodes run in a process of their own.
+//! With `apart` the nodes run in a process of their own. The first five take chunks, all of them
+//! are searched for.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -22,7 +23,8 @@ use spillway_types::{
     QuoteTerms, Refusal, RewardAddress, Share, UnixTime, limits::MAX_CHUNK_BYTES,
 };
 
-const NODES: usize = 5;
+/// Nodes that each chunk is put to.
+const COPIES: usize = 5;
 
 /// Chunks that are under way at once.
 const CONCURRENT: usize = 12;
@@ -88,7 +90,7 @@ fn put() -> PutRequest {
     }
 }
 
-async fn nodes(transport: &str) -> Vec<Net> {
+async fn nodes(transport: &str, count: usize) -> Vec<Net> {
     let listen: Address = match transport {
         "quic" => "/ip4/127.0.0.1/udp/0/quic-v1",
         _ => "/ip4/127.0.0.1/tcp/0",
@@ -97,7 +99,7 @@ async fn nodes(transport: &str) -> Vec<Net> {
     .expect("invariant: an address");
     let body = Bytes::from(vec![7; MAX_CHUNK_BYTES]);
     let mut nets: Vec<Net> = Vec::new();
-    for _ in 0..NODES {
+    for _ in 0..count {
         let known = nets.first().map(Net::listen_addresses).unwrap_or_default();
         let secret = PeerSecret::generate().expect("the system's randomness");
         let net = Net::start(NetOptions::node(secret, vec![listen.clone()], known)).await;
@@ -109,16 +111,16 @@ async fn nodes(transport: &str) -> Vec<Net> {
     nets
 }
 
-async fn measure(transport: &str, chunks: usize, bootstrap: Vec<Address>) {
+async fn measure(transport: &str, chunks: usize, count: usize, bootstrap: Vec<Address>) {
     let secret = PeerSecret::generate().expect("the system's randomness");
     let mut options = NetOptions::client(secret, bootstrap);
     options.transports = Transports { quic: transport == "quic", tcp: transport == "tcp" };
     let net = Net::start(options).await.expect("a client");
     net.bootstrapped().await.expect("the nodes");
-    net.known_at_least(NODES).await.expect("the nodes");
+    net.known_at_least(count).await.expect("the nodes");
     let peers = net.peers();
     let body = Bytes::from(vec![9; MAX_CHUNK_BYTES]);
-    let all = peers.closest(ChunkAddress([0; 32]), NODES).await.expect("the nodes");
+    let all = peers.closest(ChunkAddress([0; 32]), COPIES).await.expect("the nodes");
     let source =
         f64::from(u32::try_from(chunks * MAX_CHUNK_BYTES / 1_000).unwrap_or(u32::MAX)) / 1e3;
 
@@ -173,9 +175,10 @@ async fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let transport = arguments.first().map_or("tcp", String::as_str).to_owned();
     let chunks = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(64);
-    match arguments.get(2).map(String::as_str) {
+    let count = arguments.get(2).and_then(|n| n.parse().ok()).unwrap_or(COPIES);
+    match arguments.get(3).map(String::as_str) {
         Some("serve") => {
-            let nets = nodes(&transport).await;
+            let nets = nodes(&transport, count).await;
             let mut out = std::io::stdout();
             writeln!(out, "{}", nets[0].listen_addresses()[0]).expect("standard output");
             // Until the other process closes it.
@@ -183,7 +186,7 @@ async fn main() {
         }
         Some("apart") => {
             let mut child = Command::new(std::env::current_exe().expect("this program"))
-                .args([&transport, "0", "serve"])
+                .args([&transport, "0", &count.to_string(), "serve"])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
@@ -191,13 +194,14 @@ async fn main() {
             let out = child.stdout.take().expect("invariant: piped");
             let mut line = String::new();
             BufReader::new(out).read_line(&mut line).expect("the address");
-            measure(&transport, chunks, vec![line.trim().parse().expect("an address")]).await;
+            measure(&transport, chunks, count, vec![line.trim().parse().expect("an address")])
+                .await;
             drop(child.stdin.take());
             child.wait().expect("the nodes end");
         }
         _ => {
-            let nets = nodes(&transport).await;
-            measure(&transport, chunks, nets[0].listen_addresses()).await;
+            let nets = nodes(&transport, count).await;
+            measure(&transport, chunks, count, nets[0].listen_addresses()).await;
             for net in nets {
                 net.shutdown().await;
             }

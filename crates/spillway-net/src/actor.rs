@@ -6,7 +6,9 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, identify,
+    Swarm,
+    core::upgrade::NegotiationError,
+    identify,
     kad::{self, KBucketKey, QueryId},
     ping,
     request_response::{self, InboundRequestId, OutboundRequestId, ResponseChannel},
@@ -401,6 +403,10 @@ fn answered(answer: Result<Answer, tokio::task::JoinError>) -> Action {
     }
 }
 
+fn is_negotiation(error: &std::io::Error) -> bool {
+    matches!(error.get_ref(), Some(inner) if inner.is::<NegotiationError>())
+}
+
 /// Why a request of ours failed.
 fn failed(
     peer: PeerKey,
@@ -414,6 +420,8 @@ fn failed(
         Failure::Timeout => PeersError::Timeout { peer, after: deadline },
         Failure::ConnectionClosed => PeersError::Broken { peer },
         Failure::UnsupportedProtocols => PeersError::Protocol { peer },
+        // With lazy negotiation the peer's "no" to the protocol comes when its answer is read.
+        Failure::Io(error) if is_negotiation(&error) => PeersError::Protocol { peer },
         Failure::Io(error) => match error.kind() {
             std::io::ErrorKind::TimedOut => PeersError::Timeout { peer, after: deadline },
             std::io::ErrorKind::InvalidData => PeersError::Protocol { peer },

@@ -10,13 +10,17 @@ use spillway_types::{PeerKey, Retry};
 use crate::identity::{peer_id, peer_key};
 
 /// Where a peer can be reached: a multiaddr such as `/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo…` or
-/// `/ip4/127.0.0.1/udp/4001/quic-v1`. The `/p2p/…` part names the peer and may be missing.
+/// `/ip6/::1/udp/4001/quic-v1`. The `/p2p/…` part names the peer and may be missing. Other kinds of
+/// multiaddr, names in DNS among them, are not addresses here.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address(Multiaddr);
 
 /// A text that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address of a peer: it looks like /ip4/127.0.0.1/tcp/4001/p2p/12D3Koo…")]
+#[error(
+    "not an address of a peer: it looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… \
+     or /ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3Koo…"
+)]
 pub struct ParseAddressError;
 
 impl ParseAddressError {
@@ -90,10 +94,20 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address: Multiaddr = text.parse().map_err(|_| ParseAddressError)?;
         let parsed = Self(address);
+        let mut parts = parsed.0.iter();
+        let ip = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+        let socket = match parts.next() {
+            Some(Protocol::Tcp(_)) => true,
+            Some(Protocol::Udp(_)) => matches!(parts.next(), Some(Protocol::QuicV1)),
+            _ => false,
+        };
         // A peer that is named must be one that can be spoken to.
-        let named = parsed.peer_id().is_none() || parsed.peer().is_some();
-        let placed = parsed.without_peer().iter().next().is_some();
-        if named && placed { Ok(parsed) } else { Err(ParseAddressError) }
+        let named = match parts.next() {
+            None => true,
+            Some(Protocol::P2p(peer)) => peer_key(&peer).is_some() && parts.next().is_none(),
+            Some(_) => false,
+        };
+        if ip && socket && named { Ok(parsed) } else { Err(ParseAddressError) }
     }
 }
 
@@ -140,7 +154,22 @@ mod tests {
     fn what_is_no_address_is_refused() {
         // The last names a peer by a hash, so by a key that is not Ed25519.
         let hashed = "/ip4/127.0.0.1/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
-        for text in ["", "/", "localhost:4001", "/ip4/300.0.0.1/tcp/1", hashed] {
+        let relayed = format!(
+            "/ip4/127.0.0.1/tcp/1/p2p/{0}/p2p-circuit/p2p/{0}",
+            PeerSecret::from_seed(&[1; 32]).peer()
+        );
+        for text in [
+            "",
+            "/",
+            "localhost:4001",
+            "/ip4/300.0.0.1/tcp/1",
+            "/ip4/127.0.0.1",
+            "/ip4/127.0.0.1/udp/1",
+            "/ip4/127.0.0.1/tcp/1/ws",
+            "/dns4/example.org/tcp/1",
+            hashed,
+            &relayed,
+        ] {
             assert_eq!(text.parse::<Address>(), Err(ParseAddressError), "{text}");
         }
     }

@@ -151,3 +151,87 @@ impl fmt::Debug for Gate {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use spillway_types::{HasRequest, QuoteRequest};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Has every chunk, and no time for anything else.
+    struct Stuck;
+
+    #[async_trait]
+    impl Serve for Stuck {
+        async fn quote(&self, _: PeerKey, _: QuoteRequest) -> QuoteResponse {
+            pending().await
+        }
+
+        async fn admit(&self, _: PeerKey, _: PutRequest) -> Result<Box<dyn AdmittedPut>, Refusal> {
+            pending().await
+        }
+
+        async fn get(&self, _: PeerKey, _: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
+            Ok(Some(Bytes::from_static(&[1; 3_000])))
+        }
+
+        async fn has(&self, _: PeerKey, _: HasRequest) -> HasResponse {
+            pending().await
+        }
+    }
+
+    const PEER: PeerKey = PeerKey([1; 32]);
+    const GET: Request = Request::Get(ChunkAddress([1; 32]));
+
+    fn gate(body_bytes: usize) -> Gate {
+        let gate =
+            Gate::new(NetLimits { body_bytes, ..NetLimits::default() }, Deadlines::default());
+        gate.set(Some(Arc::new(Stuck)));
+        gate
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_share_one_budget() {
+        // Room for one whole chunk, which is the least that a gate has.
+        let gate = gate(1);
+        let first = gate.answer(PEER, GET).await;
+        assert_eq!(first.response, Response::Get(GetResponse::Found { size: 3_000 }));
+        // It was cut down to its size, but what is left is not enough for a chunk of any size.
+        assert_eq!(gate.bodies.available_permits(), 4_096 - 3);
+        let started = Instant::now();
+        let second = gate.answer(PEER, GET).await;
+        assert_eq!(second.response, Response::Get(GetResponse::Refused(BUSY)));
+        assert_eq!(started.elapsed(), gate.deadlines.stall);
+        // Sent: its memory is free.
+        drop(first);
+        let third = gate.answer(PEER, GET).await;
+        assert_eq!(third.response, Response::Get(GetResponse::Found { size: 3_000 }));
+        drop(third);
+        assert_eq!(gate.bodies.available_permits(), 4_096);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_a_deadline() {
+        let gate = gate(0);
+        let request = HasRequest { addresses: vec![ChunkAddress([1; 32])] };
+        let started = Instant::now();
+        let reply = gate.answer(PEER, Request::Has(request)).await;
+        assert_eq!(reply.response, Response::Has(HasResponse { present: Err(BUSY) }));
+        assert_eq!(started.elapsed(), gate.deadlines.has);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_limited() {
+        let limits = NetLimits { requests: 2, ..NetLimits::default() };
+        let gate = Gate::new(limits, Deadlines::default());
+        let places = (gate.enter().unwrap(), gate.enter().unwrap());
+        assert!(gate.enter().is_none());
+        drop(places);
+        assert!(gate.enter().is_some());
+    }
+}

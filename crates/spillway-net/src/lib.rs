@@ -5,6 +5,20 @@
 //! the other. The only crate that names libp2p.
 //!
 //! Kademlia finds peers and stores nothing. One request, one response per stream.
+//!
+//! Tasks: the actor, which owns the swarm; the answers that it is making, in a `JoinSet` of its
+//! own; one task a connection, in a `TaskTracker` of [`Net`], where the codec reads, asks
+//! [`Serve::admit`] and writes. [`Net::shutdown`] ends them in this order: no new requests, answers
+//! written, connections closed, all joined.
+//!
+//! Invariants: lengths are checked before memory is taken; the body of a put is read only after it
+//! was admitted, and within one budget for all bodies; every queue, fan-out and wait has a limit,
+//! all of them in [`NetLimits`], [`Deadlines`] and the constants beside them; a peer is an Ed25519
+//! key, proven by the connection's handshake; who is over a limit is refused in words for as long
+//! as there is room to say them.
+//!
+//! A crash leaves nothing: there is no state on disk. Deliberately absent: retries (whoever asked
+//! knows best), judgement of what peers say, relaying, crossing routers, names in DNS.
 
 mod actor;
 mod address;

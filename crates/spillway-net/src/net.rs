@@ -3,7 +3,10 @@ use std::{fmt, io, sync::Arc};
 use futures::StreamExt;
 use libp2p::{
     Swarm,
-    core::transport::{ListenerId, TransportError},
+    core::{
+        transport::{ListenerId, TransportError},
+        upgrade::Version,
+    },
     swarm::{self, SwarmEvent},
 };
 use spillway_types::PeerKey;
@@ -49,7 +52,9 @@ impl Net {
         let connections = TaskTracker::new();
         let behaviour = Behaviour::new(&keypair, role, &gate);
         let spawner = connections.clone();
+        // Lazy: a request goes out together with the name of its protocol, not a round trip later.
         let config = swarm::Config::with_executor(move |task| drop(spawner.spawn(task)))
+            .with_substream_upgrade_protocol_override(Version::V1Lazy)
             .with_idle_connection_timeout(deadlines.idle);
         let peer_id = keypair.public().to_peer_id();
         let mut swarm = Swarm::new(transport, behaviour, peer_id, config);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use libp2p::{StreamProtocol, request_response::OutboundFailure};
+use libp2p::{StreamProtocol, kad, request_response::OutboundFailure};
 use spillway_net::{Address, Deadlines, Net, NetOptions, PeersError};
 use spillway_types::{
     GetResponse, PeerKey, PutResponse, Refusal, Request, Response,
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     fixture::{Manner, TestNode, address, chunk, put, secret},
-    raw::{CHUNK, RawPeer, Script},
+    raw::{CHUNK, RawPeer, Script, kad_result, peer_id, raw_kad},
     stage::Medium,
 };
 
@@ -48,6 +48,7 @@ over_each_transport!(
     a_body_that_stalls_is_forgotten,
     a_flood_of_streams_is_refused_and_others_are_served,
     another_protocol_is_not_spoken,
+    kademlia_stores_nothing,
     answers_that_break_the_protocol_are_no_answers,
     a_silent_peer_is_given_up,
 );
@@ -286,6 +287,26 @@ async fn another_protocol_is_not_spoken(medium: Medium) {
     };
     assert_eq!(answer, Err(PeersError::Protocol { peer: key }));
     client.shutdown().await;
+    victim.end().await;
+}
+
+async fn kademlia_stores_nothing(medium: Medium) {
+    let victim = Victim::new(medium, Manner::Willing).await;
+    let key = kad::RecordKey::new(&"key");
+    let mut writer = raw_kad(&victim.address);
+    let record = kad::Record::new(key.clone(), vec![1; 100]);
+    let kad = writer.behaviour_mut();
+    kad.put_record_to(record, [peer_id(&victim.address)].into_iter(), kad::Quorum::One);
+    // It is taken politely, and dropped.
+    kad_result(&mut writer).await;
+    let mut reader = raw_kad(&victim.address);
+    reader.behaviour_mut().get_record(key.clone());
+    match kad_result(&mut reader).await {
+        kad::QueryResult::GetRecord(Err(kad::GetRecordError::NotFound { key: asked, .. })) => {
+            assert_eq!(asked, key);
+        }
+        other => panic!("{other:?}"),
+    }
     victim.end().await;
 }
 

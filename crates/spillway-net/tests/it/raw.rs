@@ -4,6 +4,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder,
     identity::Keypair,
+    kad::{self, store::MemoryStore},
     noise,
     request_response::{
         self, Behaviour, Codec, Config, Event, Message, OutboundFailure, OutboundRequestId,
@@ -123,7 +124,7 @@ impl RawPeer {
 
     pub(crate) fn send(&mut self, to: &Address, script: Script) -> OutboundRequestId {
         let address: Multiaddr = to.to_string().parse().unwrap();
-        let peer: PeerId = to.peer().unwrap().to_string().parse().unwrap();
+        let peer = peer_id(to);
         self.swarm.behaviour_mut().send_request_with_addresses(&peer, script, vec![address])
     }
 
@@ -181,6 +182,43 @@ impl RawPeer {
             {
                 self.swarm.behaviour_mut().send_response(channel, script.clone()).unwrap();
             }
+        }
+    }
+}
+
+pub(crate) fn peer_id(of: &Address) -> PeerId {
+    of.peer().unwrap().to_string().parse().unwrap()
+}
+
+/// A peer that speaks nothing but Kademlia, and knows one other.
+pub(crate) fn raw_kad(known: &Address) -> Swarm<kad::Behaviour<MemoryStore>> {
+    let mut swarm = SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_quic()
+        .with_behaviour(|key| {
+            let local = key.public().to_peer_id();
+            let config = kad::Config::new(StreamProtocol::new("/spillway/kad/1"));
+            kad::Behaviour::with_config(local, MemoryStore::new(local), config)
+        })
+        .unwrap()
+        .build();
+    swarm.behaviour_mut().set_mode(Some(kad::Mode::Client));
+    swarm.behaviour_mut().add_address(&peer_id(known), known.to_string().parse().unwrap());
+    swarm
+}
+
+/// The last result of the query that was begun.
+pub(crate) async fn kad_result(swarm: &mut Swarm<kad::Behaviour<MemoryStore>>) -> kad::QueryResult {
+    loop {
+        let event = swarm.select_next_some().await;
+        if let SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed { result, step, .. }) =
+            event
+            && step.last
+            && !matches!(result, kad::QueryResult::Bootstrap(_))
+        {
+            return result;
         }
     }
 }
