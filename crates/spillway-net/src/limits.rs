@@ -126,6 +126,9 @@ pub(crate) const SPARE_STREAMS: usize = 64;
 /// Streams of one connection, of all protocols. Yamux gives each a window of at least 256 KiB.
 pub(crate) const MAX_STREAMS: usize = 256;
 
+/// How much of a TCP connection is read at once, in bytes. All inbound connections: 32 MiB.
+pub(crate) const TCP_BUFFER_BYTES: usize = 64 * 1024;
+
 /// What QUIC lets a peer send on one stream before it is read, in bytes. Over 100 ms that is
 /// 5 MB/s a stream, and 16 chunks travel side by side.
 pub(crate) const QUIC_STREAM_WINDOW: u32 = 512 * 1024;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture, io::BufReader};
 use libp2p::{
     Multiaddr, PeerId,
     core::{
@@ -24,7 +24,9 @@ use libp2p::{
 use crate::{
     Deadlines, NetError, Transports,
     counted::CountedMuxer,
-    limits::{MAX_STREAMS, QUIC_CONNECTION_WINDOW, QUIC_DELAY, QUIC_STREAM_WINDOW},
+    limits::{
+        MAX_STREAMS, QUIC_CONNECTION_WINDOW, QUIC_DELAY, QUIC_STREAM_WINDOW, TCP_BUFFER_BYTES,
+    },
     traffic::TrafficCounter,
 };
 
@@ -61,6 +63,8 @@ fn tcp_transport(keypair: &Keypair, counter: &TrafficCounter) -> Result<Connecti
     muxer.set_max_num_streams(MAX_STREAMS);
     let counter = counter.clone();
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        // Noise reads 8 KiB at a time: a call to the system for each would be half of the calls.
+        .map(|stream, _| BufReader::with_capacity(TCP_BUFFER_BYTES, stream))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer)
