@@ -53,7 +53,7 @@ async fn wait(
         if already_asked {
             end_at_once();
         }
-        console.note("Stopping. Once more to stop at once: what is paid stays paid either way.");
+        console.note("Stopping; once more to stop at once.");
         stop.cancel();
     }
 }

@@ -1,11 +1,24 @@
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use spillway_client::{Progress, Stage};
 
-/// One line for each stage; that of a stage that is over stays.
+use super::estimate::remaining;
+
+/// One line for each stage. That of a stage that is over stays until all is over: then the summary
+/// takes their place.
 #[derive(Debug)]
 pub(super) struct Bars {
     all: MultiProgress,
-    now: Option<(Stage, ProgressBar)>,
+    now: Option<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    stage: Stage,
+    chunks: Option<u64>,
+    began: Instant,
+    bar: ProgressBar,
 }
 
 impl Bars {
@@ -15,44 +28,76 @@ impl Bars {
 
     /// Shows the newest progress.
     pub(super) fn show(&mut self, progress: &Progress) {
-        if self.now.as_ref().is_some_and(|(stage, _)| *stage != progress.stage) {
-            self.finish();
+        if let Some(line) = self.now.take_if(|line| line.stage != progress.stage) {
+            line.complete();
         }
         if progress.stage == Stage::Done {
             return;
         }
-        let (_, bar) = self.now.get_or_insert_with(|| {
-            let bar = self.all.add(ProgressBar::no_length());
-            bar.set_prefix(progress.stage.name());
-            bar.set_style(style(progress));
-            (progress.stage, bar)
-        });
-        let chunks = match progress.chunks_total {
-            Some(total) => format!("{}/{total} chunks", progress.chunks_done),
-            None => format!("{} chunks", progress.chunks_done),
-        };
-        match progress.bytes_total {
-            Some(total) if total > 0 => {
-                bar.set_length(total);
-                bar.set_position(progress.bytes_done);
-                bar.set_message(chunks);
-            }
-            Some(_) | None if progress.bytes_done == 0 && progress.chunks_total.is_some() => {
-                bar.set_length(progress.chunks_total.unwrap_or(0));
-                bar.set_position(progress.chunks_done);
-            }
-            _ => {
-                bar.set_position(progress.bytes_done);
-                bar.set_message(chunks);
+        match &self.now {
+            Some(line) => line.update(progress),
+            None => {
+                let line = Line::new(progress);
+                line.update(progress);
+                // Drawn for the first time when it says something.
+                self.all.add(line.bar.clone()).tick();
+                self.now = Some(line);
             }
         }
     }
 
-    /// Leaves the line of the current stage as it is.
-    pub(super) fn finish(&mut self) {
-        if let Some((_, bar)) = self.now.take() {
-            bar.abandon();
+    /// Takes all lines away.
+    pub(super) fn finish(self) {
+        if let Some(line) = self.now {
+            line.bar.abandon();
         }
+        // A terminal that is gone shows nothing anyway.
+        let _gone = self.all.clear();
+    }
+}
+
+impl Line {
+    fn new(progress: &Progress) -> Self {
+        let bar =
+            ProgressBar::hidden().with_style(style(progress)).with_prefix(progress.stage.name());
+        let chunks = progress.chunks_total;
+        Self { stage: progress.stage, chunks, began: Instant::now(), bar }
+    }
+
+    /// The next stage has begun, so all of this one is done, whether the last news was seen or not.
+    fn complete(&self) {
+        if let Some(length) = self.bar.length() {
+            self.bar.set_position(length);
+        }
+        if let Some(chunks) = self.chunks {
+            self.bar.set_message(format!("{chunks}/{chunks} chunks"));
+        }
+        self.bar.abandon();
+    }
+
+    fn update(&self, progress: &Progress) {
+        let (done, total) = match (progress.bytes_total, progress.chunks_total) {
+            (Some(0) | None, Some(chunks)) => (progress.chunks_done, Some(chunks)),
+            (bytes, _) => (progress.bytes_done, bytes),
+        };
+        if let Some(total) = total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(done);
+        // Last, for it is what always draws.
+        self.bar.set_message(message(progress, self.began.elapsed()));
+    }
+}
+
+/// `3/8 chunks, 12 seconds left`.
+fn message(progress: &Progress, elapsed: Duration) -> String {
+    let chunks = match progress.chunks_total {
+        Some(total) => format!("{}/{total} chunks", progress.chunks_done),
+        None => format!("{} chunks", progress.chunks_done),
+    };
+    match remaining(progress, elapsed) {
+        Some(left) if left > Duration::ZERO => format!("{chunks}, {} left", HumanDuration(left)),
+        _ => chunks,
     }
 }
 
@@ -60,10 +105,10 @@ impl Bars {
 fn style(progress: &Progress) -> ProgressStyle {
     let template = match (progress.bytes_total, progress.chunks_total) {
         (Some(total), _) if total > 0 => {
-            "{prefix:>6} [{bar:30}] {decimal_bytes:>9}/{decimal_total_bytes:9} {msg}, {eta} left"
+            "{prefix:>6} [{bar:20}] {decimal_bytes:>9}/{decimal_total_bytes:9} {wide_msg}"
         }
-        (_, Some(_)) => "{prefix:>6} [{bar:30}] {pos:>5}/{len} chunks, {eta} left",
-        _ => "{prefix:>6} {spinner} {decimal_bytes:>9} {msg}, {elapsed}",
+        (_, Some(_)) => "{prefix:>6} [{bar:20}] {wide_msg}",
+        _ => "{prefix:>6} {decimal_bytes:>9} in {elapsed}, {wide_msg}",
     };
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -145,9 +190,15 @@ mod tests {
             chunks_done: 1,
             chunks_total: Some(2),
         });
-        assert!(line.contains(" store [=============="), "{line}");
-        assert!(line.contains("4.00 MB/8.00 MB   1/2 chunks, "), "{line}");
-        assert!(line.contains(" left"), "{line}");
+        assert!(line.contains(" store [========="), "{line}");
+        assert!(line.contains("4.00 MB/8.00 MB   1/2 chunks, 1 second left"), "{line}");
+    }
+
+    #[test]
+    fn a_stage_that_has_done_nothing_has_no_time() {
+        let line = line(&Progress { bytes_total: Some(8), ..Progress::default() });
+        assert!(line.contains("  hash ["), "{line}");
+        assert!(!line.contains("left"), "{line}");
     }
 
     #[test]
@@ -159,7 +210,7 @@ mod tests {
             ..Progress::default()
         });
         assert!(line.contains(" quote ["), "{line}");
-        assert!(line.contains("1/2 chunks, "), "{line}");
+        assert!(line.contains("1/2 chunks, 1 second left"), "{line}");
     }
 
     #[test]
@@ -170,7 +221,7 @@ mod tests {
             chunks_done: 1,
             ..Progress::default()
         });
-        assert!(line.contains("4.00 MB 1 chunks, "), "{line}");
+        assert!(line.contains("4.00 MB in 0s, 1 chunks"), "{line}");
         assert!(!line.contains("left"), "{line}");
     }
 }

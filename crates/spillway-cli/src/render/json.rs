@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use spillway_client::Progress;
 
+use super::estimate::{fraction, remaining};
+
 /// The body of a `status` line. What is not known (the end of a pipe) is null. Counts are numbers:
 /// no source has 2^53 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,31 +33,9 @@ impl Status {
             total_bytes: progress.bytes_total,
             chunks_done: progress.chunks_done,
             total_chunks: progress.chunks_total,
-            seconds_remaining: fraction.and_then(|fraction| remaining(fraction, elapsed)),
+            seconds_remaining: remaining(progress, elapsed).map(|left| left.as_secs()),
         }
     }
-}
-
-/// How much of the stage is done, 0 to 1: by bytes where there are any, else by chunks.
-fn fraction(progress: &Progress) -> Option<f64> {
-    let (done, total) = match (progress.bytes_total, progress.chunks_total) {
-        (Some(total), _) if total > 0 => (progress.bytes_done, total),
-        (_, Some(total)) if total > 0 => (progress.chunks_done, total),
-        (Some(_), _) | (_, Some(_)) => return Some(1.0),
-        (None, None) => return None,
-    };
-    #[expect(clippy::cast_precision_loss, reason = "a fraction to show, not to count with")]
-    let fraction = done as f64 / total as f64;
-    Some(fraction.min(1.0))
-}
-
-/// A stage that has done nothing yet has no rate: then it is not known.
-fn remaining(fraction: f64, elapsed: Duration) -> Option<u64> {
-    if fraction <= 0.0 {
-        return None;
-    }
-    let seconds = elapsed.as_secs_f64() * (1.0 - fraction) / fraction;
-    Duration::try_from_secs_f64(seconds.ceil()).ok().map(|left| left.as_secs())
 }
 
 #[cfg(test)]

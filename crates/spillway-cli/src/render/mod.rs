@@ -6,6 +6,7 @@
 
 mod bars;
 mod console;
+mod estimate;
 mod human;
 mod json;
 mod progress_view;

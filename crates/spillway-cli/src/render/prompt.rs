@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 
 use async_trait::async_trait;
+use indicatif::MultiProgress;
 use spillway_client::{Approve, Offer};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ impl Approve for Prompt {
         let question = question(offer);
         let bars = self.console.bars().clone();
         // The thread may wait for ever: when the program ends it does not wait for it.
-        let answer = tokio::task::spawn_blocking(move || bars.suspend(|| ask(&question)));
+        let answer = tokio::task::spawn_blocking(move || ask(&bars, &question));
         tokio::select! {
             biased;
             () = self.stop.cancelled() => false,
@@ -44,10 +45,14 @@ fn question(offer: &Offer) -> String {
     )
 }
 
-fn ask(question: &str) -> io::Result<bool> {
+/// Holds neither terminal nor bars while it waits: what is said at Ctrl-C must get through.
+fn ask(bars: &MultiProgress, question: &str) -> io::Result<bool> {
+    // Not suspended: bars drawn again would stand behind the question.
+    bars.clear()?;
     let mut terminal = io::stderr().lock();
     terminal.write_all(question.as_bytes())?;
     terminal.flush()?;
+    drop(terminal);
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(is_yes(&answer))
