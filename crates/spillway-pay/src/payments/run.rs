@@ -108,17 +108,20 @@ impl<'a> Run<'a> {
         self.drive(Goal::Withdrawn { vault, sender, payee }).await.map(drop)
     }
 
-    /// What became of the transactions of earlier runs.
+    /// What became of all transactions that we know.
     async fn look_back(&mut self) -> Result<(), ChainError> {
         let chain = &self.options.chain;
         let hashes: Vec<TxHash> = self.txs.iter().map(|tx| tx.hash).collect();
-        let found: Vec<Option<TxReceipt>> = stream::iter(hashes)
-            .map(|hash| chain.receipt(hash))
+        let found: Vec<(TxHash, Option<TxReceipt>)> = stream::iter(hashes)
+            .map(|hash| async move { Ok::<_, ChainError>((hash, chain.receipt(hash).await?)) })
             .buffered(CONCURRENCY)
             .try_collect()
             .await?;
-        for receipt in found.into_iter().flatten() {
-            self.note_mined(receipt);
+        for (hash, receipt) in found {
+            match receipt {
+                Some(receipt) => self.note_mined(receipt),
+                None => drop(self.receipts.remove(&hash)),
+            }
         }
         Ok(())
     }

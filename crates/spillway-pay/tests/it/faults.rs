@@ -288,7 +288,30 @@ async fn a_payment_counts_when_it_is_deep_enough(stage: Stage) {
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
+async fn a_payment_that_vanishes_while_it_gets_deeper_is_sent_again(stage: Stage) {
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let request = spillway_pay::PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let meddle = async {
+        stage.chain.wait_for_sendings(2).await;
+        // Anvil acknowledges before it mines.
+        stage.wait_until_mined(stage.chain.last_hash()).await;
+        stage.control.reorg(1).await;
+        stage.chain.wait_for_sendings(3).await;
+        stage.wait_until_mined(stage.chain.last_hash()).await;
+        stage.control.mine(2).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(request, &mut journal), meddle);
+    let paid = paid.unwrap();
+    assert_eq!(journal.signed.len(), 2, "the identical bytes");
+    assert_eq!(paid.plans[0].tx, Some(journal.signed[1].hash));
+    assert_eq!(paid.spend.tx_hashes.len(), 2);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
 on_both_chains!(
+    a_payment_that_vanishes_while_it_gets_deeper_is_sent_again,
     whatever_happens_to_a_sending_it_is_charged_once,
     a_journal_that_fails_keeps_everything_here,
     after_a_crash_before_sending_the_identical_bytes_go_out,

@@ -101,7 +101,8 @@ async fn an_answer_without_end_is_cut_off() {
         let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
         stream.write_all(head).await.unwrap();
         // Until the other side hangs up.
-        while stream.write_all(&[b' '; 65_536]).await.is_ok() {}
+        let blanks = vec![b' '; 65_536];
+        while stream.write_all(&blanks).await.is_ok() {}
     });
     let options = RpcOptions { url, timeout: Duration::from_secs(30) };
     let error = RpcChain::new(options).unwrap().chain_id().await.unwrap_err();

@@ -113,10 +113,7 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            // Free when it is there: one look.
-            if let Some(recorded) = self.drive(Goal::Recorded(plan)).await? {
-                self.note_paid(plan, recorded);
-            }
+            self.keep_recorded(plan).await?;
             let waited = now.saturating_sub(started);
             if waited >= timing.patience {
                 let known = self.paid.get(&payment).and_then(|paid| paid.tx);
@@ -126,6 +123,25 @@ impl Run<'_> {
             self.options.clock.sleep(pause).await;
             pause = (pause * 2).min(timing.longest_poll);
         }
+    }
+
+    /// Pays a plan again that a reorganisation has taken back, with the identical bytes if they are
+    /// good for it. The time of its record may have changed, too.
+    async fn keep_recorded(&mut self, plan: &Plan) -> Result<(), PayFailure> {
+        let recorded = match self.reached(Goal::Recorded(plan)).await {
+            Ok(Look::Done(recorded)) => recorded,
+            Ok(_) => {
+                self.look_back().await?;
+                self.drive(Goal::Recorded(plan)).await?
+            }
+            // The next look is at it again.
+            Err(error) if error.retry() != Retry::Never => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(recorded) = recorded {
+            self.note_paid(plan, recorded);
+        }
+        Ok(())
     }
 
     fn begin<'p>(&self, goal: Goal<'p>) -> Drive<'p> {

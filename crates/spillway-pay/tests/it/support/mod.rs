@@ -14,7 +14,7 @@ use spillway_pay::{
     Plan, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
 };
 use spillway_types::{
-    Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, UnixTime, Wei,
+    Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, TxHash, UnixTime, Wei,
 };
 
 pub(crate) use control::Control;
@@ -182,6 +182,12 @@ impl Stage {
 
     pub(crate) async fn credit(&self, payee: RewardAddress) -> Atto {
         self.chain.credit(self.deployed.vault, payee).await.unwrap()
+    }
+
+    pub(crate) async fn wait_until_mined(&self, hash: TxHash) {
+        while self.chain.receipt(hash).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Asserts that exactly this much was charged, by the payer's and the vault's books.
