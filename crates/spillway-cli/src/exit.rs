@@ -131,18 +131,4 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_one_line_and_one_object() {
-        let failure = Failure::new(Code::NotFound, "no\nsuch file")
-            .hint("check the path")
-            .detail("path", "no\nsuch file");
-        assert_eq!(failure.to_string(), "no\u{fffd}such file; check the path");
-        assert_eq!(
-            failure.to_json(),
-            r#"{"message_type":"exit_error","code":10,"message":"no\nsuch file","hint":"check the path","path":"no\nsuch file"}"#
-        );
-    }
-}
+mod tests;

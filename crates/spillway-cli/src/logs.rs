@@ -9,10 +9,11 @@ use crate::{args::Globals, config::Environment, exit::Failure, render::Console};
 
 /// What is logged at each number of `-v`. Of others' crates only what is wrong, until everything is
 /// asked for.
-const LEVELS: [&str; 4] = ["error", "warn,spillway=info", "info,spillway=debug", "trace"];
+const LEVELS: [&str; 4] =
+    ["error,spillway=warn", "warn,spillway=info", "info,spillway=debug", "trace"];
 
 /// Our crates: a directive for all is the same for each.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "spillway",
     "spillway_types",
     "spillway_disk",
@@ -22,6 +23,7 @@ const CRATES: [&str; 9] = [
     "spillway_store",
     "spillway_client",
     "spillway_node",
+    "spillway_testnet",
 ];
 
 /// Starts to log.
@@ -89,6 +91,7 @@ mod tests {
         for verbose in 0..=5 {
             assert!(EnvFilter::try_new(directives(verbose)).is_ok(), "{verbose}");
         }
+        assert!(directives(0).starts_with("error,spillway=warn,"));
         assert!(directives(1).starts_with("warn,spillway=info,spillway_types=info,"));
         assert_eq!(directives(9), "trace");
     }

@@ -40,6 +40,8 @@ impl From<UploadError> for Failure {
             UploadError::Declined { .. } => {
                 Self::new(Code::Failure, "not approved").hint("nothing was paid")
             }
+            UploadError::Undecided { .. } => Self::new(Code::TryAgain, chain_of(&error))
+                .hint("nothing was paid again; try again when the chain has moved on"),
             UploadError::PartialUpload { .. } => partial(&error),
             _ => Self::new(Code::Failure, chain_of(&error)),
         }
