@@ -20,8 +20,9 @@ use crate::{
 /// Long for anything that happens on one machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Short, so that a test can wait for it.
-const STALL: Duration = Duration::from_millis(400);
+/// Short, so that a test can wait for it; long enough that a busy machine does what must come
+/// before it.
+const STALL: Duration = Duration::from_secs(2);
 
 macro_rules! over_each_transport {
     ($($test:ident),+ $(,)?) => {
@@ -246,6 +247,7 @@ async fn a_flood_of_streams_is_refused_and_others_are_served(medium: Medium) {
     // The places come back when the stalled ones are given up.
     let answered = async {
         loop {
+            tokio::task::yield_now().await;
             let answer = peer.ask(&victim.address, Script::says(put_frame(10, 10))).await;
             if let Ok(frame) = answer
                 && let Response::Put(PutResponse { receipts: Ok(receipts) }) = response(&frame)
@@ -311,12 +313,16 @@ async fn kademlia_stores_nothing(medium: Medium) {
 }
 
 /// What our client makes of an answer to a `Get`, and whom it asked.
-async fn answered(medium: Medium, script: Script) -> (Result<Option<Bytes>, PeersError>, PeerKey) {
+async fn answered(
+    medium: Medium,
+    script: Script,
+    wait: Duration,
+) -> (Result<Option<Bytes>, PeersError>, PeerKey) {
     let mut peer = RawPeer::new(CHUNK);
     let at = peer.listen(&medium.listen()).await;
     let mut options = NetOptions::client(secret(2), vec![at.clone()]);
     options.transports = medium.transports();
-    options.deadlines = Deadlines { stall: STALL, answer: STALL, ..Deadlines::default() };
+    options.deadlines = Deadlines { stall: wait, answer: wait, ..Deadlines::default() };
     let client = Net::start(options).await.unwrap();
     let (peers, key) = (client.peers(), at.peer().unwrap());
     let asked = async {
@@ -350,11 +356,11 @@ async fn answers_that_break_the_protocol_are_no_answers(medium: Medium) {
         Script::says(Script::frame(&[2, 77], &[])),
         Script::says(long),
     ] {
-        let (answer, peer) = answered(medium, script).await;
+        let (answer, peer) = answered(medium, script, SOON).await;
         assert_eq!(answer, Err(PeersError::Protocol { peer }));
     }
     for script in [frame(found(100), &[7; 99]), Script::says(vec![9]), Script::says(Vec::new())] {
-        let (answer, peer) = answered(medium, script).await;
+        let (answer, peer) = answered(medium, script, SOON).await;
         assert_eq!(answer, Err(PeersError::Broken { peer }));
     }
 }
@@ -362,7 +368,7 @@ async fn answers_that_break_the_protocol_are_no_answers(medium: Medium) {
 async fn a_silent_peer_is_given_up(medium: Medium) {
     let found = Response::Get(GetResponse::Found { size: 100 }).encode().unwrap();
     for script in [Script::stalls(Vec::new()), Script::stalls(Script::frame(&found, &[7; 50]))] {
-        let (answer, peer) = timeout(SOON, answered(medium, script)).await.unwrap();
+        let (answer, peer) = timeout(SOON, answered(medium, script, STALL)).await.unwrap();
         let after = Deadlines::default().get;
         assert_eq!(answer, Err(PeersError::Timeout { peer, after }));
     }

@@ -1,6 +1,14 @@
 //! Starting, finding, limiting and ending the real network.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +36,22 @@ fn anywhere(transport: &str) -> Address {
     }
     .parse()
     .unwrap()
+}
+
+/// Where a node can come back to after others had their chance to take its ports: below those that
+/// the system hands out. They are free now.
+fn lasting() -> Vec<Address> {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let first = u16::try_from(std::process::id() % 5_000).unwrap() * 2;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let at = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            let tcp = format!("/ip4/127.0.0.1/tcp/{port}");
+            let quic = format!("/ip4/127.0.0.1/udp/{port}/quic-v1");
+            return vec![tcp.parse().unwrap(), quic.parse().unwrap()];
+        }
+    }
 }
 
 fn node(byte: u8, bootstrap: Vec<Address>) -> NetOptions {
@@ -110,11 +134,7 @@ async fn a_network_that_is_not_there_is_not_found() {
     assert!(matches!(client.bootstrapped().await, Err(NetError::NoBootstrap)));
     client.shutdown().await;
 
-    // A port that was free a moment ago.
-    let gone = Net::start(node(1, Vec::new())).await.unwrap();
-    let bootstrap = gone.listen_addresses();
-    gone.shutdown().await;
-    let mut options = NetOptions::client(secret(2), bootstrap);
+    let mut options = NetOptions::client(secret(2), lasting());
     let after = Duration::from_millis(300);
     options.deadlines = Deadlines { bootstrap: after, ..Deadlines::default() };
     let client = Net::start(options).await.unwrap();
@@ -130,13 +150,10 @@ async fn a_network_that_is_not_there_is_not_found() {
 
 #[tokio::test]
 async fn a_network_that_comes_later_is_found() {
-    let first = Net::start(node(1, Vec::new())).await.unwrap();
-    let listen = first.listen_addresses();
-    first.shutdown().await;
+    let unnamed = lasting();
+    let listen: Vec<_> = unnamed.iter().map(|a| a.with_peer(secret(1).peer())).collect();
     let client = Net::start(NetOptions::client(secret(2), listen.clone())).await.unwrap();
     // An address that names nobody will do, too.
-    let unnamed = listen.iter().map(|a| a.to_string().split("/p2p/").next().unwrap().parse());
-    let unnamed = unnamed.collect::<Result<Vec<Address>, _>>().unwrap();
     let other = Net::start(NetOptions::client(secret(3), unnamed)).await.unwrap();
     let again = Net::start(NetOptions::node(secret(1), listen, Vec::new())).await.unwrap();
     for client in [&client, &other] {
@@ -151,7 +168,8 @@ async fn a_network_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_node_that_restarts_is_reached_again() {
-    let first = Net::start(node(1, Vec::new())).await.unwrap();
+    let at = NetOptions::node(secret(1), lasting(), Vec::new());
+    let first = Net::start(at).await.unwrap();
     let (peer, listen) = (first.local(), first.listen_addresses());
     first.serve(TestNode::new(secret(1), Manner::Willing));
     let client = client(2, listen.clone()).await;
