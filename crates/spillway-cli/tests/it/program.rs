@@ -64,7 +64,8 @@ impl Place {
         self.finish(&mut command)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `spillway` with these arguments, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
         self.isolate(&mut command, arguments);
         command
