@@ -1,8 +1,12 @@
 use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
 use spillway_net::PeersError;
 use spillway_types::{ChunkAddress, PeerKey, limits::CLOSE_GROUP};
 
-use crate::{ClientParts, DownloadError, limits::FETCH_PEERS};
+use crate::{
+    ClientParts, DownloadError,
+    limits::{FETCH_HEDGES, FETCH_PATIENCE, FETCH_PEERS},
+};
 
 /// What came of asking peers for one chunk.
 #[derive(Debug, Default)]
@@ -48,30 +52,59 @@ async fn search(parts: &ClientParts, address: ChunkAddress) -> Result<Bytes, Dow
     Err(DownloadError::Unavailable { address, bad, failed, last })
 }
 
+/// Asks the peers one after the other. One that is slow is not waited for alone: after a while the
+/// next is asked beside it, and the first good answer counts.
 async fn try_peers(
     parts: &ClientParts,
     address: ChunkAddress,
-    peers: Vec<PeerKey>,
+    mut peers: Vec<PeerKey>,
     asked: &mut Asked,
 ) -> Option<Bytes> {
-    for peer in peers {
-        if asked.peers.contains(&peer) {
-            continue;
+    peers.retain(|peer| !asked.peers.contains(peer));
+    let mut next = peers.into_iter();
+    let mut answers = FuturesUnordered::new();
+    loop {
+        if answers.len() < FETCH_HEDGES
+            && let Some(peer) = next.next()
+        {
+            asked.peers.push(peer);
+            answers.push(async move { (peer, parts.peers.get(peer, address).await) });
         }
-        asked.peers.push(peer);
-        match parts.peers.get(peer, address).await {
+        let may_ask = next.len() > 0 && answers.len() < FETCH_HEDGES;
+        tokio::select! {
+            biased;
+            answer = answers.next() => {
+                let (peer, result) = answer?;
+                if let Some(chunk) = asked.take(address, peer, result) {
+                    return Some(chunk);
+                }
+            }
+            () = parts.clock.sleep(FETCH_PATIENCE), if may_ask => {}
+        }
+    }
+}
+
+impl Asked {
+    /// Takes an answer in; the chunk if that is what it is.
+    fn take(
+        &mut self,
+        address: ChunkAddress,
+        peer: PeerKey,
+        result: Result<Option<Bytes>, PeersError>,
+    ) -> Option<Bytes> {
+        match result {
             Ok(Some(chunk)) if ChunkAddress::of(&chunk) == address => return Some(chunk),
             Ok(Some(_)) => {
                 tracing::warn!(%peer, chunk = %address, "wrong bytes, asking the next peer");
-                asked.bad += 1;
+                self.bad += 1;
             }
             Ok(None) => tracing::debug!(%peer, chunk = %address, "not there"),
             Err(error) => {
                 tracing::debug!(%error, chunk = %address, "not fetched");
-                asked.failed += 1;
-                asked.last = Some(error);
+                self.failed += 1;
+                self.last = Some(error);
             }
         }
+        None
     }
-    None
 }
