@@ -156,6 +156,24 @@ struct Held {
     _lock: Box<dyn FileLock>,
 }
 
+impl Held {
+    /// Writes a new file of the session durably.
+    async fn write(
+        self: &Arc<Self>,
+        disk: &Arc<dyn Disk>,
+        path: PathBuf,
+        bytes: Vec<u8>,
+    ) -> Result<(), DiskError> {
+        let held = Arc::clone(self);
+        run(disk, move |disk| {
+            let written = disk.write_durable(&path, &bytes, Overwrite::Never);
+            drop(held);
+            written
+        })
+        .await
+    }
+}
+
 impl Session {
     pub(crate) fn id(&self) -> &str {
         &self.id
@@ -237,13 +255,7 @@ impl Session {
             PlanIx(u32::try_from(self.plans.len()).expect("invariant: plans fit in 32 bits"));
         let path = self.dir.join(format!("plan-{}", plan.0));
         let bytes = files::encode(FileKind::Plan, &file);
-        let held = Arc::clone(&self.held);
-        run(&self.disk, move |disk| {
-            let written = disk.write_durable(&path, &bytes, Overwrite::Never);
-            drop(held);
-            written
-        })
-        .await?;
+        self.held.write(&self.disk, path, bytes).await?;
         self.plans.push(file);
         Ok(plan)
     }
@@ -273,13 +285,7 @@ impl TxWriter {
     pub(crate) async fn write(&mut self, tx: &SignedTx) -> Result<(), DiskError> {
         let path = self.dir.join(format!("tx-{}", self.next));
         let bytes = files::encode(FileKind::Tx, tx);
-        let held = Arc::clone(&self.held);
-        run(&self.disk, move |disk| {
-            let written = disk.write_durable(&path, &bytes, Overwrite::Never);
-            drop(held);
-            written
-        })
-        .await?;
+        self.held.write(&self.disk, path, bytes).await?;
         self.next += 1;
         Ok(())
     }
