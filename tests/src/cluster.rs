@@ -23,13 +23,9 @@ use spillway_types::{
     UnixTime, Wei,
     limits::{CLOSE_GROUP, MAX_UPLOAD_WINDOW},
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    TurboClock,
-    member::{Asked, Member, Tricky},
-};
+use crate::{Asked, Member, Playbook, TurboClock};
 
 /// Plaintext bytes of a segment in these tests.
 pub const SEGMENT: usize = 1_000;
@@ -77,8 +73,7 @@ pub struct Cluster {
     pub members: Vec<Member>,
     network: MemoryNetwork,
     faults: Arc<Mutex<Decide>>,
-    log: Arc<Mutex<Vec<Asked>>>,
-    hanging: watch::Sender<usize>,
+    book: Playbook,
     wallet_locks: Arc<dyn Disk>,
     clients: AtomicU64,
 }
@@ -128,6 +123,7 @@ impl Cluster {
 
     /// A cluster of honest nodes that keep their chunks in these stores.
     pub fn with_stores(stores: impl IntoIterator<Item = Arc<dyn ChunkStore>>) -> Self {
+        let stores: Vec<_> = stores.into_iter().collect();
         let clock = TurboClock::new(START);
         let chain = MemoryChain::new(MemoryChainOptions::new(Arc::new(clock.clone())));
         let payer = Arc::new(Wallet::from_bytes(&[7; 32]).unwrap());
@@ -153,28 +149,27 @@ impl Cluster {
             members: Vec::new(),
             network,
             faults,
-            log: Arc::default(),
-            hanging: watch::Sender::new(0),
+            book: Playbook::new(stores.len()),
             wallet_locks: Arc::new(MemoryDisk::new()),
             clients: AtomicU64::new(0),
         };
-        for (number, store) in (1..).zip(stores) {
-            let member = cluster.member(number, store);
+        for (index, store) in stores.into_iter().enumerate() {
+            let member = cluster.member(index, store);
             cluster.members.push(member);
         }
         cluster
     }
 
-    fn member(&self, number: u8, store: Arc<dyn ChunkStore>) -> Member {
-        let secret = PeerSecret::from_seed(&[number; 32]);
+    fn member(&self, index: usize, store: Arc<dyn ChunkStore>) -> Member {
+        let number = u8::try_from(index + 1).unwrap();
         let mut reward = [0xee; 20];
         reward[19] = number;
-        let reward = RewardAddress(reward);
         let member = Member {
-            secret: secret.clone(),
-            reward,
-            store: Arc::clone(&store),
-            tricks: Arc::default(),
+            secret: PeerSecret::from_seed(&[number; 32]),
+            reward: RewardAddress(reward),
+            store,
+            index,
+            book: self.book.clone(),
         };
         self.start_member(&member);
         member
@@ -197,14 +192,8 @@ impl Cluster {
             clock: Arc::new(self.clock.clone()),
             peers,
         });
-        let serve = Tricky {
-            node: member.peer(),
-            inner: Arc::new(service),
-            tricks: Arc::clone(&member.tricks),
-            log: Arc::clone(&self.log),
-            hanging: self.hanging.clone(),
-        };
-        self.network.join(member.secret.clone(), Some(Arc::new(serve)));
+        let serve = self.book.wrap(member.index, Arc::new(service));
+        self.network.join(member.secret.clone(), Some(serve));
     }
 
     /// A client whose sessions and spill are on this disk.
@@ -247,9 +236,14 @@ impl Cluster {
         self.set_faults(|_, _| Fault::Deliver);
     }
 
+    /// What the nodes do otherwise than honest ones.
+    pub fn book(&self) -> &Playbook {
+        &self.book
+    }
+
     /// Every request that reached a node since the last call.
     pub fn take_log(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
+        self.book.take_log()
     }
 
     /// Puts that reached a node since the last look at the log, by chunk.
@@ -265,7 +259,7 @@ impl Cluster {
 
     /// Returns when so many puts hang since the beginning.
     pub async fn wait_for_hanging(&self, count: usize) {
-        self.hanging.subscribe().wait_for(|&now| now >= count).await.unwrap();
+        self.book.wait_for_hanging(count).await;
     }
 
     /// The nodes' indices, those nearest to the chunk first.
@@ -367,12 +361,6 @@ impl Cluster {
                 Err(error)
             }
         }
-    }
-
-    /// Blocks are mined and time passes until nothing that was known of plans is in doubt.
-    pub fn finalize(&self, after: Duration) {
-        self.clock.advance(after);
-        self.chain.mine(65);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -57,7 +57,10 @@ impl Program {
 impl Ran {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
+        Self::new(command.output().unwrap())
+    }
+
+    pub(crate) fn new(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: output.stdout,
@@ -85,9 +88,7 @@ fn locate() -> PathBuf {
         Some(other) => other,
         None => panic!("{} is not in a target directory", test.display()),
     };
-    // Cargo itself knows best whether what is there is up to date; within a run of nextest it is,
-    // and a second Cargo is not wanted there.
-    if program.is_file() && std::env::vars().any(|(name, _)| name == "NEXTEST") {
+    if program.is_file() && within_nextest() {
         return program;
     }
     let target_dir = profile_dir.parent().unwrap();
@@ -101,4 +102,11 @@ fn locate() -> PathBuf {
         .unwrap();
     assert!(status.success(), "`cargo build -p spillway-cli --bin spillway` failed");
     program
+}
+
+/// Whether this is a part of a run of the whole workspace, which has built the program before its
+/// first test. Otherwise Cargo itself knows best whether what is there is up to date.
+#[expect(clippy::disallowed_methods, reason = "no program, but a test that asks how it is run")]
+fn within_nextest() -> bool {
+    std::env::var_os("NEXTEST").is_some()
 }

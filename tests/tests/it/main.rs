@@ -4,3 +4,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod cluster;
+mod network;

@@ -1,38 +1,16 @@
 //! Uploads that end in the middle: whatever happens, what was paid is stored and paid once.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use spillway_client::{ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded};
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_pay::{ChainError, ChainFault, ChainOp};
-use spillway_tests::{Admit, Charged, Cluster, ClusterOptions, Tricks, noise};
+use spillway_tests::{Charged, Cluster, ClusterOptions, noise};
 use spillway_types::{Atto, ChunkAddress};
 use tokio_util::sync::CancellationToken;
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() })
-}
-
-/// Lets the first so many chunks through and none after them.
-fn let_through(cluster: &Cluster, chunks: usize) {
-    let seen: Arc<Mutex<BTreeSet<ChunkAddress>>> = Arc::default();
-    for member in &cluster.members {
-        let seen = Arc::clone(&seen);
-        member.play(Tricks {
-            admit: Some(Box::new(move |put| {
-                let mut seen = seen.lock().unwrap();
-                if seen.len() < chunks {
-                    seen.insert(put.leaf.address);
-                }
-                if seen.contains(&put.leaf.address) { Admit::Serve } else { Admit::Hang }
-            })),
-            ..Tricks::default()
-        });
-    }
 }
 
 async fn upload_with(
@@ -76,7 +54,7 @@ async fn dropped_after_paying_and_run_again_is_charged_once() {
     let cluster = five();
     let data = MemoryDisk::new();
     let source = noise(60, 3_500);
-    let_through(&cluster, 0);
+    cluster.book().let_through(0);
     tokio::select! {
         result = upload(&cluster, &data, &source) => panic!("{result:?}"),
         () = cluster.wait_for_hanging(5) => {}
@@ -84,9 +62,7 @@ async fn dropped_after_paying_and_run_again_is_charged_once() {
     let paid = cluster.charged().await;
     let sealed = 3_500 + 4 * 29;
     assert_eq!((paid.paid.0, cluster.stored()), (5 * sealed, [].into()));
-    for member in &cluster.members {
-        member.behave();
-    }
+    cluster.book().behave();
     let uploaded = upload(&cluster, &data, &source).await.unwrap();
     assert_eq!((uploaded.chunks_stored, uploaded.spend.storage_cost), (4, paid.paid));
     assert_eq!(cluster.charged().await, paid);
@@ -99,7 +75,7 @@ async fn dropped_after_storing_half_and_run_again_is_charged_once() {
     let cluster = five();
     let data = MemoryDisk::new();
     let source = noise(61, 12_000);
-    let_through(&cluster, 6);
+    cluster.book().let_through(6);
     let (progress, mut seen) = ProgressSender::channel();
     let options = UploadOptions { progress, ..Cluster::options() };
     tokio::select! {
@@ -113,9 +89,7 @@ async fn dropped_after_storing_half_and_run_again_is_charged_once() {
     assert_eq!(half.len(), 6);
     let sessions = cluster.client(&data).sessions().await.unwrap();
     assert_eq!((sessions[0].chunks_paid, sessions[0].chunks_stored), (12, 6));
-    for member in &cluster.members {
-        member.behave();
-    }
+    cluster.book().behave();
     cluster.take_log();
     let uploaded = upload(&cluster, &data, &source).await.unwrap();
     assert!(cluster.take_puts().into_keys().all(|address| !half.contains(&address)));
@@ -129,7 +103,7 @@ async fn a_stop_ends_it_and_it_goes_on_later() {
     let cluster = five();
     let data = MemoryDisk::new();
     let source = noise(62, 8_000);
-    let_through(&cluster, 4);
+    cluster.book().let_through(4);
     let stop = CancellationToken::new();
     let client = cluster.client_on(Arc::new(data.clone()), stop.clone());
     let upload_until_stopped =
@@ -144,9 +118,7 @@ async fn a_stop_ends_it_and_it_goes_on_later() {
     };
     assert!(matches!(*cause, UploadError::Interrupted));
     assert!(!paid_unstored.is_empty());
-    for member in &cluster.members {
-        member.behave();
-    }
+    cluster.book().behave();
     let uploaded = upload(&cluster, &data, &source).await.unwrap();
     assert_done_once(&cluster, &data, &uploaded, &source).await;
 }
@@ -171,14 +143,12 @@ async fn a_renamed_source_goes_on_as_the_same_upload() {
     let cluster = five();
     let data = MemoryDisk::new();
     let source = noise(63, 2_500);
-    let_through(&cluster, 0);
+    cluster.book().let_through(0);
     tokio::select! {
         result = upload(&cluster, &data, &source) => panic!("{result:?}"),
         () = cluster.wait_for_hanging(1) => {}
     }
-    for member in &cluster.members {
-        member.behave();
-    }
+    cluster.book().behave();
     let elsewhere = MemoryDisk::new();
     let path = Path::new("another-name");
     elsewhere.write_durable(path, &source, spillway_client::Overwrite::Never).unwrap();

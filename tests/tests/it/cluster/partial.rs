@@ -13,7 +13,7 @@ use bytes::Bytes;
 use spillway_client::{ChunkFailure, DownloadError, PutFailure, Remote, Spend, UploadError};
 use spillway_disk::MemoryDisk;
 use spillway_net::{Fault, RequestKind};
-use spillway_tests::{Admit, Cluster, ClusterOptions, Tricks, noise};
+use spillway_tests::{Admit, Cluster, ClusterOptions, Member, Tricks, noise};
 use spillway_types::{
     ChunkAddress, Nonce, PaymentId, PeerKey, ReceiptBody, ReceiptError, Refusal,
     limits::RETRY_DELAYS,
@@ -129,7 +129,7 @@ fn spilled(data: &MemoryDisk) -> BTreeSet<ChunkAddress> {
 #[tokio::test]
 async fn two_dead_nodes_of_five_are_enough_to_be_done() {
     let cluster = five();
-    let dead: BTreeSet<PeerKey> = cluster.members[..2].iter().map(|m| m.peer()).collect();
+    let dead: BTreeSet<PeerKey> = cluster.members[..2].iter().map(Member::peer).collect();
     cluster.set_faults(move |to, kind| match kind {
         RequestKind::Put if dead.contains(&to) => Fault::Unreachable,
         _ => Fault::Deliver,

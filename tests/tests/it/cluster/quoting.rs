@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use spillway_client::{QuoteFailure, Remote, Spend, UploadError};
 use spillway_disk::{Clock, MemoryDisk};
 use spillway_net::{Fault, PeersError, RequestKind};
-use spillway_tests::{Charged, Cluster, ClusterOptions, Tricks, noise};
+use spillway_tests::{Charged, Cluster, ClusterOptions, Member, Tricks, noise};
 use spillway_types::{
     Atto, ChunkAddress, EvmAddress, Nonce, PaymentId, PeerKey, PeerSecret, QuoteAnswer, QuoteError,
     QuoteTerms, Receipt, ReceiptBody, RewardAddress, UnixTime,
@@ -219,7 +219,7 @@ async fn six_liars_end_it_before_anything_is_paid() {
 async fn distant_peers_have_no_say_in_what_is_stored() {
     // Twenty nodes, of which ten are asked: those from the sixth on say that they have it.
     let cluster = Cluster::with(ClusterOptions { nodes: 20, ..ClusterOptions::default() });
-    let all: Vec<PeerKey> = cluster.members.iter().map(|member| member.peer()).collect();
+    let all: Vec<PeerKey> = cluster.members.iter().map(Member::peer).collect();
     for member in &cluster.members {
         let (all, me, secret) = (all.clone(), member.peer(), member.secret.clone());
         member.play(claims(move |chunk, nonce, terms| {
@@ -243,7 +243,7 @@ async fn distant_peers_have_no_say_in_what_is_stored() {
 async fn two_of_the_five_closest_are_no_quorum_and_three_are() {
     for (liars, stored) in [(2, 2), (3, 0)] {
         let cluster = Cluster::new();
-        let all: Vec<PeerKey> = cluster.members.iter().map(|member| member.peer()).collect();
+        let all: Vec<PeerKey> = cluster.members.iter().map(Member::peer).collect();
         for member in &cluster.members {
             let (all, me, secret) = (all.clone(), member.peer(), member.secret.clone());
             member.play(claims(move |chunk, nonce, terms| {

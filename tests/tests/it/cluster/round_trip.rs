@@ -342,7 +342,7 @@ async fn nothing_that_exists_is_overwritten_unless_asked_for() {
     cluster.take_log();
     match download(Overwrite::Never).await.unwrap_err() {
         DownloadError::Disk(DiskError::Exists { path }) => {
-            assert_eq!(path, Path::new("memory:/there"))
+            assert_eq!(path, Path::new("memory:/there"));
         }
         other => panic!("{other:?}"),
     }
@@ -386,13 +386,13 @@ async fn what_is_nowhere_is_not_found() {
     let address = ChunkAddress([9; 32]);
     match client.get_chunk(address).await.unwrap_err() {
         DownloadError::NotFound { address: said, asked } => {
-            assert_eq!((said, asked), (address, 10))
+            assert_eq!((said, asked), (address, 10));
         }
         other => panic!("{other:?}"),
     }
     match cluster.read_back(Remote::Public(address)).await.unwrap_err() {
         DownloadError::NotFound { address: said, asked } => {
-            assert_eq!((said, asked), (address, 10))
+            assert_eq!((said, asked), (address, 10));
         }
         other => panic!("{other:?}"),
     }

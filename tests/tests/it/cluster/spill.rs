@@ -179,9 +179,7 @@ async fn interrupted(cluster: &Cluster, source: &[u8]) -> MemoryDisk {
         }
         () = cluster.wait_for_hanging(1) => {}
     }
-    for member in &cluster.members {
-        member.behave();
-    }
+    cluster.book().behave();
     data.crash(Survival::Nothing)
 }
 

@@ -1,0 +1,184 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use spillway_net::{AdmittedPut, RequestKind, Serve};
+use spillway_types::{
+    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
+    QuoteResponse, Refusal,
+};
+use tokio::sync::watch;
+
+use crate::{Admit, Tricks};
+
+/// A request that has reached a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which node.
+    pub node: usize,
+    /// For what.
+    pub kind: RequestKind,
+    /// Which chunk; of a request for many the first.
+    pub address: ChunkAddress,
+}
+
+/// What each node of a network does otherwise than an honest one, and what they were asked. Clones
+/// are the same.
+#[derive(Clone, Debug)]
+pub struct Playbook(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tricks: Vec<Mutex<Arc<Tricks>>>,
+    log: Mutex<Vec<Asked>>,
+    hanging: watch::Sender<usize>,
+}
+
+impl Playbook {
+    /// So many honest nodes.
+    pub fn new(nodes: usize) -> Self {
+        Self(Arc::new(Inner {
+            tricks: (0..nodes).map(|_| Mutex::default()).collect(),
+            log: Mutex::default(),
+            hanging: watch::Sender::new(0),
+        }))
+    }
+
+    /// How many nodes.
+    pub fn nodes(&self) -> usize {
+        self.0.tricks.len()
+    }
+
+    /// Node `index` before its tricks.
+    pub fn wrap(&self, index: usize, honest: Arc<dyn Serve>) -> Arc<dyn Serve> {
+        Arc::new(Tricky { index, inner: honest, book: self.clone() })
+    }
+
+    /// From now on node `index` does these tricks, and no others.
+    pub fn play(&self, index: usize, tricks: Tricks) {
+        *self.tricks(index) = Arc::new(tricks);
+    }
+
+    /// From now on all are honest.
+    pub fn behave(&self) {
+        for index in 0..self.nodes() {
+            self.play(index, Tricks::default());
+        }
+    }
+
+    /// The first so many chunks are stored, and of all others no put is ever answered.
+    pub fn let_through(&self, chunks: usize) {
+        let seen: Arc<Mutex<Vec<ChunkAddress>>> = Arc::default();
+        for index in 0..self.nodes() {
+            let seen = Arc::clone(&seen);
+            let admit = move |put: &PutRequest| {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let address = put.leaf.address;
+                if seen.len() < chunks && !seen.contains(&address) {
+                    seen.push(address);
+                }
+                if seen.contains(&address) { Admit::Serve } else { Admit::Hang }
+            };
+            self.play(index, Tricks { admit: Some(Box::new(admit)), ..Tricks::default() });
+        }
+    }
+
+    /// Every request that reached a node since the last call.
+    pub fn take_log(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.0.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when so many puts hang or have hung since [`Playbook::forget_hanging`].
+    pub async fn wait_for_hanging(&self, count: usize) {
+        self.0.hanging.subscribe().wait_for(|&now| now >= count).await.unwrap();
+    }
+
+    /// Counts puts that hang from zero.
+    pub fn forget_hanging(&self) {
+        self.0.hanging.send_replace(0);
+    }
+
+    fn tricks(&self, index: usize) -> MutexGuard<'_, Arc<Tricks>> {
+        self.0.tricks[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An honest node behind a test's tricks.
+struct Tricky {
+    index: usize,
+    inner: Arc<dyn Serve>,
+    book: Playbook,
+}
+
+impl Tricky {
+    fn tricks(&self) -> Arc<Tricks> {
+        Arc::clone(&self.book.tricks(self.index))
+    }
+
+    fn note(&self, kind: RequestKind, address: ChunkAddress) {
+        let mut log = self.book.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push(Asked { node: self.index, kind, address });
+    }
+}
+
+#[async_trait]
+impl Serve for Tricky {
+    async fn quote(&self, from: PeerKey, request: QuoteRequest) -> QuoteResponse {
+        self.note(RequestKind::Quote, request.items[0].address);
+        let honest = self.inner.quote(from, request.clone()).await;
+        match &self.tricks().quote {
+            Some(trick) => trick(&request, honest),
+            None => honest,
+        }
+    }
+
+    async fn admit(
+        &self,
+        from: PeerKey,
+        request: PutRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        self.note(RequestKind::Put, request.leaf.address);
+        let tricks = self.tricks();
+        match tricks.admit.as_ref().map_or(Admit::Serve, |trick| trick(&request)) {
+            Admit::Serve => {
+                let inner = self.inner.admit(from, request).await?;
+                Ok(Box::new(TrickyPut { inner, tricks }))
+            }
+            Admit::Refuse(refusal) => Err(refusal),
+            Admit::Hang => {
+                self.book.0.hanging.send_modify(|count| *count += 1);
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
+        self.note(RequestKind::Get, address);
+        let honest = self.inner.get(from, address).await?;
+        Ok(match &self.tricks().get {
+            Some(trick) => trick(address, honest),
+            None => honest,
+        })
+    }
+
+    async fn has(&self, from: PeerKey, request: HasRequest) -> HasResponse {
+        self.note(RequestKind::Has, request.addresses[0]);
+        self.inner.has(from, request).await
+    }
+}
+
+struct TrickyPut {
+    inner: Box<dyn AdmittedPut>,
+    tricks: Arc<Tricks>,
+}
+
+#[async_trait]
+impl AdmittedPut for TrickyPut {
+    async fn store(self: Box<Self>, body: Bytes) -> PutResponse {
+        let response = self.inner.store(body).await;
+        let Some(trick) = &self.tricks.receipt else {
+            return response;
+        };
+        PutResponse { receipts: response.receipts.map(|all| all.into_iter().map(trick).collect()) }
+    }
+}
