@@ -52,13 +52,34 @@ enum Side {
 struct Connection {
     peer: PeerKey,
     requests: Arc<Semaphore>,
+    /// The peer's, shared by all of its connections.
+    of_peer: Arc<Semaphore>,
+}
+
+/// What an inbound request takes up until its answer is written.
+#[derive(Debug)]
+struct Places {
+    _connection: OwnedSemaphorePermit,
+    _peer: OwnedSemaphorePermit,
+    /// Among all requests.
+    everywhere: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn enter(&self) -> Option<Places> {
+        Some(Places {
+            _connection: Arc::clone(&self.requests).try_acquire_owned().ok()?,
+            _peer: Arc::clone(&self.of_peer).try_acquire_owned().ok()?,
+            everywhere: None,
+        })
+    }
 }
 
 /// What a stream remembers between its request and its response.
 #[derive(Debug, Default)]
 struct StreamState {
     /// The places that an inbound request takes up until its answer is written.
-    places: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    places: Option<Places>,
     /// The sender may still be writing a body that nobody will read.
     unread: bool,
     /// When an outbound request ends, and whether anybody still waits for it.
@@ -148,6 +169,7 @@ impl Clone for ChunkCodec {
                 None => Side::Behaviour(next.clone()),
                 Some(peer) => Side::Connection(Arc::new(Connection {
                     peer,
+                    of_peer: self.gate.places_of(peer),
                     requests: Arc::new(Semaphore::new(self.gate.limits.requests_per_connection)),
                 })),
             },
@@ -185,7 +207,7 @@ impl request_response::Codec for ChunkCodec {
         };
         // Taken before a byte is read: those who stall while they speak count, too. Who finds no
         // place is refused without a header being kept for it.
-        let here = Arc::clone(&connection.requests).try_acquire_owned().ok();
+        let here = connection.enter();
         let room = if here.is_some() { &self.gate.headers } else { &NO_ROOM };
         let (first, header) = match frame::read_header(io, self.stall(), room).await? {
             Header::Whole(header) => (header[0], Ok(header)),
@@ -197,20 +219,25 @@ impl request_response::Codec for ChunkCodec {
             Ok(header) => header,
             Err(refusal) => return Ok(self.refuse(kind, refusal)),
         };
-        let (Some(here), Some(everywhere)) = (here, self.gate.enter()) else {
-            return Ok(self.refuse(kind, BUSY));
+        let Some(here) = here else { return Ok(self.refuse(kind, BUSY)) };
+        let places = self.stream.places.insert(here);
+        let Ok(request) = Request::decode(&header) else {
+            return Ok(self.refuse(kind, Refusal::Malformed));
         };
-        self.stream.places = Some((here, everywhere));
-        match Request::decode(&header) {
-            Err(_) => Ok(self.refuse(kind, Refusal::Malformed)),
-            Ok(Request::Put(put)) => self.read_put(connection.peer, put, io).await,
-            Ok(request) => {
-                if frame::ends(io, self.stall()).await? {
-                    Ok(Exchange::Asked(Box::new(request)))
-                } else {
-                    Ok(self.refuse(kind, Refusal::Malformed))
-                }
-            }
+        // A place among all is for those who have said all that they have to say, but for a body
+        // that was not asked for yet: a peer that falls silent here stands in its own way only.
+        if !matches!(request, Request::Put(_))
+            && !frame::ends(io, self.gate.deadlines.stall).await?
+        {
+            return Ok(self.refuse(kind, Refusal::Malformed));
+        }
+        places.everywhere = self.gate.enter();
+        if places.everywhere.is_none() {
+            return Ok(self.refuse(kind, BUSY));
+        }
+        match request {
+            Request::Put(put) => self.read_put(connection.peer, put, io).await,
+            request => Ok(Exchange::Asked(Box::new(request))),
         }
     }
 
@@ -270,5 +297,33 @@ impl request_response::Codec for ChunkCodec {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Deadlines, NetLimits};
+
+    #[test]
+    fn more_connections_are_no_more_places() {
+        let limits =
+            NetLimits { requests_per_connection: 2, requests_per_peer: 3, ..NetLimits::default() };
+        let gate = Arc::new(Gate::new(limits, Deadlines::default()));
+        let next = NextPeer::default();
+        let codec = ChunkCodec::new(gate, next.clone());
+        let connect = |peer| {
+            next.set(peer);
+            match codec.clone().side {
+                Side::Connection(connection) => connection,
+                Side::Behaviour(_) => panic!("the peer was not named"),
+            }
+        };
+        let (first, second) = (connect(PeerKey([1; 32])), connect(PeerKey([1; 32])));
+        let held = [first.enter().unwrap(), first.enter().unwrap(), second.enter().unwrap()];
+        assert!(second.enter().is_none());
+        assert!(connect(PeerKey([2; 32])).enter().is_some());
+        drop(held);
+        assert!(second.enter().is_some());
     }
 }

@@ -2,10 +2,9 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use spillway_types::{Request, Response};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use crate::AdmittedPut;
+use crate::{AdmittedPut, gate::Memory};
 
 /// A request on its way out or in: what request-response calls a request.
 pub(crate) enum Exchange {
@@ -38,7 +37,7 @@ pub(crate) struct ReceivedPut {
     /// The body.
     pub(crate) body: Bytes,
     /// The body's share of the memory for bodies.
-    pub(crate) memory: OwnedSemaphorePermit,
+    pub(crate) memory: Memory,
 }
 
 /// A response, on its way out or in.
@@ -48,7 +47,7 @@ pub(crate) struct Reply {
     /// What follows it.
     pub(crate) body: Bytes,
     /// The body's share of the memory for bodies.
-    pub(crate) memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Reply {

@@ -2,13 +2,13 @@
 //! whose length the header tells. Every length is checked before anything is allocated, and a
 //! sender that falls silent is given up.
 
-use std::{io, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use spillway_types::limits::MAX_HEADER_BYTES;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::limits::SLICE_BYTES;
+use crate::limits::{LEAST_RATE, SLICE_BYTES};
 
 /// How much of a header is allocated ahead of its arrival, in bytes: a sender that announces much
 /// and sends nothing costs only this. Headers that are not larger need no permission.
@@ -67,8 +67,30 @@ where
     Ok(Header::Whole(header))
 }
 
-/// Reads a body of `size` bytes, which the caller has checked against the limit.
+/// How long `bytes` may take: whoever never falls silent but trickles must not hold memory long.
+fn longest(bytes: usize, stall: Duration) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    stall + Duration::from_secs(bytes.into()) / LEAST_RATE
+}
+
+async fn paced<R>(
+    bytes: usize,
+    stall: Duration,
+    moved: impl Future<Output = io::Result<R>>,
+) -> io::Result<R> {
+    timeout(longest(bytes, stall), moved).await?
+}
+
+/// Reads a body of `size` bytes, which the caller has checked against the limit; a sender that is
+/// silent for `stall` or slower than [`LEAST_RATE`] is given up.
 pub(crate) async fn read_body<T>(io: &mut T, size: usize, stall: Duration) -> io::Result<Vec<u8>>
+where
+    T: AsyncRead + Unpin,
+{
+    paced(size, stall, read_unhurried(io, size, stall)).await
+}
+
+async fn read_unhurried<T>(io: &mut T, size: usize, stall: Duration) -> io::Result<Vec<u8>>
 where
     T: AsyncRead + Unpin,
 {
@@ -105,8 +127,16 @@ where
     write(io, &frame, stall).await
 }
 
-/// Writes bytes; a receiver that takes nothing for `stall` is given up.
+/// Writes bytes; a receiver that takes nothing for `stall` or is slower than [`LEAST_RATE`] is
+/// given up.
 pub(crate) async fn write<T>(io: &mut T, bytes: &[u8], stall: Duration) -> io::Result<()>
+where
+    T: AsyncWrite + Unpin,
+{
+    paced(bytes.len(), stall, write_unhurried(io, bytes, stall)).await
+}
+
+async fn write_unhurried<T>(io: &mut T, bytes: &[u8], stall: Duration) -> io::Result<()>
 where
     T: AsyncWrite + Unpin,
 {
@@ -139,6 +169,57 @@ mod tests {
             _: &mut [u8],
         ) -> std::task::Poll<io::Result<usize>> {
             std::task::Poll::Pending
+        }
+    }
+
+    /// Moves one byte every nine tenths of a stall.
+    struct Trickle(std::pin::Pin<Box<tokio::time::Sleep>>);
+
+    impl Trickle {
+        const PAUSE: Duration = Duration::from_millis(900);
+
+        fn new() -> Self {
+            Self(Box::pin(tokio::time::sleep(Self::PAUSE)))
+        }
+
+        fn poll(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<usize>> {
+            std::task::ready!(self.0.as_mut().poll(cx));
+            self.0 = Box::pin(tokio::time::sleep(Self::PAUSE));
+            std::task::Poll::Ready(Ok(1))
+        }
+    }
+
+    impl AsyncRead for Trickle {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            _: &mut [u8],
+        ) -> std::task::Poll<io::Result<usize>> {
+            Trickle::poll(&mut self, cx)
+        }
+    }
+
+    impl AsyncWrite for Trickle {
+        fn poll_write(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            _: &[u8],
+        ) -> std::task::Poll<io::Result<usize>> {
+            Trickle::poll(&mut self, cx)
+        }
+
+        fn poll_flush(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            std::task::Poll::Ready(Ok(()))
         }
     }
 
@@ -203,6 +284,18 @@ mod tests {
         assert!(ends(&mut io, STALL).await.unwrap());
         let short = read_body(&mut Cursor::new(&bytes), bytes.len() + 1, STALL).await;
         assert_eq!(short.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_is_given_up() {
+        let size = 10 * LEAST_RATE as usize;
+        let started = tokio::time::Instant::now();
+        let written = write(&mut Trickle::new(), &vec![1; size], STALL).await.unwrap_err();
+        assert_eq!(written.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), Duration::from_secs(10) + STALL);
+        let read = read_body(&mut Trickle::new(), size, STALL).await.unwrap_err();
+        assert_eq!(read.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), 2 * (Duration::from_secs(10) + STALL));
     }
 
     #[tokio::test(start_paused = true)]

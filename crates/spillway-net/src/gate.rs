@@ -16,6 +16,7 @@ use crate::{
     AdmittedPut, Deadlines, NetLimits, RequestKind, Serve,
     exchange::{ReceivedPut, Reply},
     limits::{BUSY_MS, HEADER_BYTES},
+    shares::Shares,
 };
 
 /// Bytes that one permit of the memory for bodies stands for.
@@ -24,11 +25,32 @@ const PERMIT_BYTES: usize = 1_024;
 /// A refusal that asks to come again.
 pub(crate) const BUSY: Refusal = Refusal::Busy { after_ms: BUSY_MS };
 
+/// A body's share of the memory for bodies, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Of the budget for all.
+    all: OwnedSemaphorePermit,
+    /// Of the budget of the peer that asked; our own requests have none.
+    peer: Option<OwnedSemaphorePermit>,
+}
+
+impl Memory {
+    /// Gives back what is over so many bytes.
+    fn shrink(&mut self, bytes: usize) {
+        for permit in [Some(&mut self.all), self.peer.as_mut()].into_iter().flatten() {
+            let spare = permit.num_permits().saturating_sub(bytes.div_ceil(PERMIT_BYTES));
+            drop(permit.split(spare));
+        }
+    }
+}
+
 /// What stands between the wire and [`Serve`]: who answers, and how much at once.
 pub(crate) struct Gate {
     serve: RwLock<Option<Arc<dyn Serve>>>,
     bodies: Arc<Semaphore>,
+    bodies_of: Shares,
     requests: Arc<Semaphore>,
+    requests_of: Shares,
     /// Memory for large headers; a permit is a byte.
     pub(crate) headers: Semaphore,
     pub(crate) limits: NetLimits,
@@ -39,8 +61,11 @@ impl Gate {
     pub(crate) fn new(limits: NetLimits, deadlines: Deadlines) -> Self {
         // Less than one chunk could never be read; more than a semaphore counts is no limit.
         let bodies = limits.body_bytes.max(MAX_CHUNK_BYTES) / PERMIT_BYTES;
+        let share = limits.body_bytes_per_peer.max(MAX_CHUNK_BYTES) / PERMIT_BYTES;
         Self {
             serve: RwLock::new(None),
+            bodies_of: Shares::new(share),
+            requests_of: Shares::new(limits.requests_per_peer),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
             requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
             headers: Semaphore::new(HEADER_BYTES),
@@ -63,15 +88,27 @@ impl Gate {
         Arc::clone(&self.requests).try_acquire_owned().ok()
     }
 
-    /// Memory for a body of ours. Waits for it as long as the caller does.
-    pub(crate) async fn memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).ok()?;
-        Arc::clone(&self.bodies).acquire_many_owned(permits).await.ok()
+    /// The places of one peer among the requests that are answered at once, for all of its
+    /// connections.
+    pub(crate) fn places_of(&self, peer: PeerKey) -> Arc<Semaphore> {
+        self.requests_of.of(peer)
     }
 
-    /// Memory for the body of another's request. Waits no longer than for a stalled sender.
-    async fn memory_for_others(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        timeout(self.deadlines.stall, self.memory(bytes)).await.ok()?
+    /// Memory for a body of ours. Waits for it as long as the caller does.
+    pub(crate) async fn memory(&self, bytes: usize) -> Option<Memory> {
+        let all = take(Arc::clone(&self.bodies), bytes).await?;
+        Some(Memory { all, peer: None })
+    }
+
+    /// Memory for the body of another's request, first out of the peer's own share. For that it
+    /// waits longer, as it takes nothing from others: a slow line with many chunks on it is no
+    /// reason for a refusal. Then no longer than for a stalled sender.
+    async fn memory_for(&self, peer: PeerKey, bytes: usize) -> Option<Memory> {
+        let patience = self.deadlines.answer / 4;
+        let share = timeout(patience, take(self.bodies_of.of(peer), bytes)).await.ok()??;
+        let all = take(Arc::clone(&self.bodies), bytes);
+        let all = timeout(self.deadlines.stall, all).await.ok()??;
+        Some(Memory { all, peer: Some(share) })
     }
 
     /// Judges a put by its header and, when it is admitted, sets memory for its body aside.
@@ -79,13 +116,13 @@ impl Gate {
         &self,
         from: PeerKey,
         put: PutRequest,
-    ) -> Result<(Box<dyn AdmittedPut>, OwnedSemaphorePermit), Refusal> {
+    ) -> Result<(Box<dyn AdmittedPut>, Memory), Refusal> {
         let serve = self.serve().ok_or(BUSY)?;
         let size = put.size as usize;
         let admitted = timeout(self.deadlines.answer / 2, serve.admit(from, put))
             .await
             .map_err(|_| BUSY)??;
-        let memory = self.memory_for_others(size).await.ok_or(BUSY)?;
+        let memory = self.memory_for(from, size).await.ok_or(BUSY)?;
         Ok((admitted, memory))
     }
 
@@ -122,7 +159,7 @@ impl Gate {
     async fn fetch(&self, serve: &dyn Serve, from: PeerKey, address: ChunkAddress) -> Reply {
         let refuse = |refusal| Reply::bare(RequestKind::Get.refuse(refusal));
         // Its size is not known before it is read.
-        let Some(mut memory) = self.memory_for_others(MAX_CHUNK_BYTES).await else {
+        let Some(mut memory) = self.memory_for(from, MAX_CHUNK_BYTES).await else {
             return refuse(BUSY);
         };
         match timeout(self.deadlines.get, serve.get(from, address)).await {
@@ -131,8 +168,7 @@ impl Gate {
             Ok(Ok(None)) => Reply::bare(Response::Get(GetResponse::NotFound)),
             Ok(Ok(Some(body))) => match u32::try_from(body.len()) {
                 Ok(size) if (1..=MAX_CHUNK_BYTES).contains(&body.len()) => {
-                    let spare = memory.num_permits() - body.len().div_ceil(PERMIT_BYTES);
-                    drop(memory.split(spare));
+                    memory.shrink(body.len());
                     let response = Response::Get(GetResponse::Found { size });
                     Reply { response, body, memory: Some(memory) }
                 }
@@ -140,6 +176,11 @@ impl Gate {
             },
         }
     }
+}
+
+async fn take(from: Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).ok()?;
+    from.acquire_many_owned(permits).await.ok()
 }
 
 impl fmt::Debug for Gate {
@@ -186,6 +227,7 @@ mod tests {
     }
 
     const PEER: PeerKey = PeerKey([1; 32]);
+    const OTHER: PeerKey = PeerKey([2; 32]);
     const GET: Request = Request::Get(ChunkAddress([1; 32]));
 
     fn gate(body_bytes: usize) -> Gate {
@@ -204,7 +246,7 @@ mod tests {
         // It was cut down to its size, but what is left is not enough for a chunk of any size.
         assert_eq!(gate.bodies.available_permits(), 4_096 - 3);
         let started = Instant::now();
-        let second = gate.answer(PEER, GET).await;
+        let second = gate.answer(OTHER, GET).await;
         assert_eq!(second.response, Response::Get(GetResponse::Refused(BUSY)));
         assert_eq!(started.elapsed(), gate.deadlines.stall);
         // Sent: its memory is free.
@@ -213,6 +255,29 @@ mod tests {
         assert_eq!(third.response, Response::Get(GetResponse::Found { size: 3_000 }));
         drop(third);
         assert_eq!(gate.bodies.available_permits(), 4_096);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_peer_cannot_hold_all_memory() {
+        let gate = gate(NetLimits::default().body_bytes);
+        let chunk = MAX_CHUNK_BYTES;
+        let mut held = Vec::new();
+        while let Some(memory) = gate.memory_for(PEER, chunk).await {
+            held.push(memory);
+        }
+        assert_eq!(held.len() * chunk, gate.limits.body_bytes_per_peer);
+        assert_eq!(gate.answer(PEER, GET).await.response, RequestKind::Get.refuse(BUSY));
+        // Nobody else waits for it.
+        let started = Instant::now();
+        let other = gate.answer(OTHER, GET).await;
+        assert_eq!(other.response, Response::Get(GetResponse::Found { size: 3_000 }));
+        assert_eq!(started.elapsed(), std::time::Duration::ZERO);
+        // What a body does not need goes back into the peer's share, too.
+        held.pop();
+        let reply = gate.answer(PEER, GET).await;
+        assert_eq!(gate.bodies_of.of(PEER).available_permits(), 4_096 - 3);
+        drop((held, reply));
+        assert_eq!(gate.bodies_of.of(PEER).available_permits(), 4 * 4_096);
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,6 +42,7 @@ mod peers;
 mod request_kind;
 mod scoped;
 mod serve;
+mod shares;
 mod traffic;
 mod transport;
 mod view;

@@ -19,8 +19,14 @@ pub struct NetLimits {
     pub requests_per_connection: usize,
     /// Requests of all peers that are answered at once; more are refused as busy.
     pub requests: usize,
+    /// Requests of one peer that are answered at once, over all its connections; more are refused
+    /// as busy.
+    pub requests_per_peer: usize,
     /// Bytes of bodies in memory, read or about to be sent.
     pub body_bytes: usize,
+    /// Bytes of bodies in memory for the requests of one peer; more wait for one of them. At least
+    /// one chunk.
+    pub body_bytes_per_peer: usize,
     /// Requests on their way to one peer; more wait for one of them.
     pub outbound_per_peer: usize,
     /// Requests on their way to all peers; more wait for one of them.
@@ -43,9 +49,13 @@ impl Default for NetLimits {
             requests_per_connection: 32,
             // Each may hold a window that is not yet read, up to 512 KiB: 128 MiB.
             requests: 256,
+            // An eighth of all, and twice what an honest peer asks.
+            requests_per_peer: 32,
             // 16 full chunks: at 1 Gbit/s a body is in memory for 34 ms, so 16 are far more than
             // a line can fill, and 64 MiB is what a small machine can spare.
             body_bytes: 16 * MAX_CHUNK_BYTES,
+            // A quarter: a peer that takes its time leaves the others room.
+            body_bytes_per_peer: 4 * MAX_CHUNK_BYTES,
             // Below `requests_per_connection`, so that an honest peer is never refused as busy.
             outbound_per_peer: 16,
             // 64 chunks to 5 peers.
@@ -163,6 +173,10 @@ pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a peer that is busy says to wait, in milliseconds.
 pub(crate) const BUSY_MS: u32 = 1_000;
+
+/// The least that a body must move in the mean, in bytes a second, with one stall to spare. A full
+/// chunk takes at most 266 s, so nobody who meets the deadlines of puts and gets is given up.
+pub(crate) const LEAST_RATE: u32 = 16 * 1024;
 
 /// How much of a body is read or written at once, in bytes. Larger pieces make the tasks of other
 /// streams wait, smaller ones cost calls.

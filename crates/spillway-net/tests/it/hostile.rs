@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use libp2p::{StreamProtocol, kad, request_response::OutboundFailure};
-use spillway_net::{Address, Deadlines, Net, NetOptions, PeersError};
+use spillway_net::{Address, Deadlines, Net, NetLimits, NetOptions, PeersError};
 use spillway_types::{
     GetResponse, PeerKey, PutResponse, Refusal, Request, Response,
     limits::{MAX_CHUNK_BYTES, MAX_HEADER_BYTES},
@@ -48,6 +48,7 @@ over_each_transport!(
     a_body_that_ends_early_is_forgotten,
     a_body_that_stalls_is_forgotten,
     a_flood_of_streams_is_refused_and_others_are_served,
+    unfinished_requests_take_nobody_elses_place,
     another_protocol_is_not_spoken,
     kademlia_stores_nothing,
     answers_that_break_the_protocol_are_no_answers,
@@ -62,9 +63,14 @@ struct Victim {
 
 impl Victim {
     async fn new(medium: Medium, manner: Manner) -> Self {
+        Self::limited(medium, manner, NetLimits::default()).await
+    }
+
+    async fn limited(medium: Medium, manner: Manner, limits: NetLimits) -> Self {
         let mut options = NetOptions::node(secret(1), vec![medium.listen()], Vec::new());
         options.transports = medium.transports();
         options.deadlines = Deadlines { stall: STALL, ..Deadlines::default() };
+        options.limits = limits;
         let net = Net::start(options).await.unwrap();
         let node = TestNode::new(secret(1), manner);
         net.serve(Arc::clone(&node) as _);
@@ -207,7 +213,7 @@ async fn a_body_that_ends_early_is_forgotten(medium: Medium) {
 async fn a_body_that_stalls_is_forgotten(medium: Medium) {
     let victim = Victim::new(medium, Manner::Willing).await;
     let mut peer = RawPeer::new(CHUNK);
-    // As many as the memory for bodies has room for.
+    // More than the peer's share of the memory for bodies has room for; some more wait.
     for _ in 0..16 {
         peer.send(&victim.address, Script::stalls(put_frame(MAX_CHUNK_BYTES, 100_000)));
     }
@@ -257,6 +263,32 @@ async fn a_flood_of_streams_is_refused_and_others_are_served(medium: Medium) {
         }
     };
     assert_eq!(timeout(SOON, answered).await, Ok(1));
+    victim.end().await;
+}
+
+async fn unfinished_requests_take_nobody_elses_place(medium: Medium) {
+    let limits = NetLimits { requests: 4, requests_per_peer: 8, ..NetLimits::default() };
+    let victim = Victim::limited(medium, Manner::Willing, limits).await;
+    let mut peer = RawPeer::new(CHUNK);
+    // Whole gets, but for the end of the stream: all that this peer may ask, twice what all may.
+    let get = Script::frame(&Request::Get(address(1)).encode().unwrap(), &[]);
+    for _ in 0..8 {
+        peer.send(&victim.address, Script::stalls(get.clone()));
+    }
+    let whole = peer.send(&victim.address, Script::says(get));
+    let refused = async {
+        loop {
+            let (request, answer) = peer.heard().await;
+            if request == whole {
+                let busy = Refusal::Busy { after_ms: 1_000 };
+                let refused = Response::Get(GetResponse::Refused(busy));
+                assert_eq!(response(&answer.unwrap()), refused);
+                break;
+            }
+        }
+    };
+    refused.await;
+    victim.serves(medium).await;
     victim.end().await;
 }
 
