@@ -1,7 +1,7 @@
 //! The `spillway` command: arguments, settings, rendering, exit codes.
 //!
-//! One command runs to its end in one runtime. It owns two tasks: one that waits for signals
-//! ([`signals::Signals`]) and, while something is transferred, one that shows progress. All state
+//! One command runs to its end in one runtime. It owns the tasks that wait for
+//! signals ([`signals::Signals`]) and, while something is transferred, one that shows progress. All state
 //! is the client's or the node's; a crash here loses nothing of its own.
 //!
 //! Deliberately absent: every decision about payments and retries. This crate says what was
@@ -53,7 +53,7 @@ fn run(cli: Cli, environment: Environment, console: Console) -> Result<(), Failu
         })?;
     let result = runtime.block_on(async {
         let context = Context::new(cli.globals, environment, console)?;
-        commands::run(cli.command, &context).await
+        context.unless_ended(commands::run(cli.command, &context)).await
     });
     // A thread that still waits for an answer at the terminal is not waited for.
     runtime.shutdown_background();
@@ -70,15 +70,19 @@ fn end(console: &Console, result: Result<(), Failure>) -> ExitCode {
     }
 }
 
+/// What is wrong: the lines before the first empty one, such as each argument that is missing.
+fn in_one_line(error: &str) -> String {
+    let lines = error.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+}
+
 /// Help and version are answers; the rest is wrong usage, in the form that was asked for.
 fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let wants_json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     if !is_answer && wants_json {
-        let text = error.render().to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
-        let failure = Failure::usage(message).hint("see --help");
+        let failure = Failure::usage(in_one_line(&error.render().to_string())).hint("see --help");
         return end(&Console::new(Format::Json, false, true), Err(failure));
     }
     match error.print() {

@@ -22,7 +22,7 @@ use alloy::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use spillway_types::{EvmAddress, Retry, TxHash, Wei};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{Chain, ChainError, RpcChain, RpcOptions, contracts::address};
 
@@ -183,6 +183,15 @@ impl Anvil {
         self.process.id
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Cancel safety
+    /// It may be dropped.
+    pub async fn ended(&self) {
+        let mut output = self.process.output.clone();
+        while output.changed().await.is_ok() {}
+    }
+
     /// Sets an account's coins.
     ///
     /// # Errors
@@ -254,6 +263,8 @@ struct Process {
     id: u32,
     child: Option<Child>,
     reader: Option<JoinHandle<()>>,
+    /// Closed when its output ends, which only its own end does.
+    output: watch::Receiver<()>,
 }
 
 /// The address that it listens on, or its last line when it ended.
@@ -283,13 +294,17 @@ impl Process {
         }
         let failed = |source| AnvilError::Start { program: options.program.clone(), source };
         let mut child = command.spawn().map_err(failed)?;
-        let output = child.stdout.take();
-        let mut process = Self { id: child.id(), child: Some(child), reader: None };
-        let output = output.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        let stdout = child.stdout.take();
+        let (open, output) = watch::channel(());
+        let mut process = Self { id: child.id(), child: Some(child), reader: None, output };
+        let stdout = stdout.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
         let (sender, listening) = oneshot::channel();
         let reader = std::thread::Builder::new()
             .name("anvil-output".into())
-            .spawn(move || read_output(output, sender))
+            .spawn(move || {
+                read_output(stdout, sender);
+                drop(open);
+            })
             .map_err(failed)?;
         process.reader = Some(reader);
         Ok((process, listening))

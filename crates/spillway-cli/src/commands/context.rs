@@ -10,7 +10,7 @@ use crate::{
     exit::Failure,
     local,
     render::{Console, Prompt},
-    signals::Signals,
+    signals::{Signals, Stop},
 };
 
 /// Bytes of a secret, at most: it is a pass phrase or a key, not a document.
@@ -23,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// Cancelled at the first signal.
     pub(crate) stop: CancellationToken,
+    now: CancellationToken,
     config: Option<PathBuf>,
     _signals: Signals,
 }
@@ -34,9 +35,22 @@ impl Context {
         environment: Environment,
         console: Console,
     ) -> Result<Self, Failure> {
-        let stop = CancellationToken::new();
+        let stop = Stop::default();
         let signals = Signals::watch(stop.clone(), console.clone())?;
-        Ok(Self { console, environment, stop, config: globals.config, _signals: signals })
+        let (stop, now) = (stop.soon, stop.now);
+        Ok(Self { console, environment, stop, now, config: globals.config, _signals: signals })
+    }
+
+    /// Runs a whole command; the second signal drops it.
+    pub(crate) async fn unless_ended(
+        &self,
+        command: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            () = self.now.cancelled() => Err(Failure::interrupted()),
+            result = command => result,
+        }
     }
 
     /// All levels of settings, with these flags.

@@ -1,11 +1,14 @@
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Read},
+    mem,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 use spillway_client::Mode as FileMode;
 use spillway_testnet::{Anvil, FindOptions, Manifest, Testnet, TestnetOptions};
+use zeroize::Zeroizing;
 
 use super::Context;
 use crate::{
@@ -28,15 +31,15 @@ struct Ready {
     vault: String,
 }
 
-/// `devnet`: until SIGINT or SIGTERM. Then it removes what it made: the manifest, what is below the
+/// `devnet`: until a signal, or until the chain ends by itself. Then it removes what it made: the manifest, what is below the
 /// data directory, and that itself if it made it.
 pub(super) async fn run(context: &Context, args: &Devnet) -> Result<(), Failure> {
     let anvil = find_anvil(context, args)?;
     let manifest = manifest_file(&args.manifest)?;
     let data_dir = DataDir::make(&args.data_dir)?;
     let result = run_in(context, args, anvil, &manifest).await;
-    data_dir.remove()?;
-    result
+    // What went wrong first is what is said.
+    result.and(data_dir.remove())
 }
 
 async fn run_in(
@@ -62,16 +65,63 @@ async fn serve(context: &Context, testnet: &Testnet, file: &Output) -> Result<()
     json.push(b'\n');
     // Readable by its owner only: it holds a key.
     file.write(&json, FileMode::Private)?;
+    let written = Written { path: &file.path, json: Zeroizing::new(json), is_there: true };
     let said = context.console.summary(&ready(testnet, &manifest, file), &text(&manifest, file));
-    if said.is_ok() {
-        context.stop.cancelled().await;
-    }
-    match fs::remove_file(&file.path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            let message = format!("cannot remove {}: {error}", file.path.display());
-            Err(Failure::new(Code::Failure, message))
+    let ended = match said {
+        Ok(()) => wait(context, testnet).await,
+        Err(failure) => Err(failure),
+    };
+    ended.and(written.remove())
+}
+
+/// Until somebody asks to stop.
+async fn wait(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        () = context.stop.cancelled() => Ok(()),
+        () = testnet.anvil().ended() => {
+            Err(Failure::new(Code::Failure, "anvil has ended").hint("start the network anew"))
         }
-        _ => said,
+    }
+}
+
+/// The manifest in its place. It goes when this is dropped, if nobody has replaced it.
+#[derive(Debug)]
+struct Written<'a> {
+    path: &'a Path,
+    json: Zeroizing<Vec<u8>>,
+    is_there: bool,
+}
+
+impl Written<'_> {
+    fn remove(mut self) -> Result<(), Failure> {
+        self.try_remove().map_err(|error| {
+            let message = format!("cannot remove {}: {error}", self.path.display());
+            Failure::new(Code::Failure, message)
+        })
+    }
+
+    /// Another network's manifest stays; each has a key of its own, so no two are equal.
+    fn try_remove(&mut self) -> io::Result<()> {
+        if !mem::take(&mut self.is_there) {
+            return Ok(());
+        }
+        let mut found = Zeroizing::new(Vec::new());
+        let limit = self.json.len() as u64 + 1;
+        let read = fs::File::open(self.path)
+            .and_then(|file| file.take(limit).read_to_end(&mut found))
+            .and_then(|_| if *found == *self.json { fs::remove_file(self.path) } else { Ok(()) });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        // Dropped only when there is no time: nobody is there to be told.
+        let _ = self.try_remove();
     }
 }
 
@@ -150,17 +200,27 @@ impl<'a> DataDir<'a> {
     }
 
     /// Removes the directory if it was made here and nobody else put something in it.
-    fn remove(self) -> Result<(), Failure> {
-        if !self.made {
+    fn remove(mut self) -> Result<(), Failure> {
+        self.try_remove().map_err(|error| {
+            let message = format!("cannot remove {}: {error}", self.path.display());
+            Failure::new(Code::Failure, message)
+        })
+    }
+
+    fn try_remove(&mut self) -> io::Result<()> {
+        if !mem::take(&mut self.made) {
             return Ok(());
         }
         match fs::remove_dir(self.path) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            Err(error) => {
-                let message = format!("cannot remove {}: {error}", self.path.display());
-                Err(Failure::new(Code::Failure, message))
-            }
-            Ok(()) => Ok(()),
+            other => other,
         }
+    }
+}
+
+impl Drop for DataDir<'_> {
+    fn drop(&mut self) {
+        // Dropped only when there is no time: nobody is there to be told.
+        let _ = self.try_remove();
     }
 }

@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind, Read},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Stdio},
@@ -31,7 +32,12 @@ impl Devnet {
         command.args(["--manifest", "devnet.json"]);
         // Anvil is found where the workspace has it.
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/node_modules/.bin");
-        let mut child = command.env("PATH", tools).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .env("PATH", tools)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
@@ -39,6 +45,12 @@ impl Devnet {
         assert_eq!(ready["nodes"].to_string(), nodes);
         let manifest = fs::read(place.path().join("devnet.json")).unwrap();
         Self { child, manifest: serde_json::from_slice(&manifest).unwrap() }
+    }
+
+    /// Where its chain listens.
+    fn chain(&self) -> String {
+        let url = self.manifest["rpc_url"].as_str().unwrap();
+        url.strip_prefix("http://").unwrap().to_owned()
     }
 
     fn stop(&mut self, signal: Signal) -> Option<i32> {
@@ -239,6 +251,53 @@ fn an_old_manifest_is_no_obstacle_and_nothing_is_left() {
     let left: BTreeSet<_> =
         fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The second signal does not wait for anything, and yet leaves neither process nor file.
+#[test]
+fn a_network_that_ends_at_once_leaves_nothing() {
+    let place = Place::new();
+    let mut devnet = Devnet::start(&place, "3");
+    let chain = devnet.chain();
+    let child = Pid::from_child(&devnet.child);
+    kill_process(child, Signal::HUP).unwrap();
+    kill_process(child, Signal::INT).unwrap();
+    assert_eq!(devnet.child.wait().unwrap().code(), Some(130));
+    assert!(TcpStream::connect(chain).is_err_and(|it| it.kind() == ErrorKind::ConnectionRefused));
+    assert!(!place.path().join("devnet.json").exists());
+    assert!(!place.path().join("network").exists());
+}
+
+#[test]
+fn a_network_without_its_chain_ends() {
+    let place = Place::new();
+    let mut devnet = Devnet::start(&place, "1");
+    kill_process(anvil_of(&devnet.child), Signal::KILL).unwrap();
+    assert_eq!(devnet.child.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    devnet.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(said["message"], "anvil has ended");
+    assert!(!place.path().join("devnet.json").exists());
+    assert!(!place.path().join("network").exists());
+}
+
+/// The only child of the program.
+fn anvil_of(program: &Child) -> Pid {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")));
+    let children: String = children.map(Result::unwrap).collect();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn the_manifest_of_another_network_is_kept() {
+    let place = Place::new();
+    let mut first = Devnet::start(&place, "1");
+    fs::write(place.path().join("devnet.json"), "of another network").unwrap();
+    assert_eq!(first.stop(Signal::HUP), Some(0));
+    let kept = fs::read_to_string(place.path().join("devnet.json")).unwrap();
+    assert_eq!(kept, "of another network");
 }
 
 #[test]
