@@ -6,5 +6,6 @@ mod limits;
 mod partial;
 mod quoting;
 mod round_trip;
+mod sessions;
 mod sources;
 mod spill;
