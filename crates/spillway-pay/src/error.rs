@@ -36,6 +36,9 @@ pub enum ChainError {
     /// Its nonce is used up: look at the record, never assume unsent.
     #[error("the nonce is used already")]
     NonceTooLow,
+    /// The fee is less than blocks or the server ask for now.
+    #[error("the fee is too low")]
+    FeeTooLow,
     /// A waiting transaction has this nonce and the fee is not enough to replace it.
     #[error("the fee is too low to replace the waiting transaction")]
     Underpriced,
@@ -72,6 +75,6 @@ impl ChainError {
     /// True when the RPC surely did not take the transaction. Everything else is doubt, and doubt
     /// means: ask for the record.
     pub fn not_sent(&self) -> bool {
-        matches!(self, Self::Underpriced | Self::NotEnoughCoins)
+        matches!(self, Self::FeeTooLow | Self::Underpriced | Self::NotEnoughCoins)
     }
 }

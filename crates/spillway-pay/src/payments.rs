@@ -199,10 +199,15 @@ impl Payments {
     /// A plan that is recorded is paid. Otherwise the bytes that were signed for it before are sent
     /// again; when their nonce was used by something else, the same plan is signed again: it has
     /// the same id, and the vault takes an id once. Before anything is signed, all of it is
-    /// checked: chain, vault, plans, deadlines, caps, tokens and coins.
+    /// checked: chain, vault, plans, caps, tokens and coins.
+    ///
+    /// Plans that are recorded are only looked up: without the wallet's lock, and whoever paid
+    /// them. Plans whose deadline has passed are an error only after all others are paid.
     ///
     /// # Errors
-    /// Each carries what was spent so far. Going on with the same plans and journal is always safe.
+    /// Each carries what was spent so far, and comes after [`TxJournal::paid`] was told of every
+    /// plan that is recorded and deep enough, unless it is the journal that failed. Going on with
+    /// the same plans and journal is always safe.
     ///
     /// # Cancel safety
     /// Dropping it is like a crash: whatever was signed is in the journal.
@@ -216,9 +221,7 @@ impl Payments {
     ) -> Result<Paid, PayError> {
         for plan in request.plans {
             self.check_plan(plan)?;
-            Self::check_payer(plan, request.wallet)?;
         }
-        let _lock = self.lock(request.wallet.address()).await?;
         let terms = self.check_domain().await?;
         let mut run = Run::new(&self.options, &request, terms.token, journal);
         match Box::pin(run.pay(request.plans)).await {
@@ -241,7 +244,7 @@ impl Payments {
         payee: RewardAddress,
         journal: &mut dyn TxJournal,
     ) -> Result<Withdrawn, PayError> {
-        let _lock = self.lock(wallet.address()).await?;
+        let _lock = lock(&self.options, wallet.address()).await?;
         let terms = self.check_domain().await?;
         let owed = self.options.chain.credit(self.options.domain.vault, payee).await?;
         let amount = owed.saturating_sub(Atto(1));
@@ -270,17 +273,6 @@ impl Payments {
         verify::plan_is_sound(plan).map_err(|source| PayFailure::BadPlan { payment, source })
     }
 
-    fn check_payer(plan: &Plan, wallet: &Wallet) -> Result<(), PayFailure> {
-        if plan.payer == wallet.address() {
-            return Ok(());
-        }
-        Err(PayFailure::WrongWallet {
-            payment: plan.id(),
-            payer: plan.payer,
-            wallet: wallet.address(),
-        })
-    }
-
     async fn unrecorded<'p>(&self, plans: &'p [Plan]) -> Result<Vec<&'p Plan>, ChainError> {
         let mut open = Vec::new();
         for plan in plans {
@@ -292,14 +284,17 @@ impl Payments {
         }
         Ok(open)
     }
+}
 
-    /// The wallet's lock: one transaction of it is on its way at a time.
-    async fn lock(&self, wallet: EvmAddress) -> Result<Box<dyn FileLock>, PayFailure> {
-        let path = PathBuf::from(format!("{}-{wallet}.lock", self.options.domain.chain_id));
-        let locked = spillway_disk::run(&self.options.wallet_locks, move |disk| disk.lock(&path));
-        locked.await.map_err(|error| match error {
-            DiskError::Locked { .. } => PayFailure::Locked { wallet },
-            error => PayFailure::Lock(error),
-        })
-    }
+/// The wallet's lock: one transaction of it is on its way at a time.
+async fn lock(
+    options: &PaymentsOptions,
+    wallet: EvmAddress,
+) -> Result<Box<dyn FileLock>, PayFailure> {
+    let path = PathBuf::from(format!("{}-{wallet}.lock", options.domain.chain_id));
+    let locked = spillway_disk::run(&options.wallet_locks, move |disk| disk.lock(&path));
+    locked.await.map_err(|error| match error {
+        DiskError::Locked { .. } => PayFailure::Locked { wallet },
+        error => PayFailure::Lock(error),
+    })
 }

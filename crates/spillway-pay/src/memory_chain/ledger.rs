@@ -128,7 +128,7 @@ impl Ledger {
             return Err(ChainError::NonceTooLow);
         }
         if tx.max_fee < self.options.base_fee.0 {
-            return Err(ChainError::Underpriced);
+            return Err(ChainError::FeeTooLow);
         }
         self.check_funds(&tx)?;
         if let Some(waiting) = self.pool.get(&place) {

@@ -1,14 +1,17 @@
 //! One call of `pay` or `withdraw`: everything that it knows, and the order of what it does.
 
+mod deepen;
 mod drive;
+mod gap;
 mod sign;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use spillway_disk::FileLock;
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
-use super::{Caps, PayRequest, PaymentsOptions, estimate, goal::Goal};
+use super::{Caps, PayRequest, PaymentsOptions, estimate, goal::Goal, lock};
 use crate::{
     At, ChainError, PaidPlan, PayFailure, Plan, SignedTx, Spend, TxJournal, TxPurpose, TxReceipt,
     Wallet,
@@ -30,8 +33,14 @@ pub(super) struct Run<'a> {
     receipts: BTreeMap<TxHash, TxReceipt>,
     /// What is recorded.
     paid: BTreeMap<PaymentId, PaidPlan>,
-    /// The least nonce that is not known to be used.
-    free_nonce: u64,
+    /// What is recorded and not told of yet, in the order in which it was recorded.
+    untold: VecDeque<&'a Plan>,
+    /// All nonces below are used, some by something else.
+    used_nonce: u64,
+    /// Whether something that was mined was not any more.
+    vanished: bool,
+    /// The wallet's, once something may have to be sent.
+    lock: Option<Box<dyn FileLock>>,
 }
 
 impl<'a> Run<'a> {
@@ -52,7 +61,10 @@ impl<'a> Run<'a> {
             txs: request.earlier.iter().filter(|tx| tx.from == wallet).cloned().collect(),
             receipts: BTreeMap::new(),
             paid: BTreeMap::new(),
-            free_nonce: 0,
+            untold: VecDeque::new(),
+            used_nonce: 0,
+            vanished: false,
+            lock: None,
         }
     }
 
@@ -72,35 +84,45 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) async fn pay(&mut self, plans: &[Plan]) -> Result<Vec<PaidPlan>, PayFailure> {
+    pub(super) async fn pay(&mut self, plans: &'a [Plan]) -> Result<Vec<PaidPlan>, PayFailure> {
         let mut known = BTreeSet::new();
         // A plan that is named twice is one.
         let plans: Vec<&Plan> = plans.iter().filter(|plan| known.insert(plan.id())).collect();
         self.look_back().await?;
-        let mut open = Vec::new();
-        for (plan, recorded) in self.records(&plans).await? {
-            match recorded {
-                Some(recorded) => self.note_paid(plan, recorded),
-                None => open.push(plan),
-            }
+        let open = self.note_recorded(&plans).await?;
+        // Their chunks can be stored while the others are paid.
+        self.tell_deep().await?;
+        let failure = if open.is_empty() { None } else { self.pay_rest(open).await.err() };
+        let settled = self.settle(failure).await;
+        if self.vanished {
+            // Mined again, perhaps elsewhere; what it cost is not worth an error.
+            let _ = self.look_back().await;
         }
-        if !open.is_empty() {
-            self.check(&plans, &open).await?;
-        }
-        if self.confirmations == 0 {
-            // Their chunks can be stored while the others are paid.
-            for plan in &plans {
-                self.tell_paid(plan).await?;
-            }
-        }
-        self.pay_open(open).await?;
-        if self.confirmations > 0 {
-            for plan in &plans {
-                self.deepen(plan).await?;
-                self.tell_paid(plan).await?;
-            }
-        }
+        settled?;
         Ok(plans.iter().filter_map(|plan| self.paid.get(&plan.id()).copied()).collect())
+    }
+
+    /// Pays what can be paid of these, and only then complains of those that are too late.
+    async fn pay_rest(&mut self, open: Vec<&'a Plan>) -> Result<(), PayFailure> {
+        for plan in &open {
+            self.check_payer(plan)?;
+        }
+        self.hold_lock().await?;
+        // Whoever held the lock until now may have paid some.
+        let open = self.note_recorded(&open).await?;
+        let now = self.options.chain.block(At::Depth(0)).await?.time;
+        let now = now.max(self.options.clock.now());
+        let (late, live): (Vec<&Plan>, Vec<&Plan>) =
+            open.into_iter().partition(|plan| plan.valid_until < now);
+        let missed = if live.is_empty() {
+            None
+        } else {
+            self.check(&live).await?;
+            self.pay_open(live).await?
+        };
+        let late = self.note_recorded(&late).await?;
+        let late = late.first().map(|plan| expired(plan, now));
+        missed.or(late).map_or(Ok(()), Err)
     }
 
     pub(super) async fn withdraw(&mut self, payee: RewardAddress) -> Result<(), PayFailure> {
@@ -120,10 +142,22 @@ impl<'a> Run<'a> {
         for (hash, receipt) in found {
             match receipt {
                 Some(receipt) => self.note_mined(receipt),
-                None => drop(self.receipts.remove(&hash)),
+                None => self.forget(hash),
             }
         }
         Ok(())
+    }
+
+    /// Notes which of the plans are recorded; returns the others.
+    async fn note_recorded(&mut self, plans: &[&'a Plan]) -> Result<Vec<&'a Plan>, ChainError> {
+        let mut open = Vec::new();
+        for (plan, recorded) in self.records(plans).await? {
+            match recorded {
+                Some(recorded) => self.note_untold(plan, recorded),
+                None => open.push(plan),
+            }
+        }
+        Ok(open)
     }
 
     /// The plans with their records in the newest block.
@@ -144,13 +178,10 @@ impl<'a> Run<'a> {
     }
 
     /// Everything that can be wrong is found before anything is signed.
-    async fn check(&self, plans: &[&Plan], open: &[&Plan]) -> Result<(), PayFailure> {
+    async fn check(&self, open: &[&Plan]) -> Result<(), PayFailure> {
         let chain = &self.options.chain;
-        let now = chain.block(At::Depth(0)).await?.time.max(self.options.clock.now());
-        if let Some(plan) = open.iter().find(|plan| plan.valid_until < now) {
-            return Err(expired(plan, now));
-        }
-        let cost: Atto = plans.iter().map(|plan| plan.total()).sum();
+        let paid = self.paid.values().map(|plan| plan.total);
+        let cost: Atto = paid.chain(open.iter().map(|plan| plan.total())).sum();
         if let Some(cap) = self.caps.storage_cost.filter(|&cap| cost > cap) {
             return Err(PayFailure::OverCost { cost, cap });
         }
@@ -173,17 +204,23 @@ impl<'a> Run<'a> {
     }
 
     /// Pays what is not recorded: first what is signed already and may be on its way, in the order
-    /// in which it was signed, so that the allowance is then exact for the rest.
-    async fn pay_open(&mut self, mut open: Vec<&Plan>) -> Result<(), PayFailure> {
+    /// in which it was signed, so that the allowance is then exact for the rest. Returns why the
+    /// first plan was missed whose deadline passed meanwhile.
+    async fn pay_open(
+        &mut self,
+        mut open: Vec<&'a Plan>,
+    ) -> Result<Option<PayFailure>, PayFailure> {
         open.sort_by_key(|plan| {
             let purpose = TxPurpose::Pay { payment: plan.id() };
             self.unmined(purpose).map_or(u64::MAX, |tx| tx.nonce)
         });
+        let mut missed = None;
         let mut rest = Vec::new();
         for plan in open {
             let purpose = TxPurpose::Pay { payment: plan.id() };
             if self.unmined(purpose).is_some() && self.allowance().await? >= plan.total() {
-                self.pay_plan(plan).await?;
+                let late = self.pay_plan(plan).await?;
+                missed = missed.or(late);
             } else {
                 rest.push(plan);
             }
@@ -200,24 +237,48 @@ impl<'a> Run<'a> {
             .await?;
         }
         for plan in rest {
-            self.pay_plan(plan).await?;
+            let late = self.pay_plan(plan).await?;
+            missed = missed.or(late);
+        }
+        Ok(missed)
+    }
+
+    /// Pays one plan. `Some`: its deadline has passed, which is no reason not to pay the others.
+    async fn pay_plan(&mut self, plan: &'a Plan) -> Result<Option<PayFailure>, PayFailure> {
+        match self.drive(Goal::Recorded(plan)).await {
+            // What the drive returns for a plan is always the time of its record.
+            Ok(recorded) => {
+                if let Some(recorded) = recorded {
+                    self.note_untold(plan, recorded);
+                }
+                self.tell_deep().await?;
+                Ok(None)
+            }
+            Err(failure @ PayFailure::Expired { .. }) => Ok(Some(failure)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn check_payer(&self, plan: &Plan) -> Result<(), PayFailure> {
+        let (payment, payer, wallet) = (plan.id(), plan.payer, self.wallet.address());
+        if payer == wallet {
+            return Ok(());
+        }
+        Err(PayFailure::WrongWallet { payment, payer, wallet })
+    }
+
+    /// From here on until the run ends, nobody else sends anything of this wallet.
+    async fn hold_lock(&mut self) -> Result<(), PayFailure> {
+        if self.lock.is_none() {
+            self.lock = Some(lock(self.options, self.wallet.address()).await?);
         }
         Ok(())
     }
 
-    async fn pay_plan(&mut self, plan: &Plan) -> Result<(), PayFailure> {
-        // What the drive returns for a plan is always the time of its record.
-        if let Some(recorded) = self.drive(Goal::Recorded(plan)).await? {
-            self.note_paid(plan, recorded);
-        }
-        if self.confirmations == 0 { self.tell_paid(plan).await } else { Ok(()) }
-    }
-
-    async fn tell_paid(&mut self, plan: &Plan) -> Result<(), PayFailure> {
-        if let Some(paid) = self.paid.get(&plan.id()) {
-            self.journal.paid(paid).await?;
-        }
-        Ok(())
+    /// A plan is recorded, and nobody knows it yet.
+    fn note_untold(&mut self, plan: &'a Plan, recorded: UnixTime) {
+        self.note_paid(plan, recorded);
+        self.untold.push_back(plan);
     }
 
     fn note_paid(&mut self, plan: &Plan, recorded: UnixTime) {
@@ -232,10 +293,13 @@ impl<'a> Run<'a> {
     }
 
     fn note_mined(&mut self, receipt: TxReceipt) {
-        if let Some(tx) = self.txs.iter().find(|tx| tx.hash == receipt.hash) {
-            self.free_nonce = self.free_nonce.max(tx.nonce + 1);
-        }
         self.receipts.insert(receipt.hash, receipt);
+    }
+
+    /// The least nonce that is not known to be used.
+    fn free_nonce(&self) -> u64 {
+        let mined = self.txs.iter().filter(|tx| self.receipts.contains_key(&tx.hash));
+        mined.map(|tx| tx.nonce + 1).fold(self.used_nonce, u64::max)
     }
 
     /// The newest transaction for this purpose that is not known to be mined; at one nonce the one

@@ -31,7 +31,7 @@ fn anvil() {
         (-32003, "transaction already imported", Said::AlreadyKnown),
         (-32003, "nonce too low", Said::Error(ChainError::NonceTooLow)),
         (-32003, "replacement transaction underpriced", Said::Error(ChainError::Underpriced)),
-        (-32003, "max fee per gas less than block base fee", Said::Error(ChainError::Underpriced)),
+        (-32003, "max fee per gas less than block base fee", Said::Error(ChainError::FeeTooLow)),
         (
             -32003,
             "Insufficient funds for gas * price + value",
@@ -59,12 +59,13 @@ fn geth_and_reth() {
     let nonce = "nonce too low: next nonce 5, tx nonce 4";
     assert_eq!(said(-32000, nonce, None), Said::Error(ChainError::NonceTooLow));
     assert_eq!(said(-32000, "already known", None), Said::AlreadyKnown);
+    let replacement = "replacement transaction underpriced";
+    assert_eq!(said(-32000, replacement, None), Said::Error(ChainError::Underpriced));
     for message in [
-        "replacement transaction underpriced",
         "transaction underpriced: gas tip cap 0, minimum needed 1",
         "max fee per gas less than block base fee: address 0xab, maxFeePerGas: 1, baseFee: 7",
     ] {
-        assert_eq!(said(-32000, message, None), Said::Error(ChainError::Underpriced), "{message}");
+        assert_eq!(said(-32000, message, None), Said::Error(ChainError::FeeTooLow), "{message}");
     }
     for message in [
         "insufficient funds for gas * price + value: balance 0, tx cost 21000, overshot 21000",
@@ -90,11 +91,11 @@ fn nethermind_and_erigon() {
     assert_eq!(said(-32010, "AlreadyKnown", None), Said::AlreadyKnown);
     let funds = "InsufficientFunds, Account balance: 0, cumulative cost: 21000";
     assert_eq!(said(-32010, funds, None), Said::Error(ChainError::NotEnoughCoins));
-    for message in
-        ["FeeTooLowToCompete", "FeeTooLow, MaxFeePerGas too low", "ReplacementNotAllowed"]
-    {
-        assert_eq!(said(-32010, message, None), Said::Error(ChainError::Underpriced), "{message}");
+    for message in ["FeeTooLowToCompete", "FeeTooLow, MaxFeePerGas too low"] {
+        assert_eq!(said(-32010, message, None), Said::Error(ChainError::FeeTooLow), "{message}");
     }
+    let replacement = "ReplacementNotAllowed";
+    assert_eq!(said(-32010, replacement, None), Said::Error(ChainError::Underpriced));
     let erigon = "could not replace existing tx";
     assert_eq!(said(-32000, erigon, None), Said::Error(ChainError::Underpriced));
     let why = format!("Reverted 0x08c379a0{:064x}{:064x}{}{}", 32, 3, "776879", "0".repeat(58));

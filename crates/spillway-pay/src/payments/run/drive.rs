@@ -9,7 +9,7 @@ use std::time::Duration;
 use spillway_types::{Retry, TxHash, UnixTime};
 
 use super::{Goal, Run, expired};
-use crate::{At, ChainError, PayFailure, Plan, SignedTx};
+use crate::{At, ChainError, PayFailure, SignedTx};
 
 /// How often a used nonce must be reported, with a look in between, before something else is
 /// believed to have used it: the server that says so may know a block that another does not. It
@@ -50,7 +50,7 @@ struct Drive<'p> {
     bumps: u32,
 }
 
-enum Look {
+pub(super) enum Look {
     /// It is so. For a plan: since when.
     Done(Option<UnixTime>),
     /// Not yet; the newest block's time where it was asked.
@@ -89,59 +89,11 @@ impl Run<'_> {
                 let tx = drive.ours.last().copied().unwrap_or(TxHash([0; 32]));
                 return Err(PayFailure::NotMined { tx, waited });
             }
+            // Chunks of the plans before this one can be stored meanwhile.
+            self.tell_deep().await?;
             self.options.clock.sleep(drive.pause).await;
             drive.pause = (drive.pause * 2).min(timing.longest_poll);
         }
-    }
-
-    /// Waits until a recorded plan is deep enough, and pays it again if it vanishes.
-    pub(super) async fn deepen(&mut self, plan: &Plan) -> Result<(), PayFailure> {
-        let timing = self.options.timing;
-        let (chain, clock) = (&self.options.chain, &self.options.clock);
-        let (started, mut pause) = (clock.monotonic(), timing.first_poll);
-        let mut failing_since = None;
-        loop {
-            let (vault, payment) = (plan.domain.vault, plan.id());
-            let now = clock.monotonic();
-            match chain.record(vault, payment, At::Depth(self.confirmations)).await {
-                Ok(record) if record.recorded.is_some() => return Ok(()),
-                Ok(_) => failing_since = None,
-                Err(error) if error.retry() != Retry::Never => {
-                    if now.saturating_sub(*failing_since.get_or_insert(now)) >= timing.outage {
-                        return Err(error.into());
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-            self.keep_recorded(plan).await?;
-            let waited = now.saturating_sub(started);
-            if waited >= timing.patience {
-                let known = self.paid.get(&payment).and_then(|paid| paid.tx);
-                let tx = known.unwrap_or(TxHash([0; 32]));
-                return Err(PayFailure::NotMined { tx, waited });
-            }
-            self.options.clock.sleep(pause).await;
-            pause = (pause * 2).min(timing.longest_poll);
-        }
-    }
-
-    /// Pays a plan again that a reorganisation has taken back, with the identical bytes if they are
-    /// good for it. The time of its record may have changed, too.
-    async fn keep_recorded(&mut self, plan: &Plan) -> Result<(), PayFailure> {
-        let recorded = match self.reached(Goal::Recorded(plan)).await {
-            Ok(Look::Done(recorded)) => recorded,
-            Ok(_) => {
-                self.look_back().await?;
-                self.drive(Goal::Recorded(plan)).await?
-            }
-            // The next look is at it again.
-            Err(error) if error.retry() != Retry::Never => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(recorded) = recorded {
-            self.note_paid(plan, recorded);
-        }
-        Ok(())
     }
 
     fn begin<'p>(&self, goal: Goal<'p>) -> Drive<'p> {
@@ -195,7 +147,7 @@ impl Run<'_> {
     }
 
     /// Whether the goal is reached, whoever brought it about.
-    async fn reached(&self, goal: Goal<'_>) -> Result<Look, ChainError> {
+    pub(super) async fn reached(&self, goal: Goal<'_>) -> Result<Look, ChainError> {
         let chain = &self.options.chain;
         match goal {
             Goal::Recorded(plan) => {
@@ -231,7 +183,7 @@ impl Run<'_> {
                     }
                 }
                 // A reorganisation may have taken it back.
-                None => drop(self.receipts.remove(hash)),
+                None => self.forget(*hash),
             }
         }
         Ok(reached)
@@ -269,6 +221,7 @@ impl Run<'_> {
         match self.sign(drive.goal, None).await {
             Ok(Some(tx)) => {
                 drive.signed += 1;
+                drive.reverted_since = None;
                 drive.next(tx);
                 Ok(None)
             }
@@ -282,7 +235,9 @@ impl Run<'_> {
                 }
                 let now = self.options.clock.monotonic();
                 let since = *drive.reverted_since.get_or_insert(now);
-                if now.saturating_sub(since) < self.options.timing.resend_after {
+                // What it needs may have been taken back.
+                self.fill_gap(self.free_nonce(), drive.goal.purpose()).await;
+                if now.saturating_sub(since) < self.options.timing.outage {
                     return Ok(None);
                 }
                 Err(error.into())
@@ -314,7 +269,13 @@ impl Run<'_> {
     }
 
     async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
-        let Some(tx) = &drive.current else { return Ok(()) };
+        let Some(tx) = drive.current.clone() else { return Ok(()) };
+        if let Some(lower) = self.fill_gap(tx.nonce, tx.purpose).await {
+            drive.next(lower);
+            drive.sent_at = Some(now);
+            drive.accepted_at.get_or_insert(now);
+            return Ok(());
+        }
         match self.options.chain.send_raw(&tx.raw).await {
             Ok(hash) => {
                 tracing::debug!(%hash, nonce = tx.nonce, "sent");
@@ -331,14 +292,17 @@ impl Run<'_> {
                     None => resend_after,
                 };
                 if drive.conflicts >= NONCE_LOOKS && now.saturating_sub(since) >= long {
-                    self.free_nonce = self.free_nonce.max(tx.nonce + 1);
+                    self.used_nonce = self.used_nonce.max(tx.nonce + 1);
                     drive.give_up_nonce();
                 }
                 Ok(())
             }
+            Err(ChainError::FeeTooLow) => {
+                drive.sent_at = Some(now);
+                self.raise_fee(drive, &tx).await
+            }
             Err(ChainError::Underpriced) => {
                 drive.sent_at = Some(now);
-                let tx = tx.clone();
                 self.outbid(drive, &tx).await
             }
             Err(ChainError::NotEnoughCoins) => {
@@ -353,11 +317,17 @@ impl Run<'_> {
         }
     }
 
-    /// The fee was too low. If something of this nonce waits, it is not replaced: it was not sent by
-    /// us, or with a higher fee, and what becomes of it decides. If nothing does, fees have risen.
+    /// The fee is too low to replace something. If something of this nonce waits, it is left
+    /// alone: it was not sent by us, or with a higher fee, and what becomes of it decides. If
+    /// nothing does, fees have risen.
     async fn outbid(&mut self, drive: &mut Drive<'_>, old: &SignedTx) -> Result<(), PayFailure> {
         let pending = self.options.chain.pending_nonce(old.from).await?;
-        if pending <= old.nonce && drive.bumps < MAX_BUMPS {
+        if pending <= old.nonce { self.raise_fee(drive, old).await } else { Ok(()) }
+    }
+
+    /// The same call at the same nonce for the fees of the moment.
+    async fn raise_fee(&mut self, drive: &mut Drive<'_>, old: &SignedTx) -> Result<(), PayFailure> {
+        if drive.bumps < MAX_BUMPS {
             drive.bumps += 1;
             if let Some(tx) = self.sign(drive.goal, Some(old)).await? {
                 drive.next(tx);

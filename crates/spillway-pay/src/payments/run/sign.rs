@@ -45,7 +45,7 @@ impl Run<'_> {
         let Some(offer) = offer else { return Ok(None) };
         let nonce = match replaced {
             Some(old) => old.nonce,
-            None => chain.pending_nonce(call.from).await?.max(self.free_nonce),
+            None => chain.pending_nonce(call.from).await?.max(self.free_nonce()),
         };
         let tx = self.signed(goal, call, (nonce, gas_limit, offer));
         // Before it exists anywhere else.

@@ -21,6 +21,8 @@ pub(crate) enum SendFault {
     Forgotten,
     /// It is accepted and the server asks to slow down.
     Limited,
+    /// It does not arrive, and the server names the fee.
+    FeeTooLow,
 }
 
 /// A chain between which and us things go wrong. Every sending is noted.
@@ -32,6 +34,7 @@ pub(crate) struct WatchedChain {
     sendings: watch::Sender<usize>,
     estimates: watch::Sender<usize>,
     id: Mutex<Option<u64>>,
+    reverts: Mutex<(Option<EvmAddress>, usize)>,
 }
 
 impl WatchedChain {
@@ -43,6 +46,7 @@ impl WatchedChain {
             sendings: watch::Sender::new(0),
             estimates: watch::Sender::new(0),
             id: Mutex::default(),
+            reverts: Mutex::default(),
         }
     }
 
@@ -53,6 +57,19 @@ impl WatchedChain {
     /// Names another chain id from now on.
     pub(crate) fn lie(&self, id: u64) {
         *self.id.lock().unwrap() = Some(id);
+    }
+
+    /// So many estimates of calls of this contract say that the call would fail, as a server does
+    /// that does not know the approval.
+    pub(crate) fn revert(&self, to: EvmAddress, times: usize) {
+        *self.reverts.lock().unwrap() = (Some(to), times);
+    }
+
+    fn reverts(&self, call: &Call) -> bool {
+        let mut reverts = self.reverts.lock().unwrap();
+        let now = reverts.0 == Some(call.to) && reverts.1 > 0;
+        reverts.1 -= usize::from(now);
+        now
     }
 
     pub(crate) fn was_sent(&self, raw: &[u8]) -> bool {
@@ -113,7 +130,11 @@ impl Chain for WatchedChain {
     }
 
     async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {
-        let answer = self.inner.estimate_gas(call).await;
+        let answer = if self.reverts(call) {
+            Err(ChainError::Reverted { reason: Some("ERC20InsufficientAllowance".into()) })
+        } else {
+            self.inner.estimate_gas(call).await
+        };
         self.estimates.send_modify(|estimates| *estimates += 1);
         answer
     }
@@ -172,6 +193,7 @@ impl Chain for WatchedChain {
             }
             SendFault::NeverArrived => Err(lost),
             SendFault::Forgotten => Ok(TxHash(alloy::primitives::keccak256(raw).0)),
+            SendFault::FeeTooLow => Err(ChainError::FeeTooLow),
             SendFault::Limited => {
                 self.inner.send_raw(raw).await.unwrap();
                 Err(ChainError::RateLimited)

@@ -1,0 +1,57 @@
+//! Nonces between the chain's and ours: a reorganisation may take transactions back that were mined,
+//! and a pool may drop them. Nothing after them is mined until their places are taken.
+
+use std::collections::BTreeMap;
+
+use spillway_types::TxHash;
+
+use super::Run;
+use crate::{SignedTx, TxPurpose};
+
+impl Run<'_> {
+    /// Sends what is known for the nonces before this one that the chain does not have, lowest
+    /// first and byte for byte: each was meant to be sent, and a plan is charged once whatever is
+    /// sent how often. What cannot be asked or sent now is left to the next time.
+    ///
+    /// `Some`: one of them has this purpose and was taken, so nothing else needs to be sent for it.
+    pub(super) async fn fill_gap(&mut self, nonce: u64, purpose: TxPurpose) -> Option<SignedTx> {
+        let chain = &self.options.chain;
+        let pending = chain.pending_nonce(self.wallet.address()).await.ok()?;
+        let mut gap: BTreeMap<u64, &SignedTx> = BTreeMap::new();
+        for tx in self.txs.iter().filter(|tx| (pending..nonce).contains(&tx.nonce)) {
+            let best = gap.entry(tx.nonce).or_insert(tx);
+            // What was mined before is known to be good; else the highest fee.
+            let rank = |tx: &SignedTx| (self.receipts.contains_key(&tx.hash), tx.max_fee);
+            if rank(tx) > rank(best) {
+                *best = tx;
+            }
+        }
+        let gap: Vec<SignedTx> = gap.into_values().cloned().collect();
+        for tx in gap {
+            if let Some(receipt) = self.options.chain.receipt(tx.hash).await.ok()? {
+                // The server that was asked for the nonce is behind.
+                self.note_mined(receipt);
+                continue;
+            }
+            match self.options.chain.send_raw(&tx.raw).await {
+                // It waits again, so what is known of its receipt is of no worth.
+                Ok(hash) => self.forget(hash),
+                Err(error) => {
+                    tracing::debug!(%error, hash = %tx.hash, "sent again to fill a gap");
+                    continue;
+                }
+            }
+            if tx.purpose == purpose {
+                return Some(tx);
+            }
+        }
+        None
+    }
+
+    /// A transaction is not mined, or no longer.
+    pub(super) fn forget(&mut self, hash: TxHash) {
+        if self.receipts.remove(&hash).is_some() {
+            self.vanished = true;
+        }
+    }
+}

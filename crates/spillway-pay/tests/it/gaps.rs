@@ -1,0 +1,119 @@
+//! Nonces whose transactions are gone, fees that rose, servers that are behind.
+
+use std::{future::pending, time::Duration};
+
+use spillway_pay::{Chain, ChainError, PayFailure, PayRequest, Plan, SignedTx};
+use spillway_types::{Atto, Wei};
+
+use crate::support::{LEAF_COST, SendFault, Stage, TestJournal};
+
+/// Approves, writes the payment down and stops before it is sent.
+async fn stop_before_paying(stage: &Stage, plans: &[Plan]) -> Vec<SignedTx> {
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.crash_at = Some(1);
+    let error = stage.payments().pay(stage.request(plans, &[]), &mut journal).await.unwrap_err();
+    assert!(matches!(*error.failure, PayFailure::Journal(_)), "{error:?}");
+    journal.signed
+}
+
+#[tokio::test]
+async fn what_a_reorganisation_takes_with_a_payment_is_sent_again_before_it() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let meddle = async {
+        stage.chain.wait_for_sendings(2).await;
+        // The approval, too.
+        stage.control.reorg(2).await;
+        stage.chain.wait_for_sendings(4).await;
+        stage.control.mine(2).await;
+        pending::<()>().await;
+    };
+    let paid = tokio::select! {
+        paid = payments.pay(request, &mut journal) => paid.unwrap(),
+        () = meddle => unreachable!(),
+    };
+    let hashes: Vec<_> = journal.signed.iter().map(|tx| tx.hash).collect();
+    assert_eq!(hashes.len(), 2, "the identical bytes");
+    assert_eq!(paid.plans[0].tx, Some(hashes[1]));
+    assert_eq!(paid.spend.tx_hashes, hashes);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn of_two_payments_of_a_plan_the_lower_nonce_goes_out_first() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let mut earlier = stop_before_paying(&stage, &plans).await;
+    let other = stage.deployer.address();
+    stage.hands(&stage.payer).send_coins(other, Wei(1)).await.unwrap();
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    earlier.append(&mut journal.signed);
+    assert_eq!(earlier[2].nonce, earlier[1].nonce + 1);
+    // The other program's transaction is gone with the payment.
+    stage.control.reorg(2).await;
+    assert_eq!(stage.nonce().await, earlier[1].nonce);
+
+    let mut journal = TestJournal::new(&stage.chain);
+    let paid = stage.payments().pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    assert!(journal.signed.is_empty(), "{:?}", journal.signed);
+    assert_eq!(paid.plans[0].tx, Some(earlier[1].hash));
+    assert_eq!(stage.nonce().await, earlier[2].nonce, "the higher one was not needed");
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_approval_yet_is_waited_for() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    // Longer than until bytes are sent again, less than an outage.
+    stage.chain.revert(stage.deployed.vault, 20);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    assert_eq!(journal.signed.len(), 2);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+
+    let plans = [stage.plan(2, 1).await];
+    stage.chain.revert(stage.deployed.vault, usize::MAX);
+    let started = stage.clock.monotonic();
+    let error = stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+    let reason = Some("ERC20InsufficientAllowance".to_owned());
+    match *error.failure {
+        PayFailure::Chain(error) => assert_eq!(error, ChainError::Reverted { reason }),
+        failure => panic!("{failure:?}"),
+    }
+    let waited = stage.clock.monotonic().saturating_sub(started);
+    assert!(waited >= stage.timing.outage && waited < 2 * stage.timing.outage, "{waited:?}");
+}
+
+/// As Anvil says it to bytes that wait in its pool already.
+#[tokio::test]
+async fn a_fee_below_the_base_fee_is_raised_though_the_transaction_waits() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let earlier = stop_before_paying(&stage, &plans).await;
+    stage.control.set_automine(false).await;
+    stage.chain.send_raw(&earlier[1].raw).await.unwrap();
+    stage.chain.fail([SendFault::FeeTooLow]);
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let started = stage.clock.monotonic();
+    let meddle = async {
+        stage.chain.wait_for_new_bytes(3).await;
+        stage.control.mine(1).await;
+        pending::<()>().await;
+    };
+    let paid = tokio::select! {
+        paid = payments.pay(stage.request(&plans, &earlier), &mut journal) => paid.unwrap(),
+        () = meddle => unreachable!(),
+    };
+    assert_eq!(journal.signed.len(), 1);
+    assert_eq!(journal.signed[0].nonce, earlier[1].nonce);
+    assert_eq!(paid.plans[0].tx, Some(journal.signed[0].hash));
+    let waited = stage.clock.monotonic().saturating_sub(started);
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}

@@ -1,0 +1,142 @@
+//! What is paid is told of, whatever becomes of the others.
+
+use std::{future::pending, time::Duration};
+
+use spillway_pay::{Caps, PayFailure, PayRequest, Plan, TxPurpose};
+use spillway_types::{Atto, PaymentId, Wei};
+
+use crate::support::{LEAF_COST, Stage, TestJournal, wallet};
+
+fn told(journal: &TestJournal) -> Vec<PaymentId> {
+    journal.paid.iter().map(|paid| paid.payment).collect()
+}
+
+/// A plan that is paid already, and what was signed for it.
+async fn paid_plan(stage: &Stage, name: u8) -> (Plan, TestJournal) {
+    let plans = [stage.plan(name, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    let [plan] = plans;
+    (plan, journal)
+}
+
+#[tokio::test]
+async fn when_a_plan_fails_those_before_it_are_told_of_as_soon_as_they_are_deep() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await, stage.plan(3, 1).await];
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let meddle = async {
+        stage.chain.wait_for_sendings(2).await;
+        stage.control.set_coins(stage.payer.address(), Wei(0)).await;
+        // Not deep enough yet when the second fails.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        stage.control.mine(2).await;
+        pending::<()>().await;
+    };
+    let paid = tokio::select! {
+        paid = payments.pay(request, &mut journal) => paid,
+        () = meddle => unreachable!(),
+    };
+    let error = paid.unwrap_err();
+    assert_eq!(error.spend.paid, Atto(LEAF_COST));
+    assert!(matches!(*error.failure, PayFailure::NotEnoughCoins { .. }), "{error:?}");
+    assert_eq!(told(&journal), [plans[0].id()]);
+}
+
+#[tokio::test]
+async fn a_deep_plan_is_told_of_while_the_next_one_waits() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await];
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    stage.control.set_automine(false).await;
+    let meddle = async {
+        for sendings in 1..3 {
+            stage.chain.wait_for_sendings(sendings).await;
+            stage.control.mine(1).await;
+        }
+        stage.chain.wait_for_sendings(3).await;
+        stage.control.drop_transaction(stage.chain.last_hash()).await;
+        stage.control.mine(2).await;
+        stage.chain.wait_for_sendings(5).await;
+    };
+    tokio::select! {
+        paid = payments.pay(request, &mut journal) => panic!("{paid:?}"),
+        () = meddle => {}
+    }
+    assert_eq!(told(&journal), [plans[0].id()]);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn what_is_paid_is_looked_up_without_the_lock_and_by_anybody() {
+    let stage = Stage::memory().await;
+    let (plan, journal) = paid_plan(&stage, 1).await;
+    let plans = [plan];
+    let name = format!("31337-{}.lock", stage.payer.address());
+    let _lock = stage.locks.lock(name.as_ref()).unwrap();
+    let mut again = TestJournal::new(&stage.chain);
+    let request = stage.request(&plans, &journal.signed);
+    let paid = stage.payments().pay(request, &mut again).await.unwrap();
+    assert_eq!((paid.plans, again.paid), (journal.paid.clone(), journal.paid.clone()));
+    assert_eq!(paid.spend.tx_hashes.len(), 2);
+
+    let other = wallet(3);
+    let request = PayRequest { wallet: &other, ..stage.request(&plans, &[]) };
+    let mut again = TestJournal::new(&stage.chain);
+    let paid = stage.payments().pay(request, &mut again).await.unwrap();
+    assert_eq!(paid.spend.paid, Atto(LEAF_COST));
+    assert_eq!(told(&again), [plans[0].id()]);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_paid_plan_is_told_of_when_the_others_are_refused() {
+    let stage = Stage::memory().await;
+    let (plan, _) = paid_plan(&stage, 1).await;
+    let plans = [plan, stage.plan(2, 1).await];
+    let caps = Caps { storage_cost: Some(Atto(2 * LEAF_COST - 1)), ..Caps::default() };
+    let mut journal = TestJournal::new(&stage.chain);
+    let request = PayRequest { caps, ..stage.request(&plans, &[]) };
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    assert!(matches!(*error.failure, PayFailure::OverCost { .. }), "{error:?}");
+    assert_eq!(told(&journal), [plans[0].id()]);
+
+    let other = wallet(3);
+    let request = PayRequest { wallet: &other, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    match *error.failure {
+        PayFailure::WrongWallet { payment, .. } => assert_eq!(payment, plans[1].id()),
+        failure => panic!("{failure:?}"),
+    }
+    assert_eq!((told(&journal), journal.signed.len()), (vec![plans[0].id()], 0));
+}
+
+#[tokio::test]
+async fn live_plans_are_paid_before_a_late_one_is_an_error() {
+    let stage = Stage::memory().await;
+    let (paid, _) = paid_plan(&stage, 1).await;
+    let minute = Duration::from_mins(1);
+    let late = stage.plan(2, 1).await;
+    let valid_until = stage.time().await.saturating_add(minute);
+    let late = Plan { valid_until, ..late };
+    let plans = [late, paid, stage.plan(3, 1).await];
+    stage.control.advance(2 * minute).await;
+    let mut journal = TestJournal::new(&stage.chain);
+    let error = stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+    match *error.failure {
+        PayFailure::Expired { payment, .. } => assert_eq!(payment, plans[0].id()),
+        failure => panic!("{failure:?}"),
+    }
+    assert_eq!(told(&journal), [plans[1].id(), plans[2].id()]);
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose).collect();
+    let approve = TxPurpose::Approve { amount: Atto(LEAF_COST) };
+    assert_eq!(purposes, [approve, TxPurpose::Pay { payment: plans[2].id() }]);
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
+}
