@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     PeersError, RequestKind,
-    address::is_loopback,
     behaviour::{Behaviour, BehaviourEvent, KAD_PROTOCOL, results},
     bootstrap::Bootstrap,
     command::{Ask, Command},
@@ -32,6 +31,7 @@ use crate::{
     gate::Gate,
     identity::{peer_id, peer_key},
     limits::{ADDRESSES_PER_PEER, BOOTSTRAP_INTERVAL},
+    reach::Reach,
     view::View,
 };
 
@@ -58,8 +58,8 @@ pub(crate) struct Actor {
     answers: JoinSet<Answer>,
     /// Answers that are being written.
     unsent: HashSet<InboundRequestId>,
-    /// Connections to this machine itself.
-    loopback: HashSet<ConnectionId>,
+    /// Connections that do not leave this machine or its network.
+    near: HashMap<ConnectionId, Reach>,
 }
 
 /// A request of ours that is under way.
@@ -114,7 +114,7 @@ impl Actor {
             searches: HashMap::new(),
             answers: JoinSet::new(),
             unsent: HashSet::new(),
-            loopback: HashSet::new(),
+            near: HashMap::new(),
         }
     }
 
@@ -195,13 +195,14 @@ impl Actor {
             })) => {
                 self.swarm.close_connection(connection);
             }
-            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. }
-                if is_loopback(endpoint.get_remote_address()) =>
-            {
-                self.loopback.insert(connection_id);
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                let reach = Reach::of(endpoint.get_remote_address());
+                if let Some(reach @ (Reach::Machine | Reach::Site)) = reach {
+                    self.near.insert(connection_id, reach);
+                }
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
-                self.loopback.remove(&connection_id);
+                self.near.remove(&connection_id);
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 self.view.set_listening(self.swarm.listeners());
@@ -340,10 +341,10 @@ impl Actor {
         if peer_key(&peer_id).is_none() || !info.protocols.contains(&KAD_PROTOCOL) {
             return;
         }
-        let here = self.loopback.contains(&connection_id);
+        let over = self.near.get(&connection_id).copied().unwrap_or(Reach::World);
         for address in info.listen_addrs.into_iter().take(ADDRESSES_PER_PEER) {
             // Another machine's own loopback would be this machine.
-            if here || !is_loopback(&address) {
+            if over.believes(&address) {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address);
             }
         }

@@ -80,7 +80,7 @@ impl Address {
 }
 
 /// Whether only this machine can reach the address.
-pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
+fn is_loopback(address: &Multiaddr) -> bool {
     address.iter().next().is_some_and(|part| match part {
         Protocol::Ip4(ip) => IpAddr::from(ip).is_loopback(),
         Protocol::Ip6(ip) => IpAddr::from(ip).is_loopback(),

@@ -15,6 +15,7 @@ use libp2p::{
 use crate::{
     NetLimits, Role,
     codec::{CHUNK_PROTOCOL, ChunkCodec, NextPeer},
+    crowds::Crowds,
     gate::Gate,
     limits::{ADDRESS_BOOK, SPARE_STREAMS},
     scoped::Scoped,
@@ -36,6 +37,7 @@ const PING_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
+    pub(crate) crowds: Crowds,
     pub(crate) chunk: Scoped,
     identify: identify::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
@@ -51,6 +53,7 @@ impl Behaviour {
         let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
         Self {
             limits: connection_limits::Behaviour::new(connections(&gate.limits)),
+            crowds: Crowds::new(gate.limits.inbound_connections_per_network),
             chunk: chunk(gate),
             identify: identify::Behaviour::new(identify),
             kad: kademlia(local, role, gate.deadlines.search),

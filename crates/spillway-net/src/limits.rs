@@ -9,6 +9,9 @@ use crate::RequestKind;
 pub struct NetLimits {
     /// Connections that others opened.
     pub inbound_connections: u32,
+    /// Connections that others opened or are opening from one network: a /24 of IPv4, a /48 of
+    /// IPv6. Private networks and this machine itself have no such limit.
+    pub inbound_connections_per_network: u32,
     /// Connections that others are opening.
     pub pending_inbound_connections: u32,
     /// Connections that this peer opened.
@@ -40,6 +43,8 @@ impl Default for NetLimits {
         Self {
             // 512 clients of one node at once; each costs some 100 KiB of buffers: 50 MiB.
             inbound_connections: 512,
+            // A sixteenth of all.
+            inbound_connections_per_network: 32,
             pending_inbound_connections: 128,
             // More than the peers of an upload of thousands of chunks in a large network.
             outbound_connections: 1_024,

@@ -27,6 +27,7 @@ use crate::{
     limits::{
         MAX_STREAMS, QUIC_CONNECTION_WINDOW, QUIC_DELAY, QUIC_STREAM_WINDOW, TCP_BUFFER_BYTES,
     },
+    reach::Reach,
     traffic::TrafficCounter,
 };
 
@@ -127,6 +128,10 @@ where
         address: Multiaddr,
         mut options: DialOpts,
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        // Kademlia dials what others tell during a search, whatever it is.
+        if Reach::of(&address).is_none() {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        }
         if let Some(port) = self.port {
             options.port_use = port;
         }
@@ -146,5 +151,39 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
         Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_types::PeerSecret;
+
+    use super::*;
+    use crate::identity;
+
+    #[tokio::test]
+    async fn what_is_nobodys_address_is_not_dialled() {
+        let keys = identity::keypair(&PeerSecret::from_seed(&[1; 32]));
+        let counter = TrafficCounter::default();
+        let both = Transports::default();
+        let mut transport = build(&keys, both, &Deadlines::default(), &counter).unwrap();
+        let mut dials = |address: &str| {
+            let address: Multiaddr = address.parse().unwrap();
+            let (role, port_use) = (libp2p::core::Endpoint::Dialer, PortUse::New);
+            match transport.dial(address.clone(), DialOpts { role, port_use }) {
+                Ok(_) => true,
+                Err(TransportError::MultiaddrNotSupported(refused)) => {
+                    assert_eq!(refused, address);
+                    false
+                }
+                Err(TransportError::Other(error)) => panic!("{error}"),
+            }
+        };
+        for address in ["/ip6/::ffff:127.0.0.1/tcp/1", "/ip4/224.0.0.1/udp/1/quic-v1"] {
+            assert!(!dials(address), "{address}");
+        }
+        for address in ["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1"] {
+            assert!(dials(address), "{address}");
+        }
     }
 }
