@@ -4,8 +4,19 @@ use std::time::Duration;
 
 use spillway_types::limits::MAX_CHUNK_BYTES;
 
-/// Puts that are judged or stored at once, at most. Each holds a header, 37 KiB with a full direct
-/// proof: 4.6 MiB.
+/// Puts of strangers that are judged at once, at most; most wait for the chain. Each holds a header,
+/// 37 KiB with a full direct proof: 9.3 MiB. They hold none of the places below before they are
+/// found paid for, so headers that cost nothing never keep out what was paid.
+pub const MAX_JUDGED: usize = 2 * MAX_LOOKUPS;
+
+/// Puts that are judged at once, beside those, for peers whose last payment was found recorded.
+pub const MAX_TRUSTED_JUDGED: usize = 2 * MAX_TRUSTED_LOOKUPS;
+
+/// The part of the puts that are judged at once that one peer may have: one in this many.
+pub const JUDGED_PART_PER_PEER: usize = 4;
+
+/// Puts that are awaited or stored at once, at most, all of them paid for. Each holds a header,
+/// 37 KiB with a full direct proof: 4.6 MiB.
 pub const MAX_PUTS: usize = 128;
 
 /// Bytes of chunks that admitted puts may bring at once: 32 full chunks, 128 MiB. The network below
@@ -16,6 +27,10 @@ pub const MAX_PUT_BYTES: u64 = 32 * MAX_CHUNK_BYTES as u64;
 /// Puts of one peer at once: half of what the node takes, so that one peer never fills it alone.
 pub const MAX_PUTS_PER_PEER: usize = MAX_PUTS / 2;
 
+/// Bytes of chunks that admitted puts of one peer may bring at once: half of all, 16 full chunks.
+/// A client has 6 chunks on their way at once.
+pub const MAX_PUT_BYTES_PER_PEER: u64 = MAX_PUT_BYTES / 2;
+
 /// Chunks that are being read for others at once, at most.
 pub const MAX_GETS: usize = 64;
 
@@ -24,6 +39,10 @@ pub const MAX_GET_BYTES: u64 = 16 * MAX_CHUNK_BYTES as u64;
 
 /// Chunks that are being read for one peer at once.
 pub const MAX_GETS_PER_PEER: usize = MAX_GETS / 2;
+
+/// Bytes of chunks that are being read for one peer at once: half of all, 8 full chunks. A client
+/// fetches 8 at once, from all nodes together.
+pub const MAX_GET_BYTES_PER_PEER: u64 = MAX_GET_BYTES / 2;
 
 /// How long a peer is told to wait when the node is at a limit that clears in moments: about what
 /// a few chunks take to be written.
@@ -48,11 +67,38 @@ pub const UNKNOWN_PAYMENTS_PER_SECOND: u32 = 1;
 /// 20 with each of 25 nodes.
 pub const UNKNOWN_PAYMENTS_BURST: u32 = 64;
 
+/// Unrecorded payments that all strangers together may make the node look up in a second, of the
+/// several hundred that an RPC answers. A flood that is to keep new payers out must bring more puts
+/// than that, with signed quotes, in every second.
+pub const STRANGERS_PER_SECOND: u32 = 256;
+
+/// Unrecorded payments of all strangers at once, after a pause.
+pub const STRANGERS_BURST: u32 = 2_048;
+
+/// Unrecorded payments, on top, for all the peers whose last payment was found recorded. Strangers
+/// have no part in it, and one payment that nobody recorded makes a peer a stranger again: whoever
+/// would use it up pays for every few (those of one peer at once).
+pub const TRUSTED_PER_SECOND: u32 = 64;
+
+/// Unrecorded payments of all those peers at once, after a pause.
+pub const TRUSTED_BURST: u32 = 512;
+
+/// Peers of which the node remembers that their last payment was found recorded, about 100 bytes
+/// each.
+pub const MAX_TRUSTED_PEERS: usize = 4_096;
+
 /// Peers whose rates are remembered, about 150 bytes each.
 pub const MAX_RATED_PEERS: usize = 4_096;
 
-/// Questions to the chain at once.
-pub const MAX_LOOKUPS: usize = 32;
+/// Questions to the chain at once for strangers: what an RPC that takes half a second can keep up
+/// with at their rate.
+pub const MAX_LOOKUPS: usize = 128;
+
+/// Questions to the chain at once, beside those, for peers whose last payment was found recorded.
+pub const MAX_TRUSTED_LOOKUPS: usize = 64;
+
+/// The part of the questions at once that one peer may have: one in this many.
+pub const LOOKUPS_PART_PER_PEER: usize = 4;
 
 /// How long one question to the chain may take before the put is refused.
 pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);

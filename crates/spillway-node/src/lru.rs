@@ -39,6 +39,13 @@ impl<K: Ord + Clone, V> Lru<K, V> {
         }
     }
 
+    /// Forgets an entry.
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some((used, _)) = self.entries.remove(key) {
+            self.by_use.remove(&used);
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         assert_eq!(self.entries.len(), self.by_use.len());
@@ -64,6 +71,10 @@ mod tests {
         map.insert("d", 5);
         let found = ["a", "c", "d"].map(|key| map.get(&key).copied());
         assert_eq!(found, [None, Some(4), Some(5)]);
+        map.remove(&"c");
+        map.remove(&"a");
+        assert_eq!(map.get(&"c"), None);
+        assert_eq!(map.len(), 1);
     }
 
     #[test]

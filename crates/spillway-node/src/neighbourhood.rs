@@ -9,7 +9,9 @@ use spillway_types::{ChunkAddress, PeerKey, PutRequest, Refusal, limits::NEIGHBO
 
 use crate::{
     checks,
-    limits::{MAX_RATED_PEERS, MAX_SEARCHES, SEARCHES_BURST, SEARCHES_PER_SECOND},
+    limits::{
+        ALL_PEERS_FACTOR, MAX_RATED_PEERS, MAX_SEARCHES, SEARCHES_BURST, SEARCHES_PER_SECOND,
+    },
     peer_rates::{PeerRates, Rate},
     slots::{busy, busy_for},
 };
@@ -39,7 +41,8 @@ impl Drop for Searching<'_> {
 impl Neighbourhood {
     pub(crate) fn new(peers: Arc<dyn Peers>, clock: Arc<dyn Clock>) -> Self {
         let rate = Rate { per_second: SEARCHES_PER_SECOND, burst: SEARCHES_BURST };
-        let rates = PeerRates::new(rate, MAX_RATED_PEERS, clock.monotonic());
+        let all = rate.times(ALL_PEERS_FACTOR);
+        let rates = PeerRates::new(rate, all, MAX_RATED_PEERS, clock.monotonic());
         Self { peers, clock, rates: Mutex::new(rates), searching: AtomicUsize::new(0) }
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use spillway_types::PeerKey;
 
-use crate::{limits::ALL_PEERS_FACTOR, lru::Lru};
+use crate::lru::Lru;
 
 /// How much of something each peer may have in a second, and all of them together: token buckets
 /// that fill with monotonic time.
@@ -25,7 +25,8 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    fn times(self, factor: u32) -> Self {
+    /// So much more.
+    pub(crate) fn times(self, factor: u32) -> Self {
         Self {
             per_second: self.per_second.saturating_mul(factor),
             burst: self.burst.saturating_mul(factor),
@@ -73,9 +74,8 @@ impl Bucket {
 }
 
 impl PeerRates {
-    /// Remembers at most `peers` peers.
-    pub(crate) fn new(rate: Rate, peers: usize, now: Duration) -> Self {
-        let all_rate = rate.times(ALL_PEERS_FACTOR);
+    /// `rate` for each peer, `all_rate` for all of them; remembers at most `peers` peers.
+    pub(crate) fn new(rate: Rate, all_rate: Rate, peers: usize, now: Duration) -> Self {
         Self { rate, all_rate, buckets: Lru::new(peers), all: Bucket::full(all_rate, now) }
     }
 
@@ -117,6 +117,7 @@ impl PeerRates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ALL_PEERS_FACTOR;
 
     const RATE: Rate = Rate { per_second: 2, burst: 10 };
 
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let mut rates = PeerRates::new(RATE, 8, at(0));
+        let mut rates = PeerRates::new(RATE, RATE.times(ALL_PEERS_FACTOR), 8, at(0));
         assert_eq!(rates.take(peer(1), 10, at(0)), Ok(()));
         assert_eq!(rates.take(peer(1), 1, at(0)), Err(at(500)));
         assert_eq!(rates.take(peer(1), 3, at(100)), Err(at(1_400)));
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let mut rates = PeerRates::new(RATE, 8, at(0));
+        let mut rates = PeerRates::new(RATE, RATE.times(ALL_PEERS_FACTOR), 8, at(0));
         assert_eq!(rates.take(peer(1), 10, at(0)), Ok(()));
         rates.give_back(peer(1), 4);
         assert_eq!(rates.take(peer(1), 4, at(0)), Ok(()));
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn many_names_do_not_get_more_than_all_peers_may() {
-        let mut rates = PeerRates::new(RATE, 4, at(0));
+        let mut rates = PeerRates::new(RATE, RATE.times(ALL_PEERS_FACTOR), 4, at(0));
         let taken = (0..=255).filter(|byte| rates.take(peer(*byte), 10, at(0)).is_ok()).count();
         assert_eq!(taken, ALL_PEERS_FACTOR as usize);
         assert!(rates.buckets.len() <= 4);
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_gives_nothing() {
-        let mut rates = PeerRates::new(RATE, 4, at(5));
+        let mut rates = PeerRates::new(RATE, RATE.times(ALL_PEERS_FACTOR), 4, at(5));
         assert_eq!(rates.take(peer(1), 10, at(5)), Ok(()));
         assert_eq!(rates.take(peer(1), 1, at(0)), Err(at(500)));
         for step in 1..=1_000 {

@@ -27,8 +27,9 @@ use crate::{
     checks,
     kept::Kept,
     limits::{
-        MAX_GET_BYTES, MAX_GETS, MAX_GETS_PER_PEER, MAX_PUT_BYTES, MAX_PUTS, MAX_PUTS_PER_PEER,
-        MAX_RATED_PEERS, QUOTES_BURST, QUOTES_PER_SECOND,
+        ALL_PEERS_FACTOR, JUDGED_PART_PER_PEER, MAX_GET_BYTES, MAX_GET_BYTES_PER_PEER, MAX_GETS,
+        MAX_GETS_PER_PEER, MAX_JUDGED, MAX_PUT_BYTES, MAX_PUT_BYTES_PER_PEER, MAX_PUTS,
+        MAX_PUTS_PER_PEER, MAX_RATED_PEERS, MAX_TRUSTED_JUDGED, QUOTES_BURST, QUOTES_PER_SECOND,
     },
     neighbourhood::Neighbourhood,
     peer_rates::{PeerRates, Rate},
@@ -112,6 +113,10 @@ pub(crate) struct Shared {
     records: Records,
     promises: Mutex<Promises>,
     quote_rates: Mutex<PeerRates>,
+    /// Puts that are being judged.
+    judged: Arc<Slots>,
+    judged_trusted: Arc<Slots>,
+    /// Puts that passed.
     puts: Arc<Slots>,
     gets: Arc<Slots>,
     stopping: CancellationToken,
@@ -133,11 +138,20 @@ impl NodeService {
     pub fn new(options: ServiceOptions) -> Self {
         let ServiceOptions { secret, domain, terms, store, chain, clock, peers } = options;
         let quote_rate = Rate { per_second: QUOTES_PER_SECOND, burst: QUOTES_BURST };
-        let quote_rates = PeerRates::new(quote_rate, MAX_RATED_PEERS, clock.monotonic());
-        let puts =
-            SlotLimits { count: MAX_PUTS, bytes: MAX_PUT_BYTES, per_peer: MAX_PUTS_PER_PEER };
-        let gets =
-            SlotLimits { count: MAX_GETS, bytes: MAX_GET_BYTES, per_peer: MAX_GETS_PER_PEER };
+        let all = quote_rate.times(ALL_PEERS_FACTOR);
+        let quote_rates = PeerRates::new(quote_rate, all, MAX_RATED_PEERS, clock.monotonic());
+        let puts = SlotLimits {
+            count: MAX_PUTS,
+            bytes: MAX_PUT_BYTES,
+            per_peer: MAX_PUTS_PER_PEER,
+            bytes_per_peer: MAX_PUT_BYTES_PER_PEER,
+        };
+        let gets = SlotLimits {
+            count: MAX_GETS,
+            bytes: MAX_GET_BYTES,
+            per_peer: MAX_GETS_PER_PEER,
+            bytes_per_peer: MAX_GET_BYTES_PER_PEER,
+        };
         let shared = Shared {
             me: secret.peer(),
             secret,
@@ -148,6 +162,8 @@ impl NodeService {
             kept: Kept::default(),
             promises: Mutex::default(),
             quote_rates: Mutex::new(quote_rates),
+            judged: Slots::new(judged(MAX_JUDGED)),
+            judged_trusted: Slots::new(judged(MAX_TRUSTED_JUDGED)),
             puts: Slots::new(puts),
             gets: Slots::new(gets),
             stopping: CancellationToken::new(),
@@ -177,7 +193,22 @@ impl NodeService {
     }
 }
 
+/// Headers, and no bytes of chunks yet.
+fn judged(count: usize) -> SlotLimits {
+    SlotLimits { count, bytes: 0, per_peer: count / JUDGED_PART_PER_PEER, bytes_per_peer: 0 }
+}
+
 impl Shared {
+    /// A place among the puts that are judged. Peers that have paid before have places of their own.
+    fn place(&self, from: PeerKey) -> Result<Slot, Refusal> {
+        if self.records.trusts(from)
+            && let Ok(place) = self.judged_trusted.take(from, 0)
+        {
+            return Ok(place);
+        }
+        self.judged.take(from, 0)
+    }
+
     /// Counts something as under way, unless the node is stopping.
     fn enter(&self) -> Result<TaskTrackerToken, Refusal> {
         // The token first: a drain that begins in between waits for it.
@@ -193,12 +224,11 @@ impl Shared {
         self.quote_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All checks of a put's header, in their order, and the space for its body.
+    /// All checks of a put's header, in their order, then a place and the space for its body.
     async fn judge(
         self: &Arc<Self>,
         from: PeerKey,
         put: PutRequest,
-        slot: Slot,
         pass: TaskTrackerToken,
     ) -> Result<Admitted, Refusal> {
         let own = checks::own_quote(&put, self.me, &self.domain)?;
@@ -209,6 +239,8 @@ impl Shared {
         let recorded = self.records.recorded(from, payment, own.terms.confirmations).await?;
         let now = self.clock.now().max(recorded.seen_at);
         checks::recorded(&put, &own, recorded.time, now)?;
+        // Only now, so that what nobody paid for never takes the place of what was.
+        let slot = self.puts.take(from, put.size.into())?;
         let promised = self.promises().take((address, put.size), self.clock.now());
         let reservation = match promised {
             Some(reservation) => reservation,
@@ -241,8 +273,8 @@ impl Serve for NodeService {
         let judged = async {
             let pass = self.shared.enter()?;
             checks::header(&request)?;
-            let slot = self.shared.puts.take(from, request.size.into())?;
-            self.shared.judge(from, request, slot, pass).await
+            let _place = self.shared.place(from)?;
+            self.shared.judge(from, request, pass).await
         };
         match judged.await {
             Ok(admitted) => Ok(Box::new(admitted)),

@@ -13,6 +13,7 @@ pub(crate) struct SlotLimits {
     pub(crate) count: usize,
     pub(crate) bytes: u64,
     pub(crate) per_peer: usize,
+    pub(crate) bytes_per_peer: u64,
 }
 
 /// What is under way, for all peers and for each.
@@ -27,7 +28,13 @@ struct Taken {
     count: usize,
     bytes: u64,
     /// Only peers that hold one, so at most as many as there are slots.
-    by_peer: BTreeMap<PeerKey, usize>,
+    by_peer: BTreeMap<PeerKey, OfPeer>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct OfPeer {
+    count: usize,
+    bytes: u64,
 }
 
 /// A place for one thing under way; free again when dropped.
@@ -48,14 +55,19 @@ impl Slots {
     pub(crate) fn take(self: &Arc<Self>, peer: PeerKey, bytes: u64) -> Result<Slot, Refusal> {
         let limits = self.limits;
         let mut taken = self.taken();
-        let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
-        let more = taken.bytes.saturating_add(bytes);
-        if taken.count >= limits.count || of_peer >= limits.per_peer || more > limits.bytes {
+        let of_peer = taken.by_peer.get(&peer).copied().unwrap_or_default();
+        let all = (taken.count, taken.bytes.saturating_add(bytes));
+        let own = (of_peer.count, of_peer.bytes.saturating_add(bytes));
+        if all.0 >= limits.count
+            || all.1 > limits.bytes
+            || own.0 >= limits.per_peer
+            || own.1 > limits.bytes_per_peer
+        {
             return Err(busy());
         }
         taken.count += 1;
-        taken.bytes = more;
-        taken.by_peer.insert(peer, of_peer + 1);
+        taken.bytes = all.1;
+        taken.by_peer.insert(peer, OfPeer { count: own.0 + 1, bytes: own.1 });
         Ok(Slot { slots: Arc::clone(self), peer, bytes })
     }
 
@@ -70,8 +82,9 @@ impl Drop for Slot {
         taken.count -= 1;
         taken.bytes -= self.bytes;
         if let Some(of_peer) = taken.by_peer.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
+            of_peer.count -= 1;
+            of_peer.bytes -= self.bytes;
+            if of_peer.count == 0 {
                 taken.by_peer.remove(&self.peer);
             }
         }
@@ -93,7 +106,7 @@ mod tests {
     use super::*;
 
     fn slots() -> Arc<Slots> {
-        Slots::new(SlotLimits { count: 3, bytes: 100, per_peer: 2 })
+        Slots::new(SlotLimits { count: 3, bytes: 100, per_peer: 2, bytes_per_peer: 80 })
     }
 
     #[test]
@@ -111,5 +124,19 @@ mod tests {
         drop((second, third, fourth));
         let taken = slots.taken();
         assert_eq!((taken.count, taken.bytes, taken.by_peer.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_peer_never_holds_all_the_bytes() {
+        let (slots, a, b) = (slots(), PeerKey([1; 32]), PeerKey([2; 32]));
+        assert_eq!(slots.take(a, 81).unwrap_err(), busy());
+        let first = slots.take(a, 50).unwrap();
+        assert_eq!(slots.take(a, 31).unwrap_err(), busy());
+        let second = slots.take(a, 30).unwrap();
+        let other = slots.take(b, 20).unwrap();
+        drop(first);
+        let third = slots.take(a, 50).unwrap();
+        drop((second, third, other));
+        assert_eq!(slots.taken().by_peer.len(), 0);
     }
 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{FutureExt, future::join_all};
 use spillway_disk::Clock;
 use spillway_net::Serve;
-use spillway_node::limits::{BUSY_RETRY, MAX_GETS, MAX_GETS_PER_PEER};
+use spillway_node::limits::{
+    BUSY_RETRY, MAX_GET_BYTES, MAX_GET_BYTES_PER_PEER, MAX_GETS, MAX_GETS_PER_PEER,
+};
 use spillway_store::ChunkStore;
-use spillway_types::{HasRequest, PeerKey, Refusal};
+use spillway_types::{ChunkAddress, HasRequest, PeerKey, Refusal, limits::MAX_CHUNK_BYTES};
 
 use crate::{
     puts::{assert_receipt, has},
@@ -95,4 +98,32 @@ async fn gets_at_once_are_limited_for_a_peer_and_for_all() {
     let (chunks, ()) = tokio::join!(biased; gets, others);
     assert!(chunks.iter().all(|chunk| *chunk == Ok(Some(deal.chunk.clone()))));
     assert_eq!(world.node.get(c, address).await, Ok(Some(deal.chunk.clone())));
+}
+
+#[tokio::test]
+async fn one_peer_does_not_take_all_the_bytes_of_gets() {
+    let world = World::with(SlowStore::new(), |_| {});
+    world.store.open.send_replace(true);
+    let full = Bytes::from(vec![3; MAX_CHUNK_BYTES]);
+    let address = ChunkAddress::of(&full);
+    let size = u32::try_from(MAX_CHUNK_BYTES).unwrap();
+    let reservation = world.store.reserve(address, size).unwrap();
+    world.store.put(reservation, full, Bytes::new()).await.unwrap();
+    world.store.open.send_replace(false);
+    let (a, b, c) = (PeerKey([1; 32]), PeerKey([2; 32]), PeerKey([3; 32]));
+    let busy = Refusal::Busy { after_ms: u32::try_from(BUSY_RETRY.as_millis()).unwrap() };
+    let mut held = Vec::new();
+    // Those that wait for the store were let in.
+    let mut fill = |from| loop {
+        let mut get = world.node.get(from, address);
+        match (&mut get).now_or_never() {
+            None if held.len() <= MAX_GETS => held.push(get),
+            None => panic!("no limit"),
+            Some(answer) => return (held.len() as u64, answer),
+        }
+    };
+    let one = MAX_CHUNK_BYTES as u64;
+    assert_eq!(fill(a), (MAX_GET_BYTES_PER_PEER / one, Err(busy.clone())));
+    assert_eq!(fill(b), (MAX_GET_BYTES / one, Err(busy.clone())));
+    assert_eq!(fill(c), (MAX_GET_BYTES / one, Err(busy)));
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use spillway_net::{AdmittedPut, Serve};
 use spillway_node::limits::{
-    ALL_PEERS_FACTOR, BUSY_RETRY, MAX_PUT_BYTES, MAX_PUTS, MAX_PUTS_PER_PEER, QUOTES_BURST,
-    QUOTES_PER_SECOND,
+    ALL_PEERS_FACTOR, BUSY_RETRY, MAX_PUT_BYTES, MAX_PUT_BYTES_PER_PEER, MAX_PUTS,
+    MAX_PUTS_PER_PEER, QUOTES_BURST, QUOTES_PER_SECOND,
 };
 use spillway_types::{
     ChunkAddress, HasRequest, PeerKey, QuoteItem, Refusal,
@@ -69,6 +69,28 @@ async fn bytes_on_their_way_are_limited() {
     };
     assert_eq!(refusal, busy());
     assert_eq!(held.len() as u64, MAX_PUT_BYTES / MAX_CHUNK_BYTES as u64);
+}
+
+/// However many full chunks one peer sends, the others have as much.
+#[tokio::test]
+async fn one_peer_does_not_take_all_the_bytes_of_puts() {
+    let world = World::new();
+    let size = u32::try_from(MAX_CHUNK_BYTES).unwrap();
+    let deal = world.deal_for(ChunkAddress([1; 32]), size).await;
+    world.pay(&deal);
+    let mut held = Vec::new();
+    let mut fill = async |from| loop {
+        match world.node.admit(from, deal.put.clone()).await {
+            Ok(admitted) if held.len() <= MAX_PUTS => held.push(admitted),
+            Ok(_) => panic!("no limit"),
+            Err(refusal) => return (held.len() as u64, refusal),
+        }
+    };
+    let of_peer = MAX_PUT_BYTES_PER_PEER / MAX_CHUNK_BYTES as u64;
+    assert_eq!(of_peer, 16);
+    assert_eq!(fill(peer(1)).await, (of_peer, busy()));
+    assert_eq!(fill(peer(2)).await, (2 * of_peer, busy()));
+    assert_eq!(fill(peer(3)).await, (2 * of_peer, busy()));
 }
 
 #[tokio::test]

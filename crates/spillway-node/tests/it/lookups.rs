@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use spillway_net::Serve;
 use spillway_node::limits::{
-    ALL_PEERS_FACTOR, LOOKUP_DEADLINE, MAX_LOOKUPS, UNKNOWN_PAYMENTS_BURST,
+    LOOKUP_DEADLINE, LOOKUPS_PART_PER_PEER, MAX_LOOKUPS, STRANGERS_BURST, UNKNOWN_PAYMENTS_BURST,
 };
 use spillway_store::ChunkStore;
-use spillway_types::{PeerKey, Refusal};
+use spillway_types::{ChunkAddress, PeerKey, Refusal, limits::MAX_CHUNK_BYTES};
 
 use crate::world::{Deal, START, World};
 
@@ -18,6 +18,13 @@ fn nth_unpaid(deal: &Deal, number: u32) -> Deal {
     let upload_by = deal.put.proof.upload_by();
     deal.upload_by(upload_by.saturating_add(Duration::from_secs(number.into())));
     deal
+}
+
+/// One of many throwaway names.
+fn name(number: u32) -> PeerKey {
+    let mut key = [7; 32];
+    key[..4].copy_from_slice(&number.to_le_bytes());
+    PeerKey(key)
 }
 
 #[tokio::test]
@@ -128,7 +135,7 @@ async fn unknown_payments_are_limited_for_each_peer_and_for_all() {
     for name in 2..=100 {
         total += flood(PeerKey([name; 32])).await.0;
     }
-    assert_eq!(total, ALL_PEERS_FACTOR * UNKNOWN_PAYMENTS_BURST);
+    assert_eq!(total, STRANGERS_BURST);
     assert_eq!(world.chain.asked(), total as usize);
     // It comes back with time.
     world.clock.advance(Duration::from_secs(3));
@@ -150,20 +157,67 @@ async fn recorded_payments_are_not_limited() {
     assert_eq!(world.chain.asked(), count as usize);
 }
 
+/// One that pays is let in while strangers have used up all that strangers may.
+#[tokio::test]
+async fn a_flood_of_strangers_leaves_a_share_for_peers_that_have_paid() {
+    let world = World::new();
+    let (payer, stranger) = (PeerKey([1; 32]), PeerKey([2; 32]));
+    let deals = [1, 2, 3, 4].map(|number| world.paid_deal(number));
+    let deals = join_all(deals).await;
+    let admit = async |from, deal: &Deal| world.node.admit(from, deal.put.clone()).await.err();
+    assert_eq!(admit(payer, &deals[0]).await, None);
+    for number in 0..STRANGERS_BURST {
+        let deal = nth_unpaid(&deals[3], number + 1);
+        let payment = deal.payment();
+        let refusal = admit(name(number), &deal).await;
+        assert_eq!(refusal, Some(Refusal::Unpaid { payment }), "{number}");
+    }
+    assert!(matches!(admit(stranger, &deals[1]).await, Some(Refusal::Busy { .. })));
+    assert_eq!(admit(payer, &deals[1]).await, None);
+    assert_eq!(admit(payer, &deals[2]).await, None);
+    // One payment that nobody made, and it is a stranger as well.
+    let unpaid = nth_unpaid(&deals[3], STRANGERS_BURST + 1);
+    let payment = unpaid.payment();
+    assert_eq!(admit(payer, &unpaid).await, Some(Refusal::Unpaid { payment }));
+    assert!(matches!(admit(payer, &deals[3]).await, Some(Refusal::Busy { .. })));
+    // Strangers pass again with the next tokens: hundreds a second.
+    world.clock.advance(Duration::from_millis(4));
+    assert_eq!(admit(stranger, &deals[3]).await, None);
+}
+
 #[tokio::test]
 async fn questions_at_once_are_limited() {
     let world = Arc::new(World::new());
-    let deal = world.deal(1).await;
+    let deals = join_all([1, 2].map(|number| world.paid_deal(number))).await;
+    let payer = PeerKey([1; 32]);
+    assert!(world.node.admit(payer, deals[0].put.clone()).await.is_ok());
+    // Full chunks: what nobody has paid for takes no place of what somebody has.
+    let size = u32::try_from(MAX_CHUNK_BYTES).unwrap();
+    let deal = world.deal_for(ChunkAddress([3; 32]), size).await;
     world.chain.hold(true);
     let mut tasks = tokio::task::JoinSet::new();
+    let mut ask = |from, deal: &Deal| {
+        let (world, put) = (world.clone(), deal.put.clone());
+        tasks.spawn(async move { world.node.admit(from, put).await.err() });
+    };
+    // Each name as much as one may, until all places are taken.
+    let of_peer = u32::try_from(MAX_LOOKUPS / LOOKUPS_PART_PER_PEER).unwrap();
     let count = u32::try_from(MAX_LOOKUPS).unwrap();
-    for number in 0..count {
-        let (world, deal) = (world.clone(), nth_unpaid(&deal, number));
-        tasks.spawn(async move { world.admit(&deal.put).await.err() });
+    for number in 0..of_peer {
+        ask(name(0), &nth_unpaid(&deal, number));
     }
-    world.chain.wait_until_asked(MAX_LOOKUPS).await;
+    world.chain.wait_until_asked(1 + MAX_LOOKUPS / LOOKUPS_PART_PER_PEER).await;
     let one_more = nth_unpaid(&deal, count);
-    assert!(matches!(world.admit(&one_more.put).await.err(), Some(Refusal::Busy { .. })));
+    let refused = async |from| world.node.admit(from, one_more.put.clone()).now_or_never();
+    assert!(matches!(refused(name(0)).await, Some(Err(Refusal::Busy { .. }))));
+    for number in of_peer..count {
+        ask(name(number / of_peer), &nth_unpaid(&deal, number));
+    }
+    world.chain.wait_until_asked(1 + MAX_LOOKUPS).await;
+    assert!(matches!(refused(name(99)).await, Some(Err(Refusal::Busy { .. }))));
+    // Who has paid before does not wait for strangers.
+    ask(payer, &deals[1]);
+    world.chain.wait_until_asked(2 + MAX_LOOKUPS).await;
     // Askers that went away make room.
     tasks.shutdown().await;
     world.chain.hold(false);
