@@ -63,7 +63,7 @@ pub const PLAN_MARGIN: Duration = Duration::from_mins(5);
 /// How far a peer's clock may be ahead of ours in a quote or a receipt.
 pub const MAX_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
-/// Shortest upload window that the vault takes.
+/// The least time that a client plans for an upload. The vault takes shorter windows: 15 minutes.
 pub const MIN_UPLOAD_WINDOW: Duration = Duration::from_hours(24);
 
 /// Longest upload window that the vault takes.
