@@ -32,8 +32,9 @@ async fn what_a_reorganisation_takes_with_a_payment_is_sent_again_before_it() {
         pending::<()>().await;
     };
     let paid = tokio::select! {
-        paid = payments.pay(request, &mut journal) => paid.unwrap(),
+        biased;
         () = meddle => unreachable!(),
+        paid = payments.pay(request, &mut journal) => paid.unwrap(),
     };
     let hashes: Vec<_> = journal.signed.iter().map(|tx| tx.hash).collect();
     assert_eq!(hashes.len(), 2, "the identical bytes");
@@ -107,8 +108,9 @@ async fn a_fee_below_the_base_fee_is_raised_though_the_transaction_waits() {
         pending::<()>().await;
     };
     let paid = tokio::select! {
-        paid = payments.pay(stage.request(&plans, &earlier), &mut journal) => paid.unwrap(),
+        biased;
         () = meddle => unreachable!(),
+        paid = payments.pay(stage.request(&plans, &earlier), &mut journal) => paid.unwrap(),
     };
     assert_eq!(journal.signed.len(), 1);
     assert_eq!(journal.signed[0].nonce, earlier[1].nonce);

@@ -2,10 +2,10 @@
 
 use std::{future::pending, time::Duration};
 
-use spillway_pay::{Caps, PayFailure, PayRequest, Plan, TxPurpose};
+use spillway_pay::{Caps, ChainFault, ChainOp, PayFailure, PayRequest, Plan, TxPurpose};
 use spillway_types::{Atto, PaymentId, Wei};
 
-use crate::support::{LEAF_COST, Stage, TestJournal, wallet};
+use crate::support::{Control, LEAF_COST, Stage, TestJournal, wallet};
 
 fn told(journal: &TestJournal) -> Vec<PaymentId> {
     journal.paid.iter().map(|paid| paid.payment).collect()
@@ -38,8 +38,9 @@ async fn when_a_plan_fails_those_before_it_are_told_of_as_soon_as_they_are_deep(
         pending::<()>().await;
     };
     let paid = tokio::select! {
-        paid = payments.pay(request, &mut journal) => paid,
+        biased;
         () = meddle => unreachable!(),
+        paid = payments.pay(request, &mut journal) => paid,
     };
     let error = paid.unwrap_err();
     assert_eq!(error.spend.paid, Atto(LEAF_COST));
@@ -66,8 +67,9 @@ async fn a_deep_plan_is_told_of_while_the_next_one_waits() {
         stage.chain.wait_for_sendings(5).await;
     };
     tokio::select! {
-        paid = payments.pay(request, &mut journal) => panic!("{paid:?}"),
+        biased;
         () = meddle => {}
+        paid = payments.pay(request, &mut journal) => panic!("{paid:?}"),
     }
     assert_eq!(told(&journal), [plans[0].id()]);
     stage.assert_charged(Atto(LEAF_COST)).await;
@@ -92,6 +94,44 @@ async fn what_is_paid_is_looked_up_without_the_lock_and_by_anybody() {
     let paid = stage.payments().pay(request, &mut again).await.unwrap();
     assert_eq!(paid.spend.paid, Atto(LEAF_COST));
     assert_eq!(told(&again), [plans[0].id()]);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// One look at a server that is behind makes neither a foreign plan nor a lock an error.
+#[tokio::test]
+async fn a_paid_plan_that_a_server_does_not_know_for_a_moment_is_waited_for() {
+    let stage = Stage::memory().await;
+    let (plan, _) = paid_plan(&stage, 1).await;
+    let plans = [plan];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let name = format!("31337-{}.lock", stage.payer.address());
+    let _lock = stage.locks.lock(name.as_ref()).unwrap();
+    let other = wallet(3);
+    for (confirmations, wallet) in [(2, &stage.payer), (4, &other)] {
+        let request = PayRequest { confirmations, wallet, ..stage.request(&plans, &[]) };
+        let mut looks = 0;
+        chain.set_faults(Some(Box::new(move |op| {
+            looks += u32::from(op == ChainOp::Record);
+            // Whether it is paid, whether it is deep (twice), whether it is still there.
+            (op == ChainOp::Record && looks == 4).then_some(ChainFault::Lag(confirmations - 1))
+        })));
+        let mut journal = TestJournal::new(&stage.chain);
+        let payments = stage.payments();
+        let meddle = async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            stage.control.mine(2).await;
+            pending::<()>().await;
+        };
+        let paid = tokio::select! {
+            biased;
+            () = meddle => unreachable!(),
+            paid = payments.pay(request, &mut journal) => paid.unwrap(),
+        };
+        assert_eq!(paid.plans, journal.paid);
+        assert_eq!(told(&journal), [plans[0].id()]);
+    }
     stage.assert_charged(Atto(LEAF_COST)).await;
 }
 
