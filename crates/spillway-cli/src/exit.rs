@@ -86,7 +86,6 @@ impl Failure {
     /// Asked to stop before it was done.
     pub(crate) fn interrupted() -> Self {
         Self::new(Code::Interrupted, "interrupted")
-            .hint("run the same command again to go on; what is paid stays paid")
     }
 
     /// The object that `--json` prints.

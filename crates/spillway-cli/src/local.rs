@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -48,12 +50,25 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Ok(disk.read(&name, limit)?)
 }
 
-/// A small text that this program is told to read, such as its settings.
+/// Bytes of a text that this program is told to read, at most. The manifest of a test network is the
+/// longest one, with about 200 bytes a node.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+
+/// A small text that this program is told to read, such as its settings. A pipe will do.
 ///
 /// # Errors
-/// When it is not there or cannot be read; the failure names it as `what` and says `hint`.
+/// When it is not there, cannot be read, or is longer than 1 MiB; the failure names it as `what` and
+/// says `hint`.
 pub(crate) fn read_text(path: &Path, what: &str, hint: &str) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| {
+    let read = || {
+        let mut text = String::new();
+        fs::File::open(path)?.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_TEXT_BYTES {
+            return Err(io::Error::other(format!("more than {MAX_TEXT_BYTES} bytes")));
+        }
+        Ok(text)
+    };
+    read().map_err(|error: io::Error| {
         let path = path.display();
         let failure = if error.kind() == io::ErrorKind::NotFound {
             Failure::new(Code::NotFound, format!("{what} {path} does not exist"))
@@ -94,6 +109,22 @@ fn unresolved(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// Makes sure that what is written does not replace what is read.
+///
+/// # Errors
+/// When both are one file, under whatever names.
+pub(crate) fn differs(input: &Path, output: &Path) -> Result<(), Failure> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    if is_stream(input) || is_stream(output) || identity(output).is_none() {
+        return Ok(());
+    }
+    if identity(input) != identity(output) {
+        return Ok(());
+    }
+    let message = format!("{} would be replaced by its own result", input.display());
+    Err(Failure::usage(message).hint("choose another -o"))
+}
+
 /// A place for a file or directory that is to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -116,7 +147,7 @@ impl Output {
     pub(crate) fn check(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         let name = path.file_name().map(PathBuf::from).ok_or_else(|| {
             Failure::usage(format!("{} does not name what to write", path.display()))
-                .hint("name it with -o")
+                .hint("end the path with a name, such as ./NAME")
         })?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -216,6 +247,29 @@ mod tests {
             let failure = Output::check(&dir.path().join(nameless), true).unwrap_err();
             assert_eq!(failure.code, Code::Usage, "{nameless}");
         }
+    }
+
+    #[test]
+    fn a_file_is_known_under_all_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "bytes").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let failure = differs(&file, &dir.path().join("./link")).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        fs::write(dir.path().join("other"), "bytes").unwrap();
+        differs(&file, &dir.path().join("other")).unwrap();
+        differs(&file, &dir.path().join("none")).unwrap();
+        differs(Path::new("-"), &file).unwrap();
+    }
+
+    #[test]
+    fn a_text_has_an_end() {
+        let failure = read_text(Path::new("/dev/zero"), "the key file", "look").unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "cannot read the key file /dev/zero: more than 1048576 bytes; look"
+        );
     }
 
     #[test]

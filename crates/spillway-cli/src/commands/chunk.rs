@@ -35,7 +35,15 @@ pub(super) async fn run(context: &Context, command: &ChunkCommand) -> Result<(),
 
 async fn put(context: &Context, args: &ChunkPut) -> Result<(), Failure> {
     let approve = context.approval(args.payment.yes, local::is_stream(&args.path))?;
-    let chunk = chunk_bytes(&args.path)?;
+    let path = args.path.clone();
+    // A pipe may never end, so the thread that reads it is not waited for.
+    let reading = tokio::task::spawn_blocking(move || chunk_bytes(&path));
+    let read = context.until_stopped(async {
+        reading
+            .await
+            .map_err(|error| Failure::new(Code::Failure, format!("cannot read the chunk: {error}")))
+    });
+    let chunk = read.await??;
     let settings = context.settings(Layer::from(&args.client).with_payment(&args.payment))?;
     let options = UploadOptions {
         max_cost: settings.max_cost(),

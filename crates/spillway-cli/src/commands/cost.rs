@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use spillway_client::{Cost as Price, UploadOptions};
+use spillway_client::{Cost as Price, UploadOptions, Wallet};
 
 use super::{Context, summary::only_report};
 use crate::{
     args::Cost,
     config::Layer,
-    exit::Failure,
+    exit::{Code, Failure},
     render::{ProgressView, amount, bytes, count},
 };
 
@@ -28,7 +28,14 @@ pub(super) async fn run(context: &Context, args: &Cost) -> Result<(), Failure> {
     let source = Context::source(&args.path)?;
     let secret = Context::secret(args.secret_file.as_deref())?;
     let settings = context.settings(Layer::from(&args.client))?;
-    let wallet = Arc::new(settings.wallet()?);
+    // Whoever pays, the price is the same: without a key, nobody in particular asks.
+    let wallet = match settings.wallet_if_any()? {
+        Some(wallet) => wallet,
+        None => Wallet::random().map_err(|error| {
+            Failure::new(Code::Failure, format!("cannot make an account: {error}"))
+        })?,
+    };
+    let wallet = Arc::new(wallet);
     let connected = context.connect(&settings).await?;
     let (view, progress) = ProgressView::start(&context.console);
     let options =

@@ -39,6 +39,7 @@ struct Summary {
 pub(super) async fn run(context: &Context, args: &Download) -> Result<(), Failure> {
     let start = Instant::now();
     let to_stream = local::is_stream(&args.output);
+    local::differs(&args.remote, &args.output)?;
     let target = target(context, &args.output, args.overwrite)?;
     let remote = remote(&args.remote)?;
     let settings = context.settings(Layer::from(&args.client))?;

@@ -1,4 +1,8 @@
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use spillway_client::{
     Mode as FileMode, ModeChoice, Source, UploadError, UploadOptions, Uploaded, Wallet,
@@ -22,6 +26,7 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
     let output = output_path(args)?;
     let approve = context.approval(args.payment.yes, local::is_stream(&args.path))?;
     let source = Context::source(&args.path)?;
+    local::differs(&args.path, &output)?;
     let output = Output::check(&output, args.overwrite)?;
     let secret = Context::secret(args.secret_file.as_deref())?;
     let settings = context.settings(Layer::from(&args.client).with_payment(&args.payment))?;
@@ -39,11 +44,8 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
 
     let data_map = uploaded.data_map.as_deref().unwrap_or_default();
     if let Err(error) = output.write(data_map, FileMode::Private) {
-        let failure = Failure::from(error).detail("upload_id", uploaded.upload_id.clone());
-        return Err(failure.hint(
-            "everything is stored: run it again with another -o to get the data map, nothing is \
-             paid again",
-        ));
+        let kept = keep(&settings, &uploaded.upload_id, data_map);
+        return Err(Failure::from(error).without_data_map(&uploaded, kept));
     }
     let summary = UploadSummary::done(&uploaded, measured).with_data_map(&output.path);
     let mut text = Text { report: report(&uploaded, measured), result: String::new() };
@@ -66,6 +68,13 @@ fn mode(mode: Mode) -> Result<ModeChoice, Failure> {
         Mode::Batch => Err(Failure::usage("--mode batch is not available yet")
             .hint("say --mode direct, or leave it out")),
     }
+}
+
+/// Where the data map goes when it cannot go where it should: next to the sessions.
+fn keep(settings: &Settings, upload_id: &str, data_map: &[u8]) -> Result<PathBuf, Failure> {
+    let path = settings.data_dir()?.join(local::data_map_name(Path::new(upload_id)));
+    Output::check(&path, true)?.write(data_map, FileMode::Private)?;
+    Ok(path)
 }
 
 fn output_path(args: &Upload) -> Result<PathBuf, Failure> {
@@ -110,7 +119,7 @@ impl Job {
                 }
                 // A question that was cut short was not answered with no.
                 if context.stop.is_cancelled() && matches!(error, UploadError::Declined { .. }) {
-                    return Err(Failure::interrupted());
+                    return Err(UploadError::Interrupted.into());
                 }
                 Err(error.into())
             }

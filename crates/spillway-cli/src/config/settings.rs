@@ -1,6 +1,6 @@
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use spillway_client::{Address, DEFAULT_NETWORK, Wallet};
@@ -19,8 +19,9 @@ use crate::{
 pub(crate) struct Settings {
     /// Most important first.
     layers: Vec<Layer>,
-    /// What the `devnet` of the layers says.
-    manifests: BTreeMap<PathBuf, Manifest>,
+    /// What the most important `devnet` says, once somebody has asked. A network that is named in
+    /// full needs no manifest of a lower level, so it may be gone by now.
+    manifest: OnceLock<Result<Manifest, Failure>>,
     places: Places,
 }
 
@@ -28,7 +29,7 @@ impl Settings {
     /// Flags over environment over file.
     ///
     /// # Errors
-    /// When the file, or a manifest that it names, cannot be read.
+    /// When the file cannot be read.
     pub(crate) fn load(
         flags: Layer,
         environment: &Environment,
@@ -40,36 +41,60 @@ impl Settings {
             Some(path) => file::read(&path, asked_for.is_some())?,
             None => Layer::default(),
         };
-        Self::of(vec![flags, environment.layer.clone(), file], places)
+        Ok(Self::of(vec![flags, environment.layer.clone(), file], places))
     }
 
-    fn of(layers: Vec<Layer>, places: Places) -> Result<Self, Failure> {
-        let mut manifests = BTreeMap::new();
-        // A network that is named in full needs no manifest of a lower level, so only the most
-        // important one is read.
-        if let Some(path) = layers.iter().find_map(|layer| layer.devnet.as_ref()) {
-            manifests.insert(path.clone(), read_manifest(path)?);
-        }
-        Ok(Self { layers, manifests, places })
+    fn of(layers: Vec<Layer>, places: Places) -> Self {
+        Self { layers, manifest: OnceLock::new(), places }
+    }
+
+    /// The most important value of the layers themselves.
+    fn own<T>(&self, own: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+        self.layers.iter().find_map(own)
     }
 
     /// The most important value: in each layer its own, else that of its manifest.
+    ///
+    /// # Errors
+    /// When it is for a manifest to say, and that cannot be read.
     fn find<T>(
         &self,
         own: impl Fn(&Layer) -> Option<T>,
         of_manifest: impl Fn(&Manifest) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let mut is_read = false;
+        for layer in &self.layers {
+            if let Some(value) = own(layer) {
+                return Ok(Some(value));
+            }
+            if let Some(path) = layer.devnet.as_deref().filter(|_| !is_read) {
+                is_read = true;
+                if let Some(value) = of_manifest(self.manifest(path)?) {
+                    return Ok(Some(value));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same of a value that has a default. A manifest that cannot be read does not say it: where
+    /// that matters, one of the values that have none complains.
+    fn find_or_none<T>(
+        &self,
+        own: impl Fn(&Layer) -> Option<T>,
+        of_manifest: impl Fn(&Manifest) -> Option<T>,
     ) -> Option<T> {
-        self.layers.iter().find_map(|layer| {
-            own(layer).or_else(|| {
-                let manifest = self.manifests.get(layer.devnet.as_ref()?)?;
-                of_manifest(manifest)
-            })
-        })
+        self.find(&own, of_manifest).unwrap_or_else(|_| self.own(own))
+    }
+
+    /// Only the first path that is asked for is read.
+    fn manifest(&self, path: &Path) -> Result<&Manifest, Failure> {
+        self.manifest.get_or_init(|| read_manifest(path)).as_ref().map_err(Clone::clone)
     }
 
     /// Where data is kept.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
-        match self.find(|layer| layer.data_dir.clone(), |_| None) {
+        match self.own(|layer| layer.data_dir.clone()) {
             Some(dir) => Ok(dir),
             None => self.places.data_dir(),
         }
@@ -91,7 +116,8 @@ impl Settings {
 
     /// Which network.
     pub(crate) fn network(&self) -> NetworkId {
-        let name = self.find(|layer| layer.network.clone(), |manifest| manifest.network.clone());
+        let name =
+            self.find_or_none(|layer| layer.network.clone(), |manifest| manifest.network.clone());
         NetworkId::named(name.as_deref().unwrap_or(DEFAULT_NETWORK))
     }
 
@@ -106,58 +132,65 @@ impl Settings {
 
     /// Peers to begin with; none for the first node of a network.
     pub(crate) fn bootstrap_if_any(&self) -> Result<Vec<Address>, Failure> {
-        let texts =
-            self.find(|layer| layer.bootstrap.clone(), |manifest| Some(manifest.bootstrap.clone()));
+        let texts = self
+            .find(|layer| layer.bootstrap.clone(), |manifest| Some(manifest.bootstrap.clone()))?;
         texts.unwrap_or_default().iter().map(|text| peer_address("--bootstrap", text)).collect()
     }
 
     /// The RPC's URL.
     pub(crate) fn rpc_url(&self) -> Result<String, Failure> {
-        self.find(|layer| layer.rpc_url.clone(), |manifest| Some(manifest.rpc_url.clone()))
+        self.find(|layer| layer.rpc_url.clone(), |manifest| Some(manifest.rpc_url.clone()))?
             .ok_or_else(|| missing("--rpc-url", "SPILLWAY_RPC_URL"))
     }
 
     /// The chain's id, if it is to be checked.
     pub(crate) fn chain_id(&self) -> Option<u64> {
-        self.find(|layer| layer.chain_id, |manifest| Some(manifest.chain_id))
+        self.find_or_none(|layer| layer.chain_id, |manifest| Some(manifest.chain_id))
     }
 
     /// The contract that takes the payments.
     pub(crate) fn vault(&self) -> Result<EvmAddress, Failure> {
         let text = self
-            .find(|layer| layer.vault.clone(), |manifest| Some(manifest.vault.clone()))
+            .find(|layer| layer.vault.clone(), |manifest| Some(manifest.vault.clone()))?
             .ok_or_else(|| missing("--vault", "SPILLWAY_VAULT"))?;
         account("--vault", &text).map(EvmAddress)
     }
 
     /// The account that pays.
     pub(crate) fn wallet(&self) -> Result<Wallet, Failure> {
+        self.wallet_if_any()?.ok_or_else(|| {
+            Failure::usage("no private key").hint(
+                "set SPILLWAY_PRIVATE_KEY, or name a file with --private-key-file, or a test \
+                 network with --devnet",
+            )
+        })
+    }
+
+    /// The account that would pay, if one is named.
+    pub(crate) fn wallet_if_any(&self) -> Result<Option<Wallet>, Failure> {
         for layer in &self.layers {
             if let Some(text) = &layer.private_key {
-                return key::parse(text, "SPILLWAY_PRIVATE_KEY");
+                return key::parse(text, "SPILLWAY_PRIVATE_KEY").map(Some);
             }
             if let Some(path) = &layer.private_key_file {
-                return key::read(path);
+                return key::read(path).map(Some);
             }
-            if let Some(manifest) = layer.devnet.as_ref().and_then(|path| self.manifests.get(path))
-            {
-                return key::parse(&manifest.private_key, "the key of the manifest");
+            if let Some(path) = layer.devnet.as_deref() {
+                let manifest = self.manifest(path)?;
+                return key::parse(&manifest.private_key, "the key of the manifest").map(Some);
             }
         }
-        Err(Failure::usage("no private key").hint(
-            "set SPILLWAY_PRIVATE_KEY, or name a file with --private-key-file, or a test network \
-             with --devnet",
-        ))
+        Ok(None)
     }
 
     /// The most that storage may cost.
     pub(crate) fn max_cost(&self) -> Option<Atto> {
-        self.find(|layer| layer.max_cost, |_| None)
+        self.own(|layer| layer.max_cost)
     }
 
     /// The most that gas may cost.
     pub(crate) fn max_gas_cost(&self) -> Option<Wei> {
-        self.find(|layer| layer.max_gas_cost, |_| None)
+        self.own(|layer| layer.max_gas_cost)
     }
 }
 

@@ -136,5 +136,12 @@ fn a_partial_upload_lists_what_is_missing() {
     );
     assert_eq!(code(partial(Some(UploadError::Interrupted))), Code::Interrupted);
     assert_eq!(code(UploadError::Interrupted), Code::Interrupted);
+    let go_on = Failure::from(UploadError::Interrupted).hint;
+    assert_eq!(
+        go_on.as_deref(),
+        Some("run the same command again to go on; what is paid stays paid")
+    );
+    // Where nothing is paid, nothing is said of it.
+    assert_eq!(Failure::from(&NetError::Closed).to_string(), "interrupted");
     assert_eq!(code(DownloadError::Interrupted), Code::Interrupted);
 }

@@ -1,7 +1,12 @@
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
-use spillway_client::{SourceError, Spend, UploadError};
+use spillway_client::{SourceError, Spend, UploadError, Uploaded};
 
 use super::{Code, Failure, chain_of};
+
+/// What to do about an upload that was interrupted.
+const GO_ON: &str = "run the same command again to go on; what is paid stays paid";
 
 impl From<UploadError> for Failure {
     fn from(error: UploadError) -> Self {
@@ -11,7 +16,7 @@ impl From<UploadError> for Failure {
             UploadError::Network(error) => Self::from(error),
             UploadError::Chain(error) => Self::from(error),
             UploadError::Payment { source, spend } => Self::from(source.as_ref()).spent(spend),
-            UploadError::Interrupted => Self::interrupted(),
+            UploadError::Interrupted => Self::interrupted().hint(GO_ON),
             UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(&error))
                 .hint("make room, or choose another place with --data-dir")
                 .detail("needed_bytes", *needed)
@@ -84,7 +89,7 @@ fn partial(error: &UploadError) -> Failure {
         return failure;
     };
     let failure = match cause.as_deref() {
-        Some(UploadError::Interrupted) => Failure::interrupted(),
+        Some(UploadError::Interrupted) => Failure::interrupted().hint(GO_ON),
         _ => failure,
     };
     let failed: Vec<Value> = failed
@@ -109,6 +114,26 @@ pub(super) fn texts<T: ToString>(items: &[T]) -> Vec<Value> {
 }
 
 impl Failure {
+    /// Everything is stored, but the data map could not be written where it should go.
+    pub(crate) fn without_data_map(self, uploaded: &Uploaded, kept: Result<PathBuf, Self>) -> Self {
+        let mut failure = self.detail("upload_id", uploaded.upload_id.clone());
+        if let Some(address) = uploaded.public_address {
+            failure = failure.detail("public_address", address.to_string());
+        }
+        let failure = match kept {
+            Ok(path) => {
+                let path = path.display().to_string();
+                let hint = format!("everything is stored, and the data map is in {path}");
+                failure.hint(hint).detail("data_map", path)
+            }
+            Err(_) => failure.hint(
+                "everything is stored: run it again with another -o to get the data map, nothing \
+                 is paid again",
+            ),
+        };
+        failure.spent(&uploaded.spend)
+    }
+
     /// What was spent before it failed.
     fn spent(self, spend: &Spend) -> Self {
         self.detail("storage_cost_atto", spend.storage_cost.to_string())

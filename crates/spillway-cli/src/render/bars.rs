@@ -34,15 +34,14 @@ impl Bars {
         if progress.stage == Stage::Done {
             return;
         }
-        match &self.now {
-            Some(line) => line.update(progress),
-            None => {
-                let line = Line::new(progress);
-                line.update(progress);
-                // Drawn for the first time when it says something.
-                self.all.add(line.bar.clone()).tick();
-                self.now = Some(line);
-            }
+        if let Some(line) = &self.now {
+            line.update(progress);
+        } else {
+            let line = Line::new(progress);
+            line.update(progress);
+            // Drawn for the first time when it says something.
+            self.all.add(line.bar.clone()).tick();
+            self.now = Some(line);
         }
     }
 

@@ -5,10 +5,12 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
+    process::Stdio,
     thread,
 };
 
 use insta::assert_snapshot;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::Place;
 
@@ -157,6 +159,52 @@ fn nothing_is_replaced_unasked() {
 }
 
 #[test]
+fn a_source_is_not_replaced_by_its_result() {
+    let place = Place::new();
+    let file = place.file("file", "bytes");
+    std::os::unix::fs::symlink("file", place.path().join("link")).unwrap();
+    let words = ["upload", "file", "-o", "link", "--overwrite", "--yes"];
+    assert_snapshot!("output_is_source", both(&place, &words, &settings(NO_RPC)));
+    let words = ["download", "file", "-o", "./file", "--overwrite"];
+    assert_snapshot!("output_is_data_map", both(&place, &words, &settings(NO_RPC)));
+    let words = ["upload", "file", "-o", ".", "--yes"];
+    assert_snapshot!("output_without_name", both(&place, &words, &settings(NO_RPC)));
+    assert_eq!(fs::read_to_string(file).unwrap(), "bytes");
+}
+
+#[test]
+fn a_manifest_that_is_gone_is_no_matter_where_it_is_not_needed() {
+    let place = Place::new();
+    place.file("key", KEY);
+    let gone = [("SPILLWAY_DEVNET", "none.json")];
+    assert_eq!(place.run_with(&["status"], &gone).code, Some(0));
+    let words = ["wallet", "address", "--private-key-file", "key"];
+    assert_eq!(place.run_with(&words, &gone).code, Some(0));
+    assert_eq!(place.run_with(&["wallet", "address"], &gone).code, Some(10));
+}
+
+/// Reading a pipe that nobody writes to can be left.
+#[test]
+fn a_pipe_can_be_left() {
+    let place = Place::new();
+    let mut command = place.command(&["chunk", "put", "-", "--yes"]);
+    let (stdin, stderr) = (Stdio::piped(), Stdio::piped());
+    let mut child = command.stdin(stdin).stderr(stderr).spawn().unwrap();
+    // It reads when the byte is gone from the pipe, and waits for more.
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"x").unwrap();
+    while rustix::io::ioctl_fionread(&pipe).unwrap() > 0 {
+        thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "Stopping; once more to stop at once.\nerror: interrupted\n");
+    drop(pipe);
+}
+
+#[test]
 fn what_is_not_said_is_asked_for() {
     let place = Place::new();
     place.file("file", "bytes");
@@ -168,6 +216,8 @@ fn what_is_not_said_is_asked_for() {
     let words = ["upload", "file", "--yes"];
     assert_snapshot!("no_key", both(&place, &words, &settings(NO_RPC)[1..]));
     assert_snapshot!("no_bootstrap", both(&place, &words, &settings(NO_RPC)[..2]));
+    let words = ["chunk", "put"];
+    assert_snapshot!("no_argument", both(&place, &words, &[]));
     let digits = "ab".repeat(32);
     let words = ["download", &digits, "-o", "-", "--json"];
     assert_snapshot!("two_things_for_stdout", place.run(&words));

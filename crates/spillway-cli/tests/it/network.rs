@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader, ErrorKind, Read},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -89,6 +89,7 @@ fn a_network_comes_serves_and_goes() {
     chunks_go_up_and_come_down(&place);
     settings_are_as_good_as_a_manifest(&place, &devnet.manifest);
     refusals_cost_nothing(&place);
+    a_data_map_is_never_lost(&place);
     another_node_joins(&place);
     assert_eq!(devnet.stop(Signal::TERM), Some(0));
     assert!(!place.path().join("devnet.json").exists());
@@ -189,6 +190,15 @@ fn settings_are_as_good_as_a_manifest(place: &Place, manifest: &Value) {
     let key = [("SPILLWAY_PRIVATE_KEY", text("private_key"))];
     let uploaded = summary(&place.run_with(&words, &key));
     assert_eq!(uploaded["chunks_total"], 1);
+    // What it costs is told without a key.
+    let cost = [&["cost", "chunk", "--json"], &words[4..]].concat();
+    let priced = summary(&place.run(&cost));
+    assert_eq!((&priced["chunks_total"], &priced["chunks_to_pay"]), (&1.into(), &0.into()));
+    place.file("unpaid", "that nobody has paid for");
+    let cost = [&["cost", "unpaid", "--json"], &words[4..]].concat();
+    let priced = summary(&place.run(&cost));
+    assert_eq!(priced["chunks_to_pay"], 1);
+    assert!(priced["storage_cost_atto"].as_str().unwrap().parse::<u128>().unwrap() > 0);
 }
 
 fn refusals_cost_nothing(place: &Place) {
@@ -211,6 +221,39 @@ fn refusals_cost_nothing(place: &Place) {
     }
     let after = summary(&place.run(&["wallet", "balance", "--devnet", "devnet.json", "--json"]));
     assert_eq!(before, after);
+}
+
+/// Its place is taken while the upload is under way.
+fn a_data_map_is_never_lost(place: &Place) {
+    let words = ["upload", "-", "-o", "piped", "--public", "--devnet", "devnet.json"];
+    let mut command = place.command(&[&words[..], &["--yes", "--json"]].concat());
+    let pipes = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
+    let [stdin, stdout, stderr] = pipes;
+    let mut child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"through a pipe").unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    // Progress comes after everything was checked.
+    lines.read_line(&mut String::new()).unwrap();
+    place.file("piped", "other");
+    drop(pipe);
+    lines.read_to_string(&mut String::new()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(fs::read_to_string(place.path().join("piped")).unwrap(), "other");
+    let upload_id = said["upload_id"].as_str().unwrap();
+    let kept = said["data_map"].as_str().unwrap();
+    assert!(kept.ends_with(&format!("/{upload_id}.datamap")), "{kept}");
+    assert!(!said["tx_hashes"].as_array().unwrap().is_empty());
+    assert!(said["storage_cost_atto"].as_str().unwrap().parse::<u128>().unwrap() > 0);
+    let link = format!("spillway://{}", said["public_address"].as_str().unwrap());
+    for remote in [kept, &link] {
+        let words = ["download", remote, "-o", "unpiped", "--devnet", "devnet.json"];
+        let ran = place.run(&[&words[..], &["--overwrite"]].concat());
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert_eq!(fs::read_to_string(place.path().join("unpiped")).unwrap(), "through a pipe");
+    }
 }
 
 /// A node of its own process finds the network, and a second one is kept out of its directory.

@@ -10,7 +10,7 @@ const ADDRESS_1: &str = "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf";
 const ADDRESS_2: &str = "0x2b5ad5c4795c026514f8317c7a215e218dccd6cf";
 
 fn settings(layers: Vec<Layer>) -> Settings {
-    Settings::of(layers, Places::of_this_user()).unwrap()
+    Settings::of(layers, Places::of_this_user())
 }
 
 /// A manifest with this key, in a file.
@@ -65,6 +65,32 @@ fn a_manifest_gives_all_that_its_level_does_not_say() {
     assert_eq!(settings.vault().unwrap(), EvmAddress([0x22; 20]));
     assert_eq!(settings.wallet().unwrap().address().to_string(), ADDRESS_1);
     assert_eq!(settings.bootstrap().unwrap().len(), 1);
+}
+
+#[test]
+fn a_manifest_that_is_gone_is_missed_only_where_it_is_needed() {
+    let vault = "0x2222222222222222222222222222222222222222";
+    let flags = Layer {
+        rpc_url: Some("http://flag".into()),
+        vault: Some(vault.into()),
+        ..Layer::default()
+    };
+    let environment = Layer {
+        devnet: Some("/nonexistent/devnet.json".into()),
+        data_dir: Some("/data".into()),
+        ..Layer::default()
+    };
+    let file = Layer { chain_id: Some(3), ..Layer::default() };
+    let settings = settings(vec![flags, environment, file]);
+    assert_eq!(settings.data_dir().unwrap(), Path::new("/data"));
+    assert_eq!(settings.rpc_url().unwrap(), "http://flag");
+    assert_eq!(settings.vault().unwrap(), EvmAddress([0x22; 20]));
+    assert_eq!(settings.chain_id(), Some(3));
+    assert_eq!(settings.network(), NetworkId::named("spillway"));
+    assert_eq!(settings.max_cost(), None);
+    let missed = "the manifest /nonexistent/devnet.json does not exist";
+    assert_eq!(settings.bootstrap().unwrap_err().message, missed);
+    assert_eq!(settings.wallet().unwrap_err().message, missed);
 }
 
 #[test]
