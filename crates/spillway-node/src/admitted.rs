@@ -2,19 +2,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use spillway_disk::Clock;
 use spillway_net::AdmittedPut;
-use spillway_store::Reservation;
 use spillway_types::{PaymentId, PutRequest, PutResponse, Receipt, ReceiptBody, Refusal};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{Evidence, kept::KeptFor, promises::refusal, service::Shared, slots::Slot};
+use crate::{Evidence, held::Held, kept::KeptFor, promises::refusal, service::Shared, slots::Slot};
 
 /// A put whose header passed every check, with the space for its body.
 pub(crate) struct Admitted {
     pub(crate) service: Arc<Shared>,
     pub(crate) put: PutRequest,
     pub(crate) payment: PaymentId,
-    pub(crate) reservation: Reservation,
+    /// Before the slot: what is dropped first is free first.
+    pub(crate) held: Held,
     pub(crate) _slot: Slot,
     pub(crate) _pass: TaskTrackerToken,
 }
@@ -22,7 +23,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Stores the body unless the chunk is here already, and signs for it.
     async fn keep(self, body: Bytes) -> Result<Receipt, Refusal> {
-        let Self { service, put, payment, reservation, .. } = self;
+        let Self { service, put, payment, mut held, .. } = self;
         let (address, size) = (put.leaf.address, put.size);
         if body.len() as u64 != u64::from(size) {
             let found = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -44,8 +45,13 @@ impl Admitted {
                 tracing::warn!(%address, %error, "evidence that cannot be kept");
                 Refusal::Malformed
             })?;
+            let reservation =
+                held.hand_out().expect("invariant: it is handed out here and nowhere else");
             let stored = service.store.put(reservation, body, evidence.into()).await;
-            stored.map_err(|error| refusal(&error))?;
+            stored.map_err(|error| {
+                held.restore();
+                refusal(&error)
+            })?;
             // Another price may have set space aside for it meanwhile.
             drop(service.promises().take((address, size), time));
             service.kept.note(address, KeptFor { payment, leaf, stored_at: time });

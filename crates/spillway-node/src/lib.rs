@@ -24,6 +24,7 @@ mod chain_clock;
 mod checks;
 mod error;
 mod evidence;
+mod held;
 mod identity;
 mod kept;
 pub mod limits;

@@ -138,3 +138,8 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the node asks for the chain's time when nothing else is said: about a block of a
 /// public chain.
 pub const DEFAULT_HEAD_POLL: Duration = Duration::from_secs(12);
+
+/// After how many such times without an answer the node sells nothing more: a minute by default, a
+/// few blocks or one bad moment of an RPC. Never sooner than [`LOOKUP_DEADLINE`], which one answer
+/// may take.
+pub const SILENT_POLLS: u32 = 5;

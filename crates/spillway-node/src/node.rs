@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions,
-    limits::DRAIN_DEADLINE,
+    limits::{DRAIN_DEADLINE, LOOKUP_DEADLINE, SILENT_POLLS},
 };
 
 /// A running storage node. Dropping it ends it at once, as a crash would; [`Node::shutdown`] lets it
@@ -42,7 +42,8 @@ impl Node {
         let store = Arc::new(FsStore::open(Arc::clone(&options.disk), options.store()).await?);
         let identity = run(&options.disk, |disk| Ok(Identity::load_or_create(disk))).await??;
         let head = check_chain(options.chain.as_ref(), &options.domain).await?;
-        let clock = ChainClock::new(Arc::clone(&options.clock));
+        let clock =
+            ChainClock::new(Arc::clone(&options.clock)).with_patience(patience(options.head_poll));
         clock.heard(head);
         let net = Net::start(net_options(&options, &identity)).await?;
         let service = NodeService::new(ServiceOptions {
@@ -51,7 +52,7 @@ impl Node {
             terms: options.terms(),
             store: Arc::clone(&store) as Arc<dyn ChunkStore>,
             chain: Arc::clone(&options.chain),
-            clock: Arc::new(clock.clone()),
+            clock: clock.clone(),
             peers: net.peers(),
         });
         net.serve(Arc::new(service.clone()));
@@ -184,6 +185,11 @@ async fn check_chain(chain: &dyn Chain, domain: &Domain) -> Result<UnixTime, Nod
 async fn hear(chain: &dyn Chain, clock: &ChainClock) -> Result<(), spillway_pay::ChainError> {
     clock.heard(chain.block(At::Depth(0)).await?.time);
     Ok(())
+}
+
+/// How long a silence of the chain is waited out.
+fn patience(head_poll: Duration) -> Duration {
+    head_poll.saturating_mul(SILENT_POLLS).max(LOOKUP_DEADLINE)
 }
 
 /// Keeps the clock at the chain's time until it is stopped.

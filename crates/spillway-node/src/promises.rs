@@ -30,45 +30,66 @@ struct Promise {
     peer: PeerKey,
 }
 
+/// Where space is set aside. The disk is asked before, and not while promises are locked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room<'a> {
+    pub(crate) store: &'a dyn ChunkStore,
+    pub(crate) disk_free_bytes: u64,
+}
+
+/// What a put took: space, until when it is set aside for, and on whose account.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) reservation: Reservation,
+    pub(crate) ends: UnixTime,
+    pub(crate) peer: PeerKey,
+}
+
 impl Promises {
-    /// Makes sure that there is space for a chunk now, and sets it aside until `ends` if the limits
-    /// allow it.
+    /// Makes sure that there is space for a chunk now, and sets it aside for this peer until `ends` if
+    /// the limits allow it.
     ///
     /// # Errors
     /// The refusal, when there is no space or the disk fails.
     pub(crate) fn promise(
         &mut self,
-        store: &dyn ChunkStore,
-        chunk: Promised,
-        peer: PeerKey,
-        now: UnixTime,
-        ends: UnixTime,
+        room: Room<'_>,
+        (chunk, peer): (Promised, PeerKey),
+        (now, ends): (UnixTime, UnixTime),
     ) -> Result<(), Refusal> {
+        let Room { store, disk_free_bytes } = room;
         self.forget_ended(now);
-        if let Some(promise) = self.by_chunk.get_mut(&chunk) {
-            if ends > promise.ends {
-                self.by_end.remove(&(promise.ends, chunk));
-                self.by_end.insert((ends, chunk));
-                promise.ends = ends;
-            }
+        if self.prolong(chunk, ends) {
             return Ok(());
         }
         let (address, size) = chunk;
-        let reservation = store.reserve(address, size).map_err(|error| refusal(&error))?;
+        let reservation = store.reserve_knowing(disk_free_bytes, address, size);
+        let reservation = reservation.map_err(|error| refusal(&error))?;
         let bytes = reservation_bytes(size);
         if self.has_room(store, peer, bytes) {
-            *self.by_peer.entry(peer).or_default() += bytes;
-            self.held_bytes += bytes;
-            self.by_end.insert((ends, chunk));
-            self.by_chunk.insert(chunk, Promise { reservation, bytes, ends, peer });
+            self.insert(chunk, Promise { reservation, bytes, ends, peer });
         }
         Ok(())
     }
 
     /// Takes what was set aside for a chunk.
-    pub(crate) fn take(&mut self, chunk: Promised, now: UnixTime) -> Option<Reservation> {
+    pub(crate) fn take(&mut self, chunk: Promised, now: UnixTime) -> Option<Taken> {
         self.forget_ended(now);
-        self.remove(chunk)
+        let Promise { reservation, ends, peer, .. } = self.remove(chunk)?;
+        Some(Taken { reservation, ends, peer })
+    }
+
+    /// Sets aside again, for the rest of its time, what a put took that came to nothing. It was paid
+    /// for, so it comes back whatever quotes hold meanwhile; not more than puts are at once can.
+    pub(crate) fn give_back(&mut self, taken: Taken, now: UnixTime) {
+        self.forget_ended(now);
+        let Taken { reservation, ends, peer } = taken;
+        let chunk = (reservation.address(), reservation.size_bytes());
+        // Another price may have set space aside for it meanwhile.
+        if ends < now || self.prolong(chunk, ends) {
+            return;
+        }
+        self.insert(chunk, Promise { bytes: reservation_bytes(chunk.1), reservation, ends, peer });
     }
 
     /// What all promises hold, in bytes.
@@ -95,7 +116,27 @@ impl Promises {
         }
     }
 
-    fn remove(&mut self, chunk: Promised) -> Option<Reservation> {
+    /// Makes a promise for this chunk last at least until `ends`; false when there is none.
+    fn prolong(&mut self, chunk: Promised, ends: UnixTime) -> bool {
+        let Some(promise) = self.by_chunk.get_mut(&chunk) else {
+            return false;
+        };
+        if ends > promise.ends {
+            self.by_end.remove(&(promise.ends, chunk));
+            self.by_end.insert((ends, chunk));
+            promise.ends = ends;
+        }
+        true
+    }
+
+    fn insert(&mut self, chunk: Promised, promise: Promise) {
+        *self.by_peer.entry(promise.peer).or_default() += promise.bytes;
+        self.held_bytes += promise.bytes;
+        self.by_end.insert((promise.ends, chunk));
+        self.by_chunk.insert(chunk, promise);
+    }
+
+    fn remove(&mut self, chunk: Promised) -> Option<Promise> {
         let promise = self.by_chunk.remove(&chunk)?;
         self.by_end.remove(&(promise.ends, chunk));
         self.held_bytes -= promise.bytes;
@@ -105,7 +146,7 @@ impl Promises {
                 self.by_peer.remove(&promise.peer);
             }
         }
-        Some(promise.reservation)
+        Some(promise)
     }
 }
 
@@ -150,7 +191,8 @@ mod tests {
         from: PeerKey,
         now: u64,
     ) -> Result<(), Refusal> {
-        promises.promise(store, chunk(number), from, UnixTime(now), UnixTime(now + 10))
+        let room = Room { store, disk_free_bytes: u64::MAX };
+        promises.promise(room, (chunk(number), from), (UnixTime(now), UnixTime(now + 10)))
     }
 
     #[test]
@@ -166,7 +208,7 @@ mod tests {
         assert!(promises.take(chunk(1), UnixTime(16)).is_none());
         assert_eq!((store.capacity().reserved_bytes, promises.held_bytes()), (ONE, ONE));
         let taken = promises.take(chunk(2), UnixTime(16)).unwrap();
-        assert_eq!((taken.address(), promises.held_bytes()), (chunk(2).0, 0));
+        assert_eq!((taken.reservation.address(), promises.held_bytes()), (chunk(2).0, 0));
         assert!(promises.by_peer.is_empty() && promises.by_end.is_empty());
     }
 
@@ -185,6 +227,34 @@ mod tests {
         // All of it comes back when the quotes end.
         assert!(promises.take(chunk(0), UnixTime(11)).is_none());
         assert_eq!(store.capacity().reserved_bytes, 0);
+    }
+
+    #[test]
+    fn what_a_put_did_not_use_is_set_aside_until_its_end() {
+        let store = MemoryStore::new(8 * ONE);
+        let mut promises = Promises::default();
+        assert_eq!(ask(&mut promises, &store, 1, peer(1), 0), Ok(()));
+        let taken = promises.take(chunk(1), UnixTime(3)).unwrap();
+        // Others' quotes hold all that quotes may, and it comes back all the same.
+        for number in 2..10 {
+            assert_eq!(ask(&mut promises, &store, number, peer(number), 3), Ok(()));
+        }
+        assert_eq!(promises.held_bytes(), 4 * ONE);
+        promises.give_back(taken, UnixTime(5));
+        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (5 * ONE, 5 * ONE));
+        // Not twice for one chunk.
+        let taken = promises.take(chunk(1), UnixTime(5)).unwrap();
+        let other = store.reserve(chunk(1).0, 1_000).unwrap();
+        let twin = Taken { reservation: other, ends: UnixTime(11), peer: peer(1) };
+        promises.give_back(taken, UnixTime(5));
+        promises.give_back(twin, UnixTime(5));
+        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (5 * ONE, 5 * ONE));
+        // The later end counts, and after it nothing comes back.
+        let taken = promises.take(chunk(1), UnixTime(11)).unwrap();
+        assert_eq!(taken.ends, UnixTime(11));
+        promises.give_back(taken, UnixTime(12));
+        assert!(promises.take(chunk(1), UnixTime(12)).is_none());
+        assert_eq!(store.capacity().reserved_bytes, 4 * ONE);
     }
 
     #[test]

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use spillway_disk::Clock;
 use spillway_types::{
     Nonce, PeerKey, Quote, QuoteAnswer, QuoteItem, QuoteRequest, QuoteTerms, Receipt, ReceiptBody,
     Refusal, UnixTime,
     limits::{MAX_QUOTE_ITEMS, QUOTE_LIFETIME},
 };
 
-use crate::{checks, service::Shared, slots::busy_for};
+use crate::{
+    checks,
+    promises::{Room, refusal},
+    service::Shared,
+    slots::busy_for,
+};
 
 /// One answer an item, in their order.
 ///
@@ -23,11 +29,16 @@ pub(crate) async fn answer(
     if !(1..=MAX_QUOTE_ITEMS).contains(&count) {
         return Err(Refusal::Malformed);
     }
+    // What is sold now may be paid and not be seen to be.
+    if service.clock.is_silent() {
+        return Err(Refusal::ChainUnavailable);
+    }
     let count = u32::try_from(count).expect("invariant: at most 128 items");
     service.quote_rates().take(from, count, service.clock.monotonic()).map_err(busy_for)?;
-    let mut answers = Vec::with_capacity(request.items.len());
-    for item in &request.items {
-        let answer = match quote(service, from, item) {
+    let quotes = quotes(service, from, &request.items);
+    let mut answers = Vec::with_capacity(quotes.len());
+    for (item, quote) in request.items.iter().zip(quotes) {
+        let answer = match quote {
             Ok(quote) => {
                 QuoteAnswer::Offered { quote, receipt: receipt(service, item, request.nonce).await }
             }
@@ -38,10 +49,31 @@ pub(crate) async fn answer(
     Ok(answers)
 }
 
+/// The prices, with one look at the disk for all of them.
+fn quotes(service: &Shared, from: PeerKey, items: &[QuoteItem]) -> Vec<Result<Quote, Refusal>> {
+    let store = service.store.as_ref();
+    // Only when a chunk needs space.
+    let mut disk_free = None;
+    let quote = |item: &QuoteItem| {
+        checks::size_fits(item.size)?;
+        let room = || {
+            let look = || store.disk_free_bytes().map_err(|error| refusal(&error));
+            let disk_free_bytes = disk_free.get_or_insert_with(look).clone()?;
+            Ok(Room { store, disk_free_bytes })
+        };
+        quote(service, from, item, room)
+    };
+    items.iter().map(quote).collect()
+}
+
 /// A price for one chunk, with space set aside for it.
-fn quote(service: &Shared, from: PeerKey, item: &QuoteItem) -> Result<Quote, Refusal> {
+fn quote<'a>(
+    service: &Shared,
+    from: PeerKey,
+    item: &QuoteItem,
+    room: impl FnOnce() -> Result<Room<'a>, Refusal>,
+) -> Result<Quote, Refusal> {
     let &QuoteItem { address, size } = item;
-    checks::size_fits(size)?;
     let issued = service.clock.now();
     let expires = issued.saturating_add(QUOTE_LIFETIME);
     match service.store.size(address) {
@@ -49,8 +81,10 @@ fn quote(service: &Shared, from: PeerKey, item: &QuoteItem) -> Result<Quote, Ref
         // An address has one size: this price could never be used.
         Some(stored) => return Err(Refusal::WrongSize { quoted: size, found: stored }),
         None => {
-            let store = service.store.as_ref();
-            service.promises().promise(store, (address, size), from, issued, expires)?;
+            // Before the lock: it may ask the disk.
+            let room = room()?;
+            let chunk = (address, size);
+            service.promises().promise(room, (chunk, from), (issued, expires))?;
         }
     }
     Ok(terms(service, item, issued, expires).sign(&service.secret))

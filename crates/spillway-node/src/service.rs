@@ -22,9 +22,10 @@ use tokio_util::{
 };
 
 use crate::{
-    Price,
+    ChainClock, Price,
     admitted::Admitted,
     checks,
+    held::Held,
     kept::Kept,
     limits::{
         ALL_PEERS_FACTOR, JUDGED_PART_PER_PEER, MAX_GET_BYTES, MAX_GET_BYTES_PER_PEER, MAX_GETS,
@@ -33,7 +34,7 @@ use crate::{
     },
     neighbourhood::Neighbourhood,
     peer_rates::{PeerRates, Rate},
-    promises::{Promises, refusal},
+    promises::{Promises, Taken, refusal},
     quoting,
     records::Records,
     slots::{Slot, SlotLimits, Slots, busy},
@@ -52,8 +53,8 @@ pub struct ServiceOptions {
     pub store: Arc<dyn ChunkStore>,
     /// Where payments are looked up.
     pub chain: Arc<dyn Chain>,
-    /// The later of the node's own time and the chain's: see [`crate::ChainClock`].
-    pub clock: Arc<dyn Clock>,
+    /// The later of the node's own time and the chain's, and whether the chain is heard.
+    pub clock: ChainClock,
     /// Who else is near a chunk.
     pub peers: Arc<dyn Peers>,
 }
@@ -107,7 +108,7 @@ pub(crate) struct Shared {
     pub(crate) domain: Domain,
     pub(crate) terms: Terms,
     pub(crate) store: Arc<dyn ChunkStore>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: ChainClock,
     pub(crate) kept: Kept,
     neighbourhood: Neighbourhood,
     records: Records,
@@ -157,8 +158,8 @@ impl NodeService {
             secret,
             domain,
             terms,
-            neighbourhood: Neighbourhood::new(peers, Arc::clone(&clock)),
-            records: Records::new(chain, domain.vault, Arc::clone(&clock)),
+            neighbourhood: Neighbourhood::new(peers, Arc::new(clock.clone())),
+            records: Records::new(chain, domain.vault, Arc::new(clock.clone())),
             kept: Kept::default(),
             promises: Mutex::default(),
             quote_rates: Mutex::new(quote_rates),
@@ -242,12 +243,17 @@ impl Shared {
         // Only now, so that what nobody paid for never takes the place of what was.
         let slot = self.puts.take(from, put.size.into())?;
         let promised = self.promises().take((address, put.size), self.clock.now());
-        let reservation = match promised {
-            Some(reservation) => reservation,
-            None => self.store.reserve(address, put.size).map_err(|error| refusal(&error))?,
+        let mut taken = if let Some(taken) = promised {
+            taken
+        } else {
+            let reserved = self.store.reserve(address, put.size);
+            let reservation = reserved.map_err(|error| refusal(&error))?;
+            Taken { reservation, ends: own.terms.expires, peer: from }
         };
+        taken.ends = taken.ends.max(own.terms.expires);
+        let held = Held::new(Arc::clone(self), taken);
         let service = Arc::clone(self);
-        Ok(Admitted { service, put, payment, reservation, _slot: slot, _pass: pass })
+        Ok(Admitted { service, put, payment, held, _slot: slot, _pass: pass })
     }
 }
 

@@ -24,6 +24,29 @@ pub trait ChunkStore: Send + Sync + fmt::Debug {
     /// is not there, in this store's capacity or on its disk.
     fn reserve(&self, address: ChunkAddress, size_bytes: u32) -> Result<Reservation, StoreError>;
 
+    /// What is free on the disk beneath, in bytes, to make several reservations with one look.
+    /// Without a disk there is no such limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`].
+    fn disk_free_bytes(&self) -> Result<u64, StoreError> {
+        Ok(u64::MAX)
+    }
+
+    /// As [`ChunkStore::reserve`], going by what [`ChunkStore::disk_free_bytes`] said a moment ago.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::reserve`].
+    fn reserve_knowing(
+        &self,
+        disk_free_bytes: u64,
+        address: ChunkAddress,
+        size_bytes: u32,
+    ) -> Result<Reservation, StoreError> {
+        let _ = disk_free_bytes;
+        self.reserve(address, size_bytes)
+    }
+
     /// Stores a chunk with its evidence: durable when it returns. The chunk is hashed here, so the
     /// caller need not. Putting a chunk that is stored already changes nothing, the evidence
     /// included; concurrent puts of one address wait for the first.

@@ -311,6 +311,21 @@ impl FsStore {
     }
 }
 
+impl FsStore {
+    /// Whether the disk has what was reserved, this reservation included.
+    fn fits(&self, reservation: Reservation, free: u64) -> Result<Reservation, StoreError> {
+        // What is reserved here is not on the disk yet; what others reserve there, nobody knows.
+        let reserved = self.shared.space.get().reserved_bytes;
+        let taken = self.shared.disk_margin_bytes.saturating_add(reserved);
+        if free < taken {
+            let needed_bytes = reservation.held_bytes();
+            let free_bytes = free.saturating_add(needed_bytes).saturating_sub(taken);
+            return Err(StoreError::Full { free_bytes, needed_bytes });
+        }
+        Ok(reservation)
+    }
+}
+
 #[async_trait]
 impl ChunkStore for FsStore {
     fn capacity(&self) -> Capacity {
@@ -323,16 +338,22 @@ impl ChunkStore for FsStore {
         if stored {
             return Ok(reservation);
         }
-        // What is reserved here is not on the disk yet; what others reserve there, nobody knows.
-        let reserved = self.shared.space.get().reserved_bytes;
-        let taken = self.shared.disk_margin_bytes.saturating_add(reserved);
-        let free = self.disk.free_space()?;
-        if free < taken {
-            let needed_bytes = reservation.held_bytes();
-            let free_bytes = free.saturating_add(needed_bytes).saturating_sub(taken);
-            return Err(StoreError::Full { free_bytes, needed_bytes });
-        }
-        Ok(reservation)
+        self.fits(reservation, self.disk.free_space()?)
+    }
+
+    fn disk_free_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.disk.free_space()?)
+    }
+
+    fn reserve_knowing(
+        &self,
+        disk_free_bytes: u64,
+        address: ChunkAddress,
+        size_bytes: u32,
+    ) -> Result<Reservation, StoreError> {
+        let stored = self.has(address);
+        let reservation = self.shared.space.reserve(address, size_bytes, stored)?;
+        if stored { Ok(reservation) } else { self.fits(reservation, disk_free_bytes) }
     }
 
     async fn put(

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use spillway_disk::run;
 use spillway_net::{Net, NetOptions, Serve};
-use spillway_node::{Identity, NodeError, NodeOptions, NodeService, ServiceOptions, Terms};
+use spillway_node::{ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions, Terms};
 use spillway_store::{ChunkStore, FsStore, FsStoreOptions};
 
 /// How long what it has under way may take when it ends.
@@ -48,7 +48,7 @@ impl HostileNode {
             },
             store: Arc::clone(&store) as Arc<dyn ChunkStore>,
             chain: options.chain,
-            clock: options.clock,
+            clock: ChainClock::new(options.clock),
             peers: net.peers(),
         });
         net.serve(wrap(Arc::new(service.clone())));

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use futures::future::join_all;
 use spillway_disk::{Clock, Disk, ManualClock, MemoryDisk, Overwrite, SystemClock};
 use spillway_net::{Address, Net, NetOptions};
-use spillway_node::{IdentityError, Node, NodeError, NodeOptions};
+use spillway_node::{IdentityError, Node, NodeError, NodeOptions, limits::SILENT_POLLS};
 use spillway_pay::ChainError;
 use spillway_store::StoreError;
 use spillway_types::{
     ChunkAddress, DirectProof, Domain, EvmAddress, HasRequest, Leaf, Nonce, PaymentProof,
-    PeerSecret, PutRequest, Quote, QuoteAnswer, QuoteItem, QuoteRequest, RewardAddress, UnixTime,
+    PeerSecret, PutRequest, Quote, QuoteAnswer, QuoteItem, QuoteRequest, Refusal, RewardAddress,
+    UnixTime,
 };
 
 use crate::{
@@ -227,6 +228,38 @@ async fn a_quote_on_the_wire_carries_the_chains_time() {
     };
     assert_eq!(quote.terms.issued, ahead);
     assert_ne!(quote.peer, PeerSecret::from_seed(&[0; 32]).peer());
+    net.shutdown().await;
+    node.shutdown().await;
+}
+
+/// While it cannot see payments, a node does not sell.
+#[tokio::test]
+async fn a_node_that_does_not_hear_the_chain_gives_no_price() {
+    let (disk, chain) = (MemoryDisk::new(), chain_at(START));
+    let clock = Arc::new(ManualClock::new(START));
+    let poll = Duration::from_secs(12);
+    let options = NodeOptions { clock: clock.clone(), head_poll: poll, ..options(&disk, &chain) };
+    let node = Node::start(options).await.unwrap();
+    let net = client(node.addresses()).await;
+    let ask = async || {
+        let items = vec![QuoteItem { address: ChunkAddress::of(&Bytes::new()), size: 1 }];
+        let request = QuoteRequest { items, nonce: Nonce([0; 16]) };
+        net.peers().quote(node.peer(), request).await.unwrap().answers
+    };
+    let sells = async || matches!(ask().await.as_deref(), Ok([QuoteAnswer::Offered { .. }]));
+    chain.fail(Some(ChainError::Behind));
+    for _ in 0..SILENT_POLLS {
+        clock.wait_for_sleepers(1).await;
+        assert!(sells().await);
+        clock.advance(poll);
+    }
+    // As long as it may be, and then a moment more.
+    assert!(sells().await);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(ask().await, Err(Refusal::ChainUnavailable));
+    chain.fail(None);
+    node.refresh_time().await.unwrap();
+    assert!(sells().await);
     net.shutdown().await;
     node.shutdown().await;
 }

@@ -11,6 +11,7 @@ use spillway_store::{
 };
 use spillway_types::{
     Atto, ChunkAddress, HasRequest, Nonce, QuoteAnswer, Receipt, ReceiptBody, Refusal,
+    limits::QUOTE_LIFETIME,
 };
 
 use crate::world::{CAPACITY, CHUNK_BYTES, CLIENT, Deal, START, World, domain, secret};
@@ -195,6 +196,61 @@ async fn a_promised_place_is_kept() {
     assert_eq!(world.store.chunks(), 1);
 }
 
+/// A put that comes to nothing after it was admitted costs its payer no place: until the quote ends
+/// it is there for the next try, however full the node is since.
+#[tokio::test]
+async fn a_place_is_kept_through_puts_that_fail() {
+    let one = reservation_bytes(CHUNK_BYTES);
+    // Once with a promise and once without one, when all promises are given.
+    for promises in [true, false] {
+        let world = World::with(MemoryStore::new(16 * one), |_| {});
+        // Two are all that one peer is promised of these.
+        let others = if promises { 0 } else { 2 };
+        for number in 0..others {
+            world.quote(ChunkAddress([number; 32]), CHUNK_BYTES).await;
+        }
+        let before = world.store.capacity().reserved_bytes;
+        let deal = world.paid_deal(1).await;
+        assert_eq!(world.store.capacity().reserved_bytes > before, promises);
+        // The connection breaks before the body is there.
+        let admitted = world.admit(&deal.put).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+        let mut held = Vec::new();
+        while let Ok(reservation) = world.store.reserve(ChunkAddress([1; 32]), CHUNK_BYTES) {
+            held.push(reservation);
+        }
+        drop(admitted);
+        assert_eq!(world.store.capacity().free_bytes(), 0);
+        // A body of another length, then one of another content.
+        let short = world.put_body(&deal, deal.chunk.slice(1..)).await;
+        let found = CHUNK_BYTES - 1;
+        assert_eq!(short, Err(Refusal::WrongSize { quoted: CHUNK_BYTES, found }));
+        let wrong = Bytes::from(vec![7; CHUNK_BYTES as usize]);
+        let found = ChunkAddress::of(&wrong);
+        assert_eq!(world.put_body(&deal, wrong).await, Err(Refusal::WrongHash { found }));
+        assert_eq!(world.store.capacity().free_bytes(), 0);
+        assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+        drop(held);
+        assert_eq!(world.store.capacity().reserved_bytes, before);
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_kept_until_its_quote_ends_and_no_longer() {
+    let world = World::new();
+    let deal = world.paid_deal(1).await;
+    let one = reservation_bytes(CHUNK_BYTES);
+    let admit = async || world.admit(&deal.put).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    let admitted = admit().await;
+    world.clock.advance(QUOTE_LIFETIME);
+    drop(admitted);
+    assert_eq!(world.store.capacity().reserved_bytes, one);
+    let admitted = admit().await;
+    assert_eq!(world.store.capacity().reserved_bytes, one);
+    world.clock.advance(Duration::from_secs(1));
+    drop(admitted);
+    assert_eq!(world.store.capacity().reserved_bytes, 0);
+}
+
 #[tokio::test]
 async fn a_restart_keeps_chunks_and_goes_on_with_quotes_that_were_given() {
     let disk = MemoryDisk::new();
@@ -265,6 +321,10 @@ async fn a_failing_disk_signs_nothing() {
         } else {
             assert_eq!(receipt, Err(Refusal::StorageFailed));
             assert!(!has(&world, deal.put.leaf.address).await);
+            // The place is kept for the payer, who tries again.
+            let one = reservation_bytes(CHUNK_BYTES);
+            assert_eq!(world.store.capacity().reserved_bytes, one);
+            assert_receipt(&world.put(&deal).await.unwrap(), &deal);
             assert_eq!(world.store.capacity().reserved_bytes, 0);
             failed += 1;
         }

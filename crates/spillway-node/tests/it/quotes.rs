@@ -1,15 +1,15 @@
 //! Prices: what they promise, for what, and what they may hold.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use spillway_disk::Clock;
-use spillway_store::{ChunkStore, MemoryStore, reservation_bytes};
+use spillway_disk::{Clock, DiskOp, Fault, FaultPlan, Faults, MemoryDisk};
+use spillway_store::{ChunkStore, FsStore, FsStoreOptions, MemoryStore, reservation_bytes};
 use spillway_types::{
     Atto, ChunkAddress, PeerKey, QuoteAnswer, QuoteItem, Refusal,
     limits::{MAX_CHUNK_BYTES, MAX_QUOTE_ITEMS, MAX_UPLOAD_WINDOW, QUOTE_LIFETIME},
 };
 
-use crate::world::{CHUNK_BYTES, CLIENT, START, World, domain, reward, secret};
+use crate::world::{CAPACITY, CHUNK_BYTES, CLIENT, START, World, domain, reward, secret};
 
 fn item(number: usize) -> QuoteItem {
     let address = ChunkAddress::of(&number.to_le_bytes());
@@ -78,6 +78,47 @@ async fn the_price_rises_as_the_node_fills() {
         before = price;
         world.put(&deal).await.unwrap();
     }
+}
+
+/// However many prices a request asks for, the disk is asked once, and not at all for chunks that
+/// need no space.
+#[tokio::test]
+async fn one_look_at_the_disk_for_a_request() {
+    let faults = Arc::new(Faults::default());
+    let disk = MemoryDisk::new().with_faults(faults.clone());
+    let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
+    let world = World::with(FsStore::open(Arc::new(disk), options).await.unwrap(), |_| {});
+    let stored = world.paid_deal(1).await;
+    world.put(&stored).await.unwrap();
+    let items: Vec<QuoteItem> = (0..MAX_QUOTE_ITEMS).map(item).collect();
+    // Counts looks at free space, and fails none.
+    let looks = FaultPlan::once(u64::MAX, Fault::Io).only(DiskOp::FreeSpace);
+    faults.arm(looks);
+    world.quote(stored.put.leaf.address, CHUNK_BYTES).await;
+    assert_eq!(faults.count(), 0);
+    let answers = world.ask_all(CLIENT, items.clone()).await.unwrap();
+    assert!(answers.iter().all(|answer| matches!(answer, QuoteAnswer::Offered { .. })));
+    assert_eq!(faults.count(), 1);
+    // A disk that cannot say how much is free sells nothing new.
+    faults.arm(FaultPlan::onwards(1, Fault::Io).only(DiskOp::FreeSpace));
+    let answers = world.ask_all(PeerKey([1; 32]), items).await.unwrap();
+    let failed = QuoteAnswer::Refused(Refusal::StorageFailed);
+    assert_eq!(answers, vec![failed; MAX_QUOTE_ITEMS]);
+    assert_eq!(faults.count(), 1);
+}
+
+/// A store on a disk with less free than the store may fill.
+#[tokio::test]
+async fn the_disks_free_space_bounds_what_is_sold() {
+    let one = reservation_bytes(CHUNK_BYTES);
+    let disk = MemoryDisk::with_capacity(3 * one);
+    let options = FsStoreOptions { capacity_bytes: CAPACITY, disk_margin_bytes: 0 };
+    let world = World::with(FsStore::open(Arc::new(disk), options).await.unwrap(), |_| {});
+    let answers = world.ask_all(CLIENT, (0..5).map(item).collect()).await.unwrap();
+    let offered = answers.iter().map(|answer| matches!(answer, QuoteAnswer::Offered { .. }));
+    let offered: Vec<bool> = offered.collect();
+    assert_eq!(offered, [true, true, true, false, false]);
+    assert!(matches!(answers[3], QuoteAnswer::Refused(Refusal::Full { .. })), "{answers:?}");
 }
 
 /// Names of peers and prices are free: what they can hold is half of what is free, for an hour, and

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use spillway_pay::ChainError;
-use spillway_store::ChunkStore;
+use spillway_store::{ChunkStore, reservation_bytes};
 use spillway_types::{
     Atto, ChunkAddress, DirectEntry, EvmAddress, NetworkId, PeerKey, Refusal, RewardAddress, Share,
     limits::{MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, MAX_UPLOAD_WINDOW, QUOTE_LIFETIME},
@@ -446,9 +446,10 @@ async fn a_body_of_another_length_or_content() {
     let found = ChunkAddress::of(&other);
     assert_eq!(world.put_body(&deal, other).await, Err(Refusal::WrongHash { found }));
     world.assert_nothing_stored();
-    assert_eq!(world.store.capacity_free(), crate::world::CAPACITY);
-    // The right one is still taken.
+    // One place, the payer's, and the right one is still taken.
+    assert_eq!(world.store.capacity().reserved_bytes, reservation_bytes(CHUNK_BYTES));
     assert_eq!(world.put(&deal).await.unwrap().body.address, deal.put.leaf.address);
+    assert_eq!(world.store.capacity().reserved_bytes, 0);
 }
 
 /// The first thing that is wrong is what is said, in the order of the checks.

@@ -197,7 +197,7 @@ fn service(
         terms,
         store,
         chain: chain.clone(),
-        clock: Arc::new(ChainClock::new(Arc::new(clock.clone()))),
+        clock: ChainClock::new(Arc::new(clock.clone())),
         peers: peers.clone(),
     })
 }
