@@ -9,8 +9,9 @@
 //!
 //! Invariants: a chunk is stored only after every check of its header passed, in their order, the
 //! chain asked last and the body read after that; a receipt is signed only when its chunk is
-//! durable; a quote binds until it expires, whatever the price is since; every table is bounded
-//! ([`limits`]).
+//! durable; a quote binds until it expires, whatever the price is since, and none is given while
+//! the chain is not heard; what nobody paid for holds no place of what somebody did; every table is
+//! bounded ([`limits`]).
 //!
 //! A crash leaves the key, the chunks with their evidence, and nothing half-written. Quotes are not
 //! kept: each carries the node's own signature back. Space that was set aside for them is not

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -71,7 +72,11 @@ impl FakeChain {
     /// Returns when it was asked so often.
     pub(crate) async fn wait_until_asked(&self, count: usize) {
         let mut asked = self.asked.subscribe();
-        asked.wait_for(|asked| *asked >= count).await.unwrap();
+        let enough = asked.wait_for(|asked| *asked >= count);
+        // Only so that a test that fails does not hang.
+        let enough = tokio::time::timeout(Duration::from_mins(1), enough).await;
+        let enough = enough.unwrap_or_else(|_| panic!("asked {} times of {count}", self.asked()));
+        drop(enough.unwrap());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
