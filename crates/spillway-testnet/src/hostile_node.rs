@@ -2,7 +2,9 @@ use std::{sync::Arc, time::Duration};
 
 use spillway_disk::run;
 use spillway_net::{Net, NetOptions, Serve};
-use spillway_node::{ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions, Terms};
+use spillway_node::{
+    ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions, Terms,
+};
 use spillway_store::{ChunkStore, FsStore, FsStoreOptions};
 
 /// How long what it has under way may take when it ends.
