@@ -13,7 +13,7 @@ use spillway_client::{
 };
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, MemoryNetwork, RequestKind};
-use spillway_node::{NodeService, Price, ServiceOptions, Terms};
+use spillway_node::{ChainClock, NodeService, Price, ServiceOptions, Terms};
 use spillway_pay::{
     Chain, MemoryChain, MemoryChainOptions, PayTiming, Payments, PaymentsOptions, Wallet, Windows,
 };
@@ -189,7 +189,7 @@ impl Cluster {
             },
             store: Arc::clone(&member.store),
             chain: Arc::new(self.chain.clone()),
-            clock: Arc::new(self.clock.clone()),
+            clock: ChainClock::new(Arc::new(self.clock.clone())),
             peers,
         });
         let serve = self.book.wrap(member.index, Arc::new(service));
