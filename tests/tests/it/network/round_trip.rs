@@ -16,7 +16,7 @@ use spillway_types::{
     limits::{MAX_DIRECT_LEAVES, SEGMENT_BYTES, STORE_QUORUM},
 };
 
-use super::atto;
+use super::{atto, shape};
 
 fn addresses(map: &[u8]) -> BTreeSet<ChunkAddress> {
     DataMap::decode(map).unwrap().entries().iter().map(|entry| entry.address).collect()
@@ -54,6 +54,15 @@ async fn there_and_back(network: &Network, name: &str, contents: &[u8]) {
         assert!(sent >= (STORE_QUORUM * contents.len()) as u64, "{summary}");
     }
 
+    if name == "one" {
+        insta::assert_json_snapshot!("upload_summary", shape(&summary));
+        let first = ran.stdout.split(|&byte| byte == b'\n').next().unwrap();
+        let mut status: serde_json::Value = serde_json::from_slice(first).unwrap();
+        // Nothing at first, a number once a rate was seen.
+        status["seconds_remaining"] = serde_json::Value::Null;
+        insta::assert_json_snapshot!("upload_status", shape(&status));
+    }
+
     // What it says is what was paid, and all of it is owed to the nodes.
     let cost = atto(&summary, "storage_cost_atto");
     assert_ne!(cost, Atto::ZERO);
@@ -77,6 +86,9 @@ async fn there_and_back(network: &Network, name: &str, contents: &[u8]) {
     let ran = network.run(&["download", &map_name, "-o", &back, "--json"]).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{name}");
     let summary = ran.summary();
+    if name == "one" {
+        insta::assert_json_snapshot!("download_summary", shape(&summary));
+    }
     assert_eq!((&summary["bytes"], &summary["files"]), (&contents.len().into(), &1.into()));
     assert_eq!(summary["chunks_fetched"], segments);
     assert!(network.read(&back) == contents, "{name} came back otherwise");
