@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 use spillway_disk::{Disk, DiskError};
 use spillway_types::{Atto, Receipt, TxHash, UnixTime, Wei};
 
-use super::{ChunkIx, PlanIx, files::MAX_FILE_BYTES};
+use super::{ChunkIx, PlanIx};
 
 /// Before every record, so that a good record can be found after a bad one.
 const MAGIC: &[u8; 4] = b"SPWJ";
 /// Magic, sequence number, length, CRC-32 of all that and the body.
 const HEADER_BYTES: usize = 4 + 8 + 4 + 4;
+/// Longest journal that is read, in bytes: two million chunks, which is the most of one upload, with
+/// 1.6 KiB of receipts each.
+const MAX_JOURNAL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Largest record, in bytes: a chunk's receipts are about 1.5 KiB.
 const MAX_RECORD_BYTES: usize = 64 * 1024;
 
@@ -66,7 +69,7 @@ impl Journal {
         disk: &dyn Disk,
         path: PathBuf,
     ) -> Result<(Self, Vec<Record>), JournalError> {
-        let bytes = match disk.read(&path, MAX_FILE_BYTES) {
+        let bytes = match disk.read(&path, MAX_JOURNAL_BYTES) {
             Err(DiskError::NotFound { .. }) => Vec::new(),
             other => other?,
         };
