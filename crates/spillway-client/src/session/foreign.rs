@@ -68,7 +68,7 @@ pub(crate) fn foreign_plans(
             continue;
         }
         for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
-            let over = file.plan.upload_by < now || progressed.dropped.contains(&plan);
+            let over = file.is_over(now) || progressed.dropped.contains(&plan);
             if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
                 continue;
             }

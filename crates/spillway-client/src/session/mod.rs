@@ -32,7 +32,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use spillway_disk::{Disk, DiskError, FileLock, Overwrite, run};
 use spillway_pay::{Plan, SignedTx};
-use spillway_types::{Atto, Quote, UnixTime, limits::CLOSE_GROUP};
+use spillway_types::{
+    Atto, Quote, UnixTime,
+    limits::{CLOSE_GROUP, QUOTE_LIFETIME},
+};
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
 use files::FileKind;
@@ -65,6 +68,12 @@ pub(crate) struct PlanFile {
 }
 
 impl PlanFile {
+    /// Whether nobody takes its proof any more, whatever our clock shows: a clock that is ahead by as
+    /// long as prices last gets no prices, so nothing could be paid again too early.
+    pub(crate) fn is_over(&self, now: UnixTime) -> bool {
+        self.plan.upload_by.saturating_add(QUOTE_LIFETIME) < now
+    }
+
     /// The session's chunks that it pays for.
     pub(crate) fn own_chunks(&self) -> impl Iterator<Item = ChunkIx> + '_ {
         self.chunks.iter().copied().flatten()
@@ -193,7 +202,7 @@ impl Session {
     pub(crate) fn plan_of(&self, now: UnixTime) -> BTreeMap<ChunkIx, PlanIx> {
         let mut plan_of = BTreeMap::new();
         for (plan, file) in self.numbered_plans() {
-            let over = self.progressed.paid.contains_key(&plan) && file.plan.upload_by < now;
+            let over = self.progressed.paid.contains_key(&plan) && file.is_over(now);
             if !over && !self.progressed.dropped.contains(&plan) {
                 plan_of.extend(file.own_chunks().map(|chunk| (chunk, plan)));
             }

@@ -153,7 +153,7 @@ async fn what_was_not_stored_in_its_window_is_paid_for_anew_and_the_rest_is_not(
     let data = interrupted(&cluster, &source, 4).await;
     let held: BTreeSet<ChunkAddress> = cluster.stored().into_keys().collect();
     assert_eq!((held.len(), cluster.charged().await.paid), (4, Atto(10 * CHUNK_COST)));
-    cluster.clock.advance(Duration::from_hours(25));
+    cluster.clock.advance(Duration::from_hours(26));
     cluster.chain.mine(1);
     let uploaded = upload(&cluster, &data, &source).await.unwrap();
     assert_eq!(cluster.charged().await.paid, Atto((10 + 6) * CHUNK_COST));
