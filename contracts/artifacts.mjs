@@ -11,7 +11,7 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-const CONTRACTS = ["ChunkVault", "PlainToken"];
+const CONTRACTS = ["BlockhashBeacon", "ChunkVault", "DrandBeacon", "PlainToken"];
 const here = path.dirname(fileURLToPath(import.meta.url));
 const target = path.join(here, "artifacts");
 
