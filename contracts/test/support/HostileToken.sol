@@ -59,6 +59,31 @@ contract HostileToken is ERC20 {
         return _misbehave(from, to, value);
     }
 
+    /// EIP-3009, but for anybody: what a token does behind a signature is its own affair.
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _misbehave(from, to, value);
+    }
+
+    /// EIP-2612, but for anybody. A reverting token reverts here too; a re-entering one re-enters.
+    function permit(address owner, address spender, uint256 value, uint256, uint8, bytes32, bytes32)
+        external
+    {
+        Mode m = mode;
+        if (m == Mode.Revert) revert Refused();
+        if (m == Mode.Reenter || m == Mode.ReenterQuietly) _reenter(m == Mode.ReenterQuietly);
+        _approve(owner, spender, value);
+    }
+
     function _misbehave(address from, address to, uint256 value) private returns (bool) {
         Mode m = mode;
         if (m == Mode.Revert) revert Refused();
