@@ -129,7 +129,12 @@ impl Cluster {
         let payer = Arc::new(Wallet::from_bytes(&[7; 32]).unwrap());
         let (token, vault) = (EvmAddress([0x70; 20]), EvmAddress([0x71; 20]));
         chain.put_token(token, payer.address(), TOKENS);
-        let windows = Windows { min: Duration::from_mins(15), max: MAX_UPLOAD_WINDOW };
+        let windows = Windows {
+            min: Duration::from_mins(15),
+            max: MAX_UPLOAD_WINDOW,
+            draw_delay: Duration::from_mins(15),
+            claim: Duration::from_hours(30 * 24),
+        };
         chain.put_vault(vault, token, windows);
         chain.set_coins(payer.address(), Wei(1_000_000_000_000_000_000));
         let domain = Domain { network: NetworkId::named("cluster"), chain_id: 31_337, vault };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use spillway_net::{AdmittedPut, RequestKind, Serve};
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal,
+    QuoteResponse, Refusal, WinsRequest, WinsResponse,
 };
 use tokio::sync::watch;
 
@@ -164,6 +164,10 @@ impl Serve for Tricky {
     async fn has(&self, from: PeerKey, request: HasRequest) -> HasResponse {
         self.note(RequestKind::Has, request.addresses[0]);
         self.inner.has(from, request).await
+    }
+
+    async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {
+        self.inner.wins(from, request).await
     }
 }
 

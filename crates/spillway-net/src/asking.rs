@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, GetResponse, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse,
-    QuoteRequest, QuoteResponse, Request, Response, WireError,
+    QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse, WireError,
 };
 
 use crate::PeersError;
@@ -88,6 +88,17 @@ pub(crate) async fn has(
     let asked = request.addresses.len();
     match send(net, peer, Request::Has(request), Bytes::new()).await? {
         (Response::Has(response), _) if fits(&response.present, asked) => Ok(response),
+        _ => Err(PeersError::Protocol { peer }),
+    }
+}
+
+pub(crate) async fn wins(
+    net: &impl Ask,
+    peer: PeerKey,
+    request: WinsRequest,
+) -> Result<WinsResponse, PeersError> {
+    match send(net, peer, Request::Wins(request), Bytes::new()).await? {
+        (Response::Wins(response), _) => Ok(response),
         _ => Err(PeersError::Protocol { peer }),
     }
 }

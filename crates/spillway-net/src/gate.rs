@@ -5,7 +5,7 @@ use std::{
 
 use spillway_types::{
     ChunkAddress, GetResponse, HasResponse, PeerKey, PutRequest, PutResponse, QuoteResponse,
-    Refusal, Request, Response, limits::MAX_CHUNK_BYTES,
+    Refusal, Request, Response, WinsResponse, limits::MAX_CHUNK_BYTES,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -149,6 +149,11 @@ impl Gate {
                 let answer = timeout(self.deadlines.has, serve.has(from, has)).await;
                 let busy = HasResponse { present: Err(BUSY) };
                 Reply::bare(Response::Has(answer.unwrap_or(busy)))
+            }
+            Request::Wins(wins) => {
+                let answer = timeout(self.deadlines.has, serve.wins(from, wins)).await;
+                let busy = WinsResponse { page: Err(BUSY) };
+                Reply::bare(Response::Wins(answer.unwrap_or(busy)))
             }
             Request::Get(address) => self.fetch(&*serve, from, address).await,
             // A put comes with its body, by `admit` and `store`.

@@ -82,7 +82,7 @@ pub struct Deadlines {
     pub put: Duration,
     /// A `Get`, with its body.
     pub get: Duration,
-    /// A `Has`.
+    /// A `Has` or a `Wins`.
     pub has: Duration,
     /// How long a sender may be silent in the middle of a header or a body.
     pub stall: Duration,
@@ -129,7 +129,7 @@ impl Deadlines {
             RequestKind::Quote => self.quote,
             RequestKind::Put => self.put,
             RequestKind::Get => self.get,
-            RequestKind::Has => self.has,
+            RequestKind::Has | RequestKind::Wins => self.has,
         }
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PeerSecret, PutRequest, PutResponse,
-    QuoteRequest, QuoteResponse, Request, Response,
+    QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse,
 };
 use tokio::time::{sleep, timeout};
 
@@ -259,5 +259,9 @@ impl Peers for MemoryPeers {
 
     async fn has(&self, peer: PeerKey, request: HasRequest) -> Result<HasResponse, PeersError> {
         asking::has(self, peer, request).await
+    }
+
+    async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
+        asking::wins(self, peer, request).await
     }
 }

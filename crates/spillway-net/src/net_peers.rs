@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Request, Response,
+    QuoteResponse, Request, Response, WinsRequest, WinsResponse,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -165,5 +165,9 @@ impl Peers for NetPeers {
 
     async fn has(&self, peer: PeerKey, request: HasRequest) -> Result<HasResponse, PeersError> {
         asking::has(self, peer, request).await
+    }
+
+    async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
+        asking::wins(self, peer, request).await
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal, Retry, WireError,
+    QuoteResponse, Refusal, Retry, WinsRequest, WinsResponse, WireError,
 };
 
 /// The outbound seam: finding peers and asking them.
@@ -70,6 +70,13 @@ pub trait Peers: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When no answer to this request comes back.
     async fn has(&self, peer: PeerKey, request: HasRequest) -> Result<HasResponse, PeersError>;
+
+    /// Asks which draws a peer has won. The answer is the peer's word: nothing of it is checked but
+    /// its limits.
+    ///
+    /// # Errors
+    /// When no answer to this request comes back.
+    async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError>;
 }
 
 /// Why no answer came.

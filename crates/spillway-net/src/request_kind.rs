@@ -1,7 +1,7 @@
 use std::fmt;
 
 use spillway_types::{
-    GetResponse, HasResponse, PutResponse, QuoteResponse, Refusal, Request, Response,
+    GetResponse, HasResponse, PutResponse, QuoteResponse, Refusal, Request, Response, WinsResponse,
 };
 
 /// What is asked for.
@@ -15,6 +15,8 @@ pub enum RequestKind {
     Get,
     /// Which chunks are there.
     Has,
+    /// Which draws were won.
+    Wins,
 }
 
 impl RequestKind {
@@ -24,6 +26,7 @@ impl RequestKind {
             Request::Put(_) => Self::Put,
             Request::Get(_) => Self::Get,
             Request::Has(_) => Self::Has,
+            Request::Wins(_) => Self::Wins,
         }
     }
 
@@ -35,6 +38,7 @@ impl RequestKind {
             1 => Some(Self::Put),
             2 => Some(Self::Get),
             3 => Some(Self::Has),
+            4 => Some(Self::Wins),
             _ => None,
         }
     }
@@ -46,6 +50,7 @@ impl RequestKind {
             Self::Put => Response::Put(PutResponse { receipts: Err(refusal) }),
             Self::Get => Response::Get(GetResponse::Refused(refusal)),
             Self::Has => Response::Has(HasResponse { present: Err(refusal) }),
+            Self::Wins => Response::Wins(WinsResponse { page: Err(refusal) }),
         }
     }
 }
@@ -57,13 +62,14 @@ impl fmt::Display for RequestKind {
             Self::Put => "put",
             Self::Get => "get",
             Self::Has => "has",
+            Self::Wins => "wins",
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spillway_types::{ChunkAddress, HasRequest, Nonce, QuoteItem, QuoteRequest};
+    use spillway_types::{ChunkAddress, HasRequest, Nonce, QuoteItem, QuoteRequest, WinsRequest};
 
     use super::*;
 
@@ -77,11 +83,12 @@ mod tests {
             }),
             Request::Get(address),
             Request::Has(HasRequest { addresses: vec![address] }),
+            Request::Wins(WinsRequest { after: None }),
         ];
         for request in requests {
             let header = request.encode().unwrap();
             assert_eq!(RequestKind::of_header(header[0]), Some(RequestKind::of(&request)));
         }
-        assert_eq!(RequestKind::of_header(4), None);
+        assert_eq!(RequestKind::of_header(5), None);
     }
 }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal,
+    QuoteResponse, Refusal, WinsRequest, WinsResponse,
 };
 
 /// The inbound seam: what a node answers. `from` is the authenticated peer of the connection.
@@ -34,6 +34,12 @@ pub trait Serve: Send + Sync + 'static {
 
     /// Which chunks are here.
     async fn has(&self, from: PeerKey, request: HasRequest) -> HasResponse;
+
+    /// Which draws were won by chunks that are kept here. Who keeps no proofs has nothing to say.
+    async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {
+        let _ = (from, request);
+        WinsResponse { page: Err(Refusal::Unsupported) }
+    }
 }
 
 /// A put whose header was accepted and whose body is awaited.

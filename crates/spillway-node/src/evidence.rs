@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use spillway_store::MAX_EVIDENCE_BYTES;
 use spillway_types::{
     Domain, Leaf, PaymentId, PaymentProof, Quote, Receipt, Retry, UnixTime,
-    limits::{CLOSE_GROUP, MAX_DIRECT_ENTRIES},
+    limits::{CLOSE_GROUP, MAX_DIRECT_ENTRIES, MAX_PROOF_DEPTH},
 };
 
 /// The format that is written, and the newest that is read.
@@ -131,6 +131,7 @@ impl Evidence {
             PaymentProof::Direct(direct) => {
                 within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES)
             }
+            PaymentProof::Batch(batch) => within("levels", batch.siblings.len(), MAX_PROOF_DEPTH),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! The compiled contracts, as `contracts/artifacts` holds them.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use alloy::{
     primitives::{U256, hex},
@@ -20,6 +20,10 @@ struct Artifact {
 pub(crate) static TOKEN_CODE: LazyLock<Vec<u8>> =
     LazyLock::new(|| code(include_str!("../../../contracts/artifacts/PlainToken.json")));
 
+/// Creation code of the beacon of test networks.
+pub(crate) static BEACON_CODE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| code(include_str!("../../../contracts/artifacts/BlockhashBeacon.json")));
+
 /// Creation code of the vault.
 pub(crate) static VAULT_CODE: LazyLock<Vec<u8>> =
     LazyLock::new(|| code(include_str!("../../../contracts/artifacts/ChunkVault.json")));
@@ -37,11 +41,26 @@ pub(crate) fn token_creation(supply: Atto) -> Vec<u8> {
     code
 }
 
-/// What creates a vault for a token.
-pub(crate) fn vault_creation(token: EvmAddress, windows: Windows) -> Vec<u8> {
+/// What creates a beacon of one seed an epoch, from the hashes of blocks.
+pub(crate) fn beacon_creation(epoch: Duration) -> Vec<u8> {
+    let mut code = BEACON_CODE.clone();
+    code.extend(U256::from(epoch.as_secs()).abi_encode());
+    code
+}
+
+/// What creates a vault for a token and a beacon.
+pub(crate) fn vault_creation(token: EvmAddress, beacon: EvmAddress, windows: Windows) -> Vec<u8> {
     let mut code = VAULT_CODE.clone();
-    let seconds = |window: std::time::Duration| U256::from(window.as_secs());
-    code.extend((address(token), seconds(windows.min), seconds(windows.max)).abi_encode());
+    let seconds = |window: Duration| U256::from(window.as_secs());
+    let words = (
+        address(token),
+        address(beacon),
+        seconds(windows.min),
+        seconds(windows.max),
+        seconds(windows.draw_delay),
+        seconds(windows.claim),
+    );
+    code.extend(words.abi_encode());
     code
 }
 

@@ -4,11 +4,11 @@ use alloy::{
     primitives::{B256, U256, aliases::U40},
     sol_types::SolCall,
 };
-use spillway_types::{Atto, EvmAddress, PaymentProof, RewardAddress, UnixTime};
+use spillway_types::{Atto, DirectProof, EvmAddress, RewardAddress, UnixTime};
 
 use crate::{
     Call, Plan,
-    contracts::{IToken, IVault, address, payee_address},
+    contracts::{IToken, IVault, address, batch, payee_address},
 };
 
 /// Lets the vault take `amount`.
@@ -24,16 +24,20 @@ pub(crate) fn approve(
 
 /// Pays a plan. The same plan always gives the same bytes.
 pub(crate) fn pay(plan: &Plan) -> Call {
-    let PaymentProof::Direct(direct) = plan.proof() else {
-        unreachable!("invariant: plans of this version pay directly")
+    let valid_until = seconds(plan.valid_until);
+    let data = if let Some(terms) = plan.batch_terms() {
+        IVault::commitCall { batch: batch(&terms), validUntil: valid_until }.abi_encode()
+    } else {
+        let direct = DirectProof::for_leaves(plan.payer, plan.upload_by, &plan.leaves);
+        IVault::payDirectCall {
+            payer: address(plan.payer),
+            entries: direct.words().map(B256::new).collect(),
+            uploadBy: seconds(plan.upload_by),
+            validUntil: valid_until,
+        }
+        .abi_encode()
     };
-    let call = IVault::payDirectCall {
-        payer: address(plan.payer),
-        entries: direct.words().map(B256::new).collect(),
-        uploadBy: seconds(plan.upload_by),
-        validUntil: seconds(plan.valid_until),
-    };
-    Call { from: plan.payer, to: plan.domain.vault, data: call.abi_encode() }
+    Call { from: plan.payer, to: plan.domain.vault, data }
 }
 
 /// Sends a payee its credit.

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
+use spillway_types::{
+    Atto, DrawSet, EvmAddress, PaymentId, RewardAddress, Seed, TxHash, UnixTime, Wei,
+    limits::MAX_BEACON_LAG_EPOCHS,
+};
 
 use crate::ChainError;
 
@@ -28,6 +31,8 @@ pub struct Block {
 pub struct RecordAt {
     /// When the payment was recorded; `None`: it is not.
     pub recorded: Option<UnixTime>,
+    /// The draws of a batch that are settled or refunded.
+    pub settled: DrawSet,
     /// The block whose state was asked.
     pub block: Block,
 }
@@ -41,13 +46,47 @@ pub struct Fees {
     pub priority: Wei,
 }
 
-/// The upload windows that a vault takes, from the block that records a payment.
+/// The times of a vault. The upload window of a payment is counted from the block that records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
-    /// The shortest.
+    /// The shortest upload window.
     pub min: Duration,
-    /// The longest.
+    /// The longest upload window.
     pub max: Duration,
+    /// How long after the upload window the draw is at least.
+    pub draw_delay: Duration,
+    /// How long after that draws can be settled; then what is left goes back to the payer.
+    pub claim: Duration,
+}
+
+impl Windows {
+    /// After this the seed of a batch becomes public.
+    pub fn draw_time(&self, upload_by: UnixTime) -> UnixTime {
+        upload_by.saturating_add(self.draw_delay)
+    }
+
+    /// Until then, inclusive, draws can be settled; after it they can be refunded.
+    pub fn claim_end(&self, upload_by: UnixTime) -> UnixTime {
+        self.draw_time(upload_by).saturating_add(self.claim)
+    }
+}
+
+/// How far the beacon is that draws the winners of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeaconState {
+    /// Where it is.
+    pub beacon: EvmAddress,
+    /// How long there is between two seeds.
+    pub epoch: Duration,
+    /// The time of the newest seed; at first that of its deployment.
+    pub latest: UnixTime,
+}
+
+impl BeaconState {
+    /// Whether batches may not be settled in time, at `now`.
+    pub fn is_behind(&self, now: UnixTime) -> bool {
+        now.since(self.latest) > self.epoch.saturating_mul(MAX_BEACON_LAG_EPOCHS)
+    }
 }
 
 /// A mined transaction.
@@ -112,6 +151,16 @@ pub trait Chain: Send + Sync + std::fmt::Debug {
 
     /// The upload windows that the vault takes.
     async fn windows(&self, vault: EvmAddress) -> Result<Windows, ChainError>;
+
+    /// How far the vault's beacon is.
+    async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError>;
+
+    /// The seed that draws the batches of this `upload_by`; `None` while it is not known.
+    async fn seed(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<Seed>, ChainError>;
 
     /// Tokens of an account.
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError>;

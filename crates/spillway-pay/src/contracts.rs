@@ -2,16 +2,38 @@
 //! artifacts that are deployed.
 
 use alloy::{
-    primitives::{Address, B256, U256},
+    primitives::{
+        Address, B256, U256,
+        aliases::{U40, U96},
+    },
     sol,
 };
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, UnixTime};
+use spillway_types::{Atto, BatchTerms, DrawSet, EvmAddress, PaymentId, RewardAddress, UnixTime};
 
 sol! {
     /// The vault. See `contracts/src/ChunkVault.sol`.
     interface IVault {
         function payDirect(address payer, bytes32[] calldata entries, uint40 uploadBy, uint40 validUntil)
             external returns (bytes32 id);
+        struct Batch { address payer; bytes32 root; uint96 total; uint96 tip; uint40 uploadBy; uint8 draws; }
+        struct Win { uint8 draw; bytes32 chunk; bytes32[] shares; bytes32[] siblings; }
+
+        function commit(Batch calldata batch, uint40 validUntil) external returns (bytes32 id);
+        function commitMany(Batch[] calldata batches, uint40 validUntil) external;
+        function commitWithPermit(Batch calldata batch, uint40 validUntil, uint8 v, bytes32 r, bytes32 s)
+            external returns (bytes32 id);
+        function commitWithAuthorization(Batch calldata batch, uint40 validUntil, uint8 v, bytes32 r, bytes32 s)
+            external returns (bytes32 id);
+        function commitManyWithAuthorization(Batch[] calldata batches, uint40 validUntil, uint8 v, bytes32 r, bytes32 s)
+            external;
+        function settle(Batch calldata batch, Win[] calldata wins, bytes calldata seedProof)
+            external returns (uint256 settled);
+        function refund(Batch calldata batch) external returns (uint256 amount);
+        function batchId(Batch calldata batch) external view returns (bytes32);
+        function beacon() external view returns (address);
+        function drawDelay() external view returns (uint40);
+        function claimWindow() external view returns (uint40);
+        function seedFor(uint40 uploadBy) external view returns (bytes32);
         function directId(address payer, bytes32[] calldata entries, uint40 uploadBy)
             external view returns (bytes32);
         function leafHash(bytes32 chunk, bytes32[] calldata shares) external pure returns (bytes32);
@@ -31,9 +53,28 @@ sol! {
         error ZeroPayee(uint256 index);
         error ZeroTotal();
         error BadUploadBy(uint40 uploadBy, uint256 earliest, uint256 latest);
+        error BadDraws(uint8 draws, uint256 most);
+        error NoBatches();
+        error Unknown(bytes32 id);
+        error NoSeed(uint256 drawTime);
+        error ClaimOver(uint256 claimEnd, uint256 time);
+        error ClaimOpen(uint256 claimEnd, uint256 time);
+        error NothingToRefund(bytes32 id);
+        error BadDraw(uint256 index, uint8 draw);
+        error BadProof(uint256 index);
+        error NotWinner(uint256 index, uint256 point, uint256 from, uint256 to);
         error TransferFailed();
         error WrongAmount(uint256 expected, uint256 moved);
         error ReentrancyGuardReentrantCall();
+    }
+
+    /// The source of seeds. See `contracts/src/IBeacon.sol`.
+    interface IBeacon {
+        function seedAfter(uint256 t) external view returns (bytes32);
+        function epoch() external view returns (uint256);
+        function latest() external view returns (uint256);
+        function boundary(uint256 t) external view returns (uint256);
+        function post(uint256 t, bytes calldata proof) external returns (bytes32 seed);
     }
 
     /// An ERC-20 token, with the errors of ERC-6093.
@@ -76,4 +117,21 @@ pub(crate) fn atto(amount: U256) -> Atto {
 pub(crate) fn recorded(word: U256) -> Option<UnixTime> {
     let seconds: U256 = word & U256::from((1_u64 << 40) - 1);
     (!word.is_zero()).then(|| UnixTime(seconds.to()))
+}
+
+/// The draws that a record names above its time.
+pub(crate) fn settled(word: U256) -> DrawSet {
+    DrawSet::from_be_bytes((word >> 40_u8).to_be_bytes())
+}
+
+/// A batch in the vault's words. Amounts over 96 bits are cut: callers check them first.
+pub(crate) fn batch(terms: &BatchTerms) -> IVault::Batch {
+    IVault::Batch {
+        payer: address(terms.payer),
+        root: B256::new(terms.root.0),
+        total: U96::wrapping_from(terms.total.0),
+        tip: U96::wrapping_from(terms.tip.0),
+        uploadBy: U40::saturating_from(terms.upload_by.0),
+        draws: terms.draws,
+    }
 }

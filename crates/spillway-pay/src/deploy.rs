@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct DeployOptions {
     /// The upload windows that the vault takes, in whole seconds.
     pub windows: Windows,
+    /// How long there is between two seeds of the beacon, in whole seconds.
+    pub epoch: Duration,
     /// All tokens that there will ever be; the deployer gets them.
     pub supply: Atto,
 }
@@ -38,6 +40,8 @@ pub struct DeployOptions {
 pub struct Deployed {
     /// The token.
     pub token: EvmAddress,
+    /// The beacon of block hashes: it wants a keeper.
+    pub beacon: EvmAddress,
     /// The vault.
     pub vault: EvmAddress,
 }
@@ -54,17 +58,19 @@ pub struct Deployer<'a> {
 }
 
 impl Deployer<'_> {
-    /// Deploys the token and a vault for it.
+    /// Deploys the token, a beacon, and a vault for both.
     ///
     /// # Errors
     /// When the chain refuses or cannot be asked.
     ///
     /// # Cost
-    /// Gas of two transactions.
+    /// Gas of three transactions.
     pub async fn deploy(&self, options: DeployOptions) -> Result<Deployed, PayError> {
         let token = self.create(artifacts::token_creation(options.supply)).await?;
-        let vault = self.create(artifacts::vault_creation(token, options.windows)).await?;
-        Ok(Deployed { token, vault })
+        let beacon = self.create(artifacts::beacon_creation(options.epoch)).await?;
+        let vault = artifacts::vault_creation(token, beacon, options.windows);
+        let vault = self.create(vault).await?;
+        Ok(Deployed { token, beacon, vault })
     }
 
     /// Sends tokens.

@@ -7,22 +7,24 @@ mod ledger;
 mod world;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use alloy::primitives::{U256, keccak256};
 use async_trait::async_trait;
 use spillway_disk::Clock;
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, Seed, TxHash, UnixTime, Wei};
 
 use self::{
     ledger::Ledger,
-    world::{Token, Vault, World},
+    world::{Beacon, Token, Vault, World},
 };
 use crate::{
-    At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows, contracts::atto,
-    rpc_error::unexpected,
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
+    contracts::atto, rpc_error::unexpected,
 };
 
 pub use fault::{ChainFault, ChainOp, FaultHook};
@@ -64,6 +66,9 @@ impl MemoryChainOptions {
     }
 }
 
+/// How long there is between two seeds of a beacon that was put there: one a day.
+const BEACON_EPOCH: Duration = Duration::from_hours(24);
+
 /// The tip that gets a transaction in.
 const PRIORITY_FEE: Wei = Wei(1_000_000_000);
 
@@ -95,9 +100,16 @@ impl MemoryChain {
         });
     }
 
-    /// Puts a vault at this address.
+    /// Puts a vault at this address, with a beacon of its own.
     pub fn put_vault(&self, vault: EvmAddress, token: EvmAddress, windows: Windows) {
-        self.state().ledger.edit(|world| world.put_vault(vault, token, windows));
+        let mut beacon = vault;
+        beacon.0[0] ^= 0xff;
+        self.state().ledger.edit(|world| {
+            let seeds = BTreeMap::new();
+            let fresh = Beacon { epoch: BEACON_EPOCH, latest: UnixTime(0), seeds };
+            world.beacons.insert(beacon, fresh);
+            world.put_vault(vault, token, beacon, windows);
+        });
     }
 
     /// Sets an account's coins.
@@ -241,6 +253,29 @@ impl Chain for MemoryChain {
         self.in_vault(vault, |vault| vault.windows)
     }
 
+    async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError> {
+        let state = self.world(|world| {
+            let beacon = world.vaults.get(&vault)?.beacon;
+            let found = world.beacons.get(&beacon)?;
+            Some(BeaconState { beacon, epoch: found.epoch, latest: found.latest })
+        });
+        state?.ok_or_else(no_contract)
+    }
+
+    async fn seed(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<Seed>, ChainError> {
+        let seed = self.world(|world| {
+            let vault = world.vaults.get(&vault)?;
+            let beacon = world.beacons.get(&vault.beacon)?;
+            let boundary = beacon.boundary(vault.windows.draw_time(upload_by));
+            Some(beacon.seeds.get(&boundary).copied())
+        });
+        seed?.ok_or_else(no_contract)
+    }
+
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError> {
         self.in_token(token, |token| token.balances.get(&account).copied())
     }
@@ -266,12 +301,13 @@ impl Chain for MemoryChain {
     ) -> Result<RecordAt, ChainError> {
         self.read(ChainOp::Record, |ledger, lag| {
             let (block, world) = ledger.at(at, lag);
-            let recorded = match world.vaults.get(&vault) {
-                Some(vault) => vault.records.get(&payment).copied(),
+            let (recorded, settled) = match world.vaults.get(&vault) {
+                Some(vault) => (vault.records.get(&payment), vault.settled.get(&payment)),
                 None if at == At::Depth(0) => return Err(no_contract()),
-                None => None,
+                None => (None, None),
             };
-            Ok(RecordAt { recorded, block })
+            let (recorded, settled) = (recorded.copied(), settled.copied().unwrap_or_default());
+            Ok(RecordAt { recorded, settled, block })
         })
     }
 

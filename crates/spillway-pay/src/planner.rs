@@ -5,7 +5,7 @@ use spillway_types::{
     limits::{MAX_CLOCK_SKEW, MAX_DIRECT_LEAVES, MIN_UPLOAD_WINDOW, PLAN_MARGIN},
 };
 
-use crate::{PaymentMode, Plan, ProofError, verify};
+use crate::{Plan, PlanMode, ProofError, verify};
 
 /// The rate that is assumed until one is measured, in bytes a second: slow on purpose, because too
 /// long a window costs nothing.
@@ -103,7 +103,7 @@ pub fn plan_direct(input: PlanInput) -> Result<Vec<Plan>, PlanError> {
     for leaves in input.leaves.chunks(MAX_DIRECT_LEAVES) {
         let plan = Plan {
             domain: input.domain,
-            mode: PaymentMode::Direct,
+            mode: PlanMode::Direct,
             payer: input.payer,
             leaves: leaves.to_vec(),
             upload_by,

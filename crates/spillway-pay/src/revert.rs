@@ -41,6 +41,16 @@ fn vault_reason(error: &IVaultErrors) -> String {
         E::BadUploadBy(e) => {
             format!("BadUploadBy({}, {}, {})", e.uploadBy, e.earliest, e.latest)
         }
+        E::BadDraws(e) => format!("BadDraws({}, {})", e.draws, e.most),
+        E::NoBatches(_) => "NoBatches()".into(),
+        E::Unknown(e) => format!("Unknown({:#x})", e.id),
+        E::NoSeed(e) => format!("NoSeed({})", e.drawTime),
+        E::ClaimOver(e) => format!("ClaimOver({}, {})", e.claimEnd, e.time),
+        E::ClaimOpen(e) => format!("ClaimOpen({}, {})", e.claimEnd, e.time),
+        E::NothingToRefund(e) => format!("NothingToRefund({:#x})", e.id),
+        E::BadDraw(e) => format!("BadDraw({}, {})", e.index, e.draw),
+        E::BadProof(e) => format!("BadProof({})", e.index),
+        E::NotWinner(e) => format!("NotWinner({}, {}, {}, {})", e.index, e.point, e.from, e.to),
         E::TransferFailed(_) => "TransferFailed()".into(),
         E::WrongAmount(e) => format!("WrongAmount({}, {})", e.expected, e.moved),
         E::ReentrancyGuardReentrantCall(_) => "ReentrancyGuardReentrantCall()".into(),

@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use alloy::{
     network::Ethereum,
-    primitives::{B256, Bytes, U64, U256, keccak256},
+    primitives::{B256, Bytes, U64, U256, aliases::U40, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::RpcClient,
@@ -14,11 +14,15 @@ use alloy::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
+use spillway_types::{
+    Atto, DrawSet, EvmAddress, PaymentId, RewardAddress, Seed, TxHash, UnixTime, Wei,
+};
 
 use crate::{
-    At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
-    contracts::{IToken, IVault, address, atto, id_word, payee_address, recorded},
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
+    contracts::{
+        IBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded, settled,
+    },
     rpc_error::{Said, read_error, unexpected},
     rpc_transport::RpcTransport,
 };
@@ -231,11 +235,42 @@ impl Chain for RpcChain {
     }
 
     async fn windows(&self, vault: EvmAddress) -> Result<Windows, ChainError> {
-        let (min, max) = futures::try_join!(
+        let (min, max, draw_delay, claim) = futures::try_join!(
             self.latest(vault, IVault::minWindowCall {}),
             self.latest(vault, IVault::maxWindowCall {}),
+            self.latest(vault, IVault::drawDelayCall {}),
+            self.latest(vault, IVault::claimWindowCall {}),
         )?;
-        Ok(Windows { min: Duration::from_secs(min.to()), max: Duration::from_secs(max.to()) })
+        let seconds = |window: U40| Duration::from_secs(window.to());
+        Ok(Windows {
+            min: seconds(min),
+            max: seconds(max),
+            draw_delay: seconds(draw_delay),
+            claim: seconds(claim),
+        })
+    }
+
+    async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError> {
+        let beacon = EvmAddress(self.latest(vault, IVault::beaconCall {}).await?.into_array());
+        let (epoch, latest) = futures::try_join!(
+            self.latest(beacon, IBeacon::epochCall {}),
+            self.latest(beacon, IBeacon::latestCall {}),
+        )?;
+        Ok(BeaconState {
+            beacon,
+            epoch: Duration::from_secs(epoch.saturating_to()),
+            latest: UnixTime(latest.saturating_to()),
+        })
+    }
+
+    async fn seed(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<Seed>, ChainError> {
+        let call = IVault::seedForCall { uploadBy: U40::saturating_from(upload_by.0) };
+        let seed = self.latest(vault, call).await?;
+        Ok((!seed.is_zero()).then_some(Seed(seed.0)))
     }
 
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError> {
@@ -268,14 +303,22 @@ impl Chain for RpcChain {
         let call = IVault::recordsCall { id: id_word(payment) };
         // By hash (EIP-1898): the block that was named, whatever has happened since.
         match self.view(vault, call, json!({ "blockHash": block.hash })).await {
-            Ok(word) => Ok(RecordAt { recorded: recorded(word), block: block.place() }),
+            Ok(word) => Ok(RecordAt {
+                recorded: recorded(word),
+                settled: settled(word),
+                block: block.place(),
+            }),
             Err(error) if at == At::Depth(0) => Err(error),
             Err(error @ ChainError::Unexpected { .. }) => {
                 // An old block may be from before the vault.
                 let params = (address(vault), json!({ "blockHash": block.hash }));
                 let code: Bytes = self.read("eth_getCode", params).await?;
                 let block = block.place();
-                if code.is_empty() { Ok(RecordAt { recorded: None, block }) } else { Err(error) }
+                if code.is_empty() {
+                    Ok(RecordAt { recorded: None, settled: DrawSet::default(), block })
+                } else {
+                    Err(error)
+                }
             }
             Err(error) => Err(error),
         }

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
 /// What a transaction is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TxPurpose {
     /// Lets the vault take this much of the wallet's tokens.
@@ -22,6 +22,38 @@ pub enum TxPurpose {
         /// Whom.
         payee: RewardAddress,
     },
+    /// Pays several plans at once.
+    PayMany {
+        /// Which, in the order of the call; at most
+        /// [`MAX_COMMITS`](spillway_types::limits::MAX_COMMITS).
+        payments: Vec<PaymentId>,
+    },
+    /// Settles draws of a batch.
+    Settle {
+        /// Which batch.
+        payment: PaymentId,
+    },
+    /// Takes back what nobody claimed of a batch.
+    Refund {
+        /// Which batch.
+        payment: PaymentId,
+    },
+    /// Makes the beacon's seed after this time known.
+    PostSeed {
+        /// The time.
+        after: UnixTime,
+    },
+}
+
+impl TxPurpose {
+    /// Whether it pays this plan, alone or with others.
+    pub fn pays(&self, plan: PaymentId) -> bool {
+        match self {
+            Self::Pay { payment } => *payment == plan,
+            Self::PayMany { payments } => payments.contains(&plan),
+            _ => false,
+        }
+    }
 }
 
 /// A signed transaction: written down before it is sent, and sent again byte for byte.

@@ -1,9 +1,12 @@
 //! The strict check of payment proofs, as nodes make it before they ask the chain.
 
 use spillway_types::{
-    Atto, DirectProof, Leaf, LeafHash, PaymentProof, Retry, RewardAddress,
-    limits::MAX_DIRECT_ENTRIES,
+    Atto, BatchProof, BatchTerms, DirectProof, Leaf, LeafHash, NodeHash, PaymentProof, Retry,
+    RewardAddress, Side,
+    limits::{MAX_DIRECT_ENTRIES, MAX_DRAWS, MAX_PROOF_DEPTH},
 };
+
+use crate::{PlanMode, SumNode, SumTree, TreeError};
 
 /// Why a proof does not show that a leaf is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,46 @@ pub enum ProofError {
         /// Entries with that hash.
         entries: usize,
     },
+    /// There is no tree over the leaves of a batch.
+    #[error("the leaves make no batch")]
+    Tree(#[from] TreeError),
+    /// The root is not that of the plan's leaves.
+    #[error("the root of the leaves is {found}, the plan says {expected}")]
+    WrongRoot {
+        /// What the plan says.
+        expected: NodeHash,
+        /// What its leaves give.
+        found: NodeHash,
+    },
+    /// No draws, or more than the vault takes.
+    #[error("{found} draws, the vault takes 1 to {most}")]
+    Draws {
+        /// How many there are.
+        found: u8,
+        /// The most for this total.
+        most: u128,
+    },
+    /// A tip that does not fit 96 bits.
+    #[error("the tip is over 96 bits")]
+    TipTooLarge,
+    /// More levels than a tree has.
+    #[error("{found} levels, a proof has at most {MAX_PROOF_DEPTH}")]
+    TooDeep {
+        /// How many there are.
+        found: usize,
+    },
+    /// A leaf that pays nothing is no part of a batch.
+    #[error("the leaf pays nothing")]
+    ZeroLeaf,
+    /// A sum on the path is more than the total.
+    #[error("the sum at level {level} is over the total")]
+    SumTooLarge {
+        /// Which level, from 0.
+        level: usize,
+    },
+    /// The path ends in another hash or sum than the batch's.
+    #[error("the leaf is not in the batch")]
+    NotInBatch,
 }
 
 impl ProofError {
@@ -77,9 +120,89 @@ pub fn leaf_is_paid(proof: &PaymentProof, leaf: &Leaf) -> Result<(), ProofError>
             let entries = direct.entries.iter().filter(|entry| entry.leaf == hash).count();
             Err(ProofError::NotPaid { leaf: hash, entries })
         }
+        PaymentProof::Batch(batch) => batch_leaf(batch, leaf).map(drop),
         // A proof of a kind that this version does not know pays for nothing.
         _ => Err(ProofError::NotPaid { leaf: leaf.hash(), entries: 0 }),
     }
+}
+
+/// Which points of `0..total` a leaf covers: it wins the draws that fall on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafSpan {
+    /// The first point.
+    pub from: Atto,
+    /// How many points: the leaf's sum.
+    pub sum: Atto,
+}
+
+impl LeafSpan {
+    /// Whether a point is one of the leaf's.
+    pub fn contains(&self, point: Atto) -> bool {
+        point >= self.from && point.0 - self.from.0 < self.sum.0
+    }
+}
+
+/// Checks that a leaf is part of a batch, and where: the same steps as in the vault, so that a node
+/// takes nothing that could not be settled.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn batch_leaf(proof: &BatchProof, leaf: &Leaf) -> Result<LeafSpan, ProofError> {
+    for (index, share) in leaf.shares.iter().enumerate() {
+        if share.amount > Atto::MAX_SHARE {
+            return Err(ProofError::ShareTooLarge { index });
+        }
+    }
+    batch_is_sound(&proof.terms)?;
+    let total = proof.terms.total;
+    if proof.siblings.len() > MAX_PROOF_DEPTH {
+        return Err(ProofError::TooDeep { found: proof.siblings.len() });
+    }
+    let mut node = SumNode::leaf(leaf);
+    let mut span = LeafSpan { from: Atto::ZERO, sum: node.sum };
+    if span.sum == Atto::ZERO {
+        return Err(ProofError::ZeroLeaf);
+    }
+    for (level, sibling) in proof.siblings.iter().enumerate() {
+        let beside = SumNode { hash: sibling.hash, sum: sibling.sum };
+        if beside.sum > total {
+            return Err(ProofError::SumTooLarge { level });
+        }
+        node = match sibling.side {
+            Side::Left => {
+                span.from = span.from.saturating_add(beside.sum);
+                SumNode::above(beside, node)
+            }
+            Side::Right => SumNode::above(node, beside),
+        };
+        if node.sum > total {
+            return Err(ProofError::SumTooLarge { level });
+        }
+    }
+    if node != (SumNode { hash: proof.terms.root, sum: total }) {
+        return Err(ProofError::NotInBatch);
+    }
+    Ok(span)
+}
+
+/// Checks what the vault checks of a batch's terms, but for times.
+///
+/// # Errors
+/// The first thing that the vault would refuse, or that its words could not say.
+pub fn batch_is_sound(terms: &BatchTerms) -> Result<(), ProofError> {
+    match terms.total {
+        Atto::ZERO => return Err(ProofError::ZeroTotal),
+        total if total > Atto::MAX_SHARE => return Err(ProofError::TotalTooLarge),
+        _ => {}
+    }
+    if terms.tip > Atto::MAX_SHARE {
+        return Err(ProofError::TipTooLarge);
+    }
+    let most = terms.total.0.min(MAX_DRAWS as u128);
+    if terms.draws == 0 || u128::from(terms.draws) > most {
+        return Err(ProofError::Draws { found: terms.draws, most });
+    }
+    Ok(())
 }
 
 /// Checks what the vault checks of the entries.
@@ -114,8 +237,15 @@ pub(crate) fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
             return Err(ProofError::AmountTooLarge { index });
         }
     }
-    match plan.proof() {
-        PaymentProof::Direct(direct) => direct_is_sound(&direct),
+    match (plan.direct(), plan.batch_terms(), plan.mode) {
+        (Some(direct), ..) => direct_is_sound(&direct),
+        (None, Some(terms), PlanMode::Batch { root, .. }) => {
+            let found = SumTree::new(&plan.leaves)?.root().hash;
+            if found != root {
+                return Err(ProofError::WrongRoot { expected: root, found });
+            }
+            batch_is_sound(&terms)
+        }
         _ => Err(ProofError::EntryCount { found: 0 }),
     }
 }

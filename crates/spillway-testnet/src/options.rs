@@ -9,6 +9,12 @@ use spillway_types::limits::MAX_UPLOAD_WINDOW;
 /// room between the plan and the block that takes it, and there tests can be short.
 const MIN_WINDOW: Duration = Duration::from_mins(15);
 
+/// Times of the draw as on a public chain: 15 minutes after the upload window at least, one seed a
+/// day, 30 days to settle.
+const DRAW_DELAY: Duration = Duration::from_mins(15);
+const CLAIM_WINDOW: Duration = Duration::from_hours(30 * 24);
+const EPOCH: Duration = Duration::from_hours(24);
+
 /// Puts something in front of what node `index` answers, given its honest self; `None` leaves the
 /// node as it is.
 pub type WrapServe = Arc<dyn Fn(usize, Arc<dyn Serve>) -> Option<Arc<dyn Serve>> + Send + Sync>;
@@ -29,8 +35,10 @@ pub struct TestnetOptions {
     pub capacity_bytes: u64,
     /// What connections run over.
     pub transports: Transports,
-    /// The upload windows that the vault takes.
+    /// The times of the vault.
     pub windows: Windows,
+    /// How long there is between two seeds of the beacon.
+    pub epoch: Duration,
     /// Nodes that are started in another way.
     pub change: Option<ChangeNode>,
     /// Nodes that are not honest.
@@ -49,7 +57,13 @@ impl TestnetOptions {
             anvil,
             capacity_bytes: Self::CAPACITY_BYTES,
             transports: Transports::default(),
-            windows: Windows { min: MIN_WINDOW, max: MAX_UPLOAD_WINDOW },
+            windows: Windows {
+                min: MIN_WINDOW,
+                max: MAX_UPLOAD_WINDOW,
+                draw_delay: DRAW_DELAY,
+                claim: CLAIM_WINDOW,
+            },
+            epoch: EPOCH,
             change: None,
             wrap: None,
         }

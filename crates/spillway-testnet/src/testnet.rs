@@ -81,7 +81,11 @@ impl Testnet {
         let deployer =
             Deployer { chain: Arc::clone(&chain), clock: Arc::new(clock.clone()), wallet: &wallet };
         let deployed = deployer
-            .deploy(DeployOptions { windows: options.windows, supply: TOKENS })
+            .deploy(DeployOptions {
+                windows: options.windows,
+                epoch: options.epoch,
+                supply: TOKENS,
+            })
             .await
             .map_err(TestnetError::Deploy)?;
         let domain = Domain {

@@ -8,6 +8,7 @@
 //! Invariants: two values of different meaning never share a type; every decoder checks its bounds
 //! before it allocates; every signature covers a domain-separated, versioned preimage.
 
+mod batch;
 mod domain;
 mod hashes;
 mod leaf;
@@ -22,14 +23,15 @@ mod refusal;
 mod retry;
 mod time;
 
+pub use batch::{BatchProof, BatchTerms, DrawSet, NodeHash, Seed, Sibling, Side, Win};
 pub use domain::{Domain, EvmAddress, NetworkId, RewardAddress};
 pub use hashes::{ChunkAddress, LeafHash, Nonce, ParseHexError, PaymentId, SegmentHash, TxHash};
 pub use leaf::{Leaf, Share};
 pub use message::{
     GetResponse, HasRequest, HasResponse, PutRequest, PutResponse, QuoteAnswer, QuoteItem,
-    QuoteRequest, QuoteResponse, Request, Response, WireError,
+    QuoteRequest, QuoteResponse, Request, Response, WinsPage, WinsRequest, WinsResponse, WireError,
 };
-pub use money::{Atto, Wei};
+pub use money::{Atto, TokenRate, Wei};
 pub use peer::{Distance, PeerKey, PeerSecret, Signature, SignatureError};
 pub use proof::{DirectEntry, DirectProof, PaymentProof};
 pub use quote::{Quote, QuoteError, QuoteTerms};

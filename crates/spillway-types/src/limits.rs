@@ -49,6 +49,35 @@ pub const MAX_HEADER_BYTES: usize = 128 * 1024;
 /// Levels of a Merkle-sum proof.
 pub const MAX_PROOF_DEPTH: usize = 32;
 
+/// Draws of one batch: one bit each in the vault's record, beside 40 bits of time.
+pub const MAX_DRAWS: usize = 200;
+
+/// Leaves a draw, about: what a draw costs to settle is then small beside what it pays.
+pub const LEAVES_PER_DRAW: usize = 256;
+
+/// Leaves of one batch when nothing else is said: 16 GiB of chunks, 16 draws.
+pub const DEFAULT_BATCH_LEAVES: usize = 4_096;
+
+/// Leaves of one batch at most, so that its plan with all quotes stays below 128 MiB: a leaf with
+/// its five quotes takes at most 1,700 bytes.
+pub const MAX_BATCH_LEAVES: usize = 65_536;
+
+/// Batches that one transaction commits: 64 × 30k gas are 2 M, well below a block.
+pub const MAX_COMMITS: usize = 64;
+
+/// Draws that one transaction settles: 64 × 60k gas are 4 M, well below a block.
+pub const MAX_SETTLES: usize = 64;
+
+/// Gas that settling one draw of many takes, at most: what tips and prizes are measured by.
+pub const SETTLE_GAS: u64 = 60_000;
+
+/// Wins in one answer. The largest has 32 levels of 51 bytes and a leaf and terms of 300:
+/// 48 × 1.9 KiB are 92 KiB, below [`MAX_HEADER_BYTES`].
+pub const MAX_WINS_ITEMS: usize = 48;
+
+/// How many epochs the beacon's newest seed may be old before nodes take no more batches.
+pub const MAX_BEACON_LAG_EPOCHS: u32 = 2;
+
 /// How often a failed store is tried again, and how long before each, without jitter.
 pub const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];

@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ChunkAddress, Leaf, Nonce, PaymentProof, PeerKey, Quote, Receipt, Refusal, Retry,
+    ChunkAddress, Leaf, Nonce, PaymentId, PaymentProof, PeerKey, Quote, Receipt, Refusal, Retry,
+    Win,
     limits::{
         CLOSE_GROUP, MAX_CHUNK_BYTES, MAX_DIRECT_ENTRIES, MAX_HAS_ITEMS, MAX_HEADER_BYTES,
-        MAX_QUOTE_ITEMS, MAX_RELAY_PEERS,
+        MAX_PROOF_DEPTH, MAX_QUOTE_ITEMS, MAX_RELAY_PEERS, MAX_WINS_ITEMS,
     },
 };
 
@@ -100,6 +101,30 @@ pub struct HasResponse {
     pub present: Result<Vec<bool>, Refusal>,
 }
 
+/// Asks for the draws that the node knows to be won by chunks that it keeps, those after the named
+/// one in the order of payment id and draw. Anybody may ask: whoever settles them pays the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WinsRequest {
+    /// The last one of the page before.
+    pub after: Option<(PaymentId, u8)>,
+}
+
+/// Some of the wins, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WinsPage {
+    /// At most [`MAX_WINS_ITEMS`]. Whoever asks checks them: they are a peer's word.
+    pub wins: Vec<Win>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// The answer to `Wins`, or why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WinsResponse {
+    /// The page.
+    pub page: Result<WinsPage, Refusal>,
+}
+
 /// A request's header. A version of the protocol only ever adds variants at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one lives at a time, on its way to the wire")]
@@ -112,6 +137,8 @@ pub enum Request {
     Get(ChunkAddress),
     /// Which of these do you have?
     Has(HasRequest),
+    /// Which draws have you won?
+    Wins(WinsRequest),
 }
 
 /// A response's header.
@@ -125,6 +152,8 @@ pub enum Response {
     Get(GetResponse),
     /// To `Has`.
     Has(HasResponse),
+    /// To `Wins`.
+    Wins(WinsResponse),
 }
 
 /// A header that is not taken.
@@ -169,6 +198,11 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), WireErro
     if (1..=limit).contains(&found) { Ok(()) } else { Err(WireError::Limit { what, found, limit }) }
 }
 
+/// A batch of one leaf has no levels.
+fn levels(found: usize) -> Result<(), WireError> {
+    within("proof levels", found + 1, MAX_PROOF_DEPTH + 1)
+}
+
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > MAX_HEADER_BYTES {
         return Err(WireError::TooLong { found: bytes.len() });
@@ -209,14 +243,14 @@ impl Request {
     pub fn body_bytes(&self) -> usize {
         match self {
             Self::Put(put) => put.size as usize,
-            Self::Quote(_) | Self::Get(_) | Self::Has(_) => 0,
+            Self::Quote(_) | Self::Get(_) | Self::Has(_) | Self::Wins(_) => 0,
         }
     }
 
     fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Quote(quote) => within("quote items", quote.items.len(), MAX_QUOTE_ITEMS),
-            Self::Get(_) => Ok(()),
+            Self::Get(_) | Self::Wins(_) => Ok(()),
             Self::Has(has) => within("addresses", has.addresses.len(), MAX_HAS_ITEMS),
             Self::Put(put) => {
                 within("body bytes", put.size as usize, MAX_CHUNK_BYTES)?;
@@ -226,6 +260,7 @@ impl Request {
                     PaymentProof::Direct(direct) => {
                         within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES)
                     }
+                    PaymentProof::Batch(batch) => levels(batch.siblings.len()),
                 }
             }
         }
@@ -274,7 +309,12 @@ impl Response {
             Self::Has(HasResponse { present: Ok(present) }) => {
                 within("answers", present.len(), MAX_HAS_ITEMS)
             }
-            Self::Quote(_) | Self::Put(_) | Self::Get(_) | Self::Has(_) => Ok(()),
+            Self::Wins(WinsResponse { page: Ok(page) }) => {
+                // No wins is the usual answer.
+                within("wins", page.wins.len() + 1, MAX_WINS_ITEMS + 1)?;
+                page.wins.iter().try_for_each(|win| levels(win.siblings.len()))
+            }
+            Self::Quote(_) | Self::Put(_) | Self::Get(_) | Self::Has(_) | Self::Wins(_) => Ok(()),
         }
     }
 }

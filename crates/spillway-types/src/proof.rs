@@ -1,7 +1,7 @@
 use alloy_primitives::{Keccak256, keccak256};
 use serde::{Deserialize, Serialize};
 
-use crate::{Atto, Domain, EvmAddress, Leaf, LeafHash, PaymentId, Share, UnixTime};
+use crate::{Atto, BatchProof, Domain, EvmAddress, Leaf, LeafHash, PaymentId, Share, UnixTime};
 
 /// One entry of a direct payment: a share, and the leaf that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,12 +77,14 @@ impl DirectProof {
     }
 }
 
-/// What shows that a chunk is paid for. Batch payments add a variant.
+/// What shows that a chunk is paid for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PaymentProof {
     /// Paid share by share.
     Direct(DirectProof),
+    /// Paid with many others at once.
+    Batch(BatchProof),
 }
 
 impl PaymentProof {
@@ -90,6 +92,7 @@ impl PaymentProof {
     pub fn id(&self, domain: &Domain) -> PaymentId {
         match self {
             Self::Direct(direct) => direct.id(domain),
+            Self::Batch(batch) => batch.terms.id(domain),
         }
     }
 
@@ -97,6 +100,7 @@ impl PaymentProof {
     pub fn upload_by(&self) -> UnixTime {
         match self {
             Self::Direct(direct) => direct.upload_by,
+            Self::Batch(batch) => batch.terms.upload_by,
         }
     }
 }

@@ -127,6 +127,29 @@ pub enum Refusal {
     /// This node's disk failed.
     #[error("the chunk could not be stored")]
     StorageFailed,
+    /// A batch offers less than this node quoted to whoever settles a draw.
+    #[error("a tip of {found} a draw, quoted {least}")]
+    TipTooLow {
+        /// The least tip that was quoted.
+        least: Atto,
+        /// What the batch offers.
+        found: Atto,
+    },
+    /// A draw of a batch pays more than this node quoted: too much would hang on one draw.
+    #[error("a prize of {found} a draw, quoted {most}")]
+    PrizeTooLarge {
+        /// The largest prize that was quoted.
+        most: Atto,
+        /// The largest prize of the batch.
+        found: Atto,
+    },
+    /// The beacon that draws the winners has not been heard for too long: batches may not be
+    /// settled in time.
+    #[error("the beacon's newest seed is of {latest}")]
+    BeaconBehind {
+        /// The time of its newest seed.
+        latest: UnixTime,
+    },
 }
 
 impl Refusal {
@@ -134,7 +157,10 @@ impl Refusal {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy { after_ms } => Retry::After(Duration::from_millis(u64::from(*after_ms))),
-            Self::Unpaid { .. } | Self::ChainUnavailable | Self::StorageFailed => Retry::Backoff,
+            Self::Unpaid { .. }
+            | Self::ChainUnavailable
+            | Self::StorageFailed
+            | Self::BeaconBehind { .. } => Retry::Backoff,
             _ => Retry::Never,
         }
     }

@@ -34,7 +34,7 @@ impl Foreign {
     /// Whether a transaction that pays it may be on its way.
     pub(crate) fn is_signed(&self) -> bool {
         let payment = self.payment();
-        self.txs.iter().any(|tx| tx.purpose == TxPurpose::Pay { payment })
+        self.txs.iter().any(|tx| tx.purpose.pays(payment))
     }
 }
 
@@ -74,9 +74,8 @@ pub(crate) fn foreign_plans(
             }
             let payment = file.plan.id();
             let mut txs = load_txs(disk, &id)?;
-            txs.retain(|tx| match tx.purpose {
-                TxPurpose::Pay { payment: other } => other == payment,
-                _ => true,
+            txs.retain(|tx| {
+                tx.purpose.pays(payment) || matches!(tx.purpose, TxPurpose::Approve { .. })
             });
             found.push(Foreign { session: id.clone(), key: manifest.key, plan, file, txs });
         }
@@ -101,8 +100,7 @@ pub(crate) fn give_up_plan(
     let lock = KeyLock::take(disk, &foreign.key)?;
     // Looked at again under the lock: it may have been signed since.
     let payment = foreign.payment();
-    let signed =
-        load_txs(disk, &foreign.session)?.iter().any(|tx| tx.purpose == TxPurpose::Pay { payment });
+    let signed = load_txs(disk, &foreign.session)?.iter().any(|tx| tx.purpose.pays(payment));
     if signed && !never_taken {
         return Err(UploadError::Busy { session: foreign.session.clone() });
     }

@@ -1,6 +1,6 @@
 //! The session's formats, held to bytes that never change: `docs/formats.md`, "Client state".
 
-use spillway_pay::{PaymentMode, Plan, SignedTx, TxPurpose};
+use spillway_pay::{Plan, PlanMode, SignedTx, TxPurpose};
 use spillway_types::{
     Atto, ChunkAddress, Domain, EvmAddress, Leaf, LeafHash, NetworkId, Nonce, PaymentId,
     PeerSecret, QuoteTerms, ReceiptBody, RewardAddress, Share, TxHash, UnixTime, Wei,
@@ -59,7 +59,7 @@ fn plan() -> PlanFile {
     PlanFile {
         plan: Plan {
             domain: domain(),
-            mode: PaymentMode::Direct,
+            mode: PlanMode::Direct,
             payer: EvmAddress([4; 20]),
             leaves: vec![Leaf { address: ChunkAddress([6; 32]), shares }],
             upload_by: UnixTime(1_800_086_400),

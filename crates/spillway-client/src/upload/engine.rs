@@ -3,9 +3,9 @@ use std::{
     sync::Arc,
 };
 
-use spillway_pay::{Plan, PlanStatus};
+use spillway_pay::{Plan, PlanProofs, PlanStatus};
 use spillway_seal::DataMap;
-use spillway_types::{PaymentId, PaymentProof, limits};
+use spillway_types::{PaymentId, limits};
 
 use super::{Job, pay, seal::Sealed, store::Bodies};
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Engine {
     pub to_pay: Vec<(usize, PlanIx)>,
     pub to_store: VecDeque<Waiting>,
     /// What nodes are shown for each plan that is being stored.
-    pub proofs: BTreeMap<PlanIx, (Arc<PaymentProof>, PaymentId)>,
+    pub proofs: BTreeMap<PlanIx, (PlanProofs, PaymentId)>,
     /// Why paying stopped, if it did.
     pub pay_error: Option<UploadError>,
 }
@@ -120,7 +120,8 @@ impl Engine {
 
     fn queue(&mut self, batch: usize, plan: PlanIx, chunks: &[ChunkIx]) {
         let file = &self.session.plan(plan).plan;
-        self.proofs.insert(plan, (Arc::new(file.proof()), file.id()));
+        let proofs = file.proofs().expect("invariant: a plan that is paid was checked");
+        self.proofs.insert(plan, (proofs, file.id()));
         self.to_store.extend(chunks.iter().map(|&chunk| Waiting { batch, plan, chunk }));
     }
 

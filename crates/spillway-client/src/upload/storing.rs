@@ -84,7 +84,7 @@ impl Engine {
             info: *self.session.chunk(waiting.chunk),
             leaf: file.plan.leaves[at].clone(),
             quotes: file.quotes[at],
-            proof: Arc::clone(proof),
+            proof: proof.of(at),
             payment: *payment,
             upload_by: file.plan.upload_by,
         }

@@ -7,8 +7,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use spillway_pay::{At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows};
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
+use spillway_pay::{
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
+};
+use spillway_types::{
+    Atto, DrawSet, EvmAddress, PaymentId, RewardAddress, Seed, TxHash, UnixTime, Wei,
+};
 use tokio::sync::watch;
 
 #[derive(Debug)]
@@ -121,6 +125,7 @@ impl Chain for FakeChain {
             let recorded = state.records.get(&payment).filter(|(_, block)| *block <= number);
             RecordAt {
                 recorded: recorded.map(|(time, _)| *time),
+                settled: DrawSet::default(),
                 block: Block { number, time: state.head.time },
             }
         });
@@ -128,6 +133,18 @@ impl Chain for FakeChain {
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.unwrap();
         answer
+    }
+
+    async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError> {
+        self.answer(|state| BeaconState {
+            beacon: vault,
+            epoch: Duration::from_hours(24),
+            latest: state.head.time,
+        })
+    }
+
+    async fn seed(&self, _: EvmAddress, _: UnixTime) -> Result<Option<Seed>, ChainError> {
+        Ok(None)
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use spillway_net::{Peers, PeersError};
 use spillway_types::{
     ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse,
+    QuoteResponse, WinsRequest, WinsResponse,
 };
 use tokio::sync::watch;
 
@@ -93,6 +93,10 @@ impl Peers for FakePeers {
     }
 
     async fn has(&self, _: PeerKey, _: HasRequest) -> Result<HasResponse, PeersError> {
+        unreachable!("a check asks nobody")
+    }
+
+    async fn wins(&self, _: PeerKey, _: WinsRequest) -> Result<WinsResponse, PeersError> {
         unreachable!("a check asks nobody")
     }
 }

@@ -59,10 +59,14 @@ fn every_error_of_the_vault_is_bound() {
 
 #[test]
 fn constructor_arguments_follow_the_code() {
-    let windows =
-        Windows { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(2) };
-    let vault = vault_creation(EvmAddress([9; 20]), windows);
-    assert_eq!(vault.len(), VAULT_CODE.len() + 96);
+    let windows = Windows {
+        min: std::time::Duration::from_secs(1),
+        max: std::time::Duration::from_secs(2),
+        draw_delay: std::time::Duration::from_secs(3),
+        claim: std::time::Duration::from_secs(4),
+    };
+    let vault = vault_creation(EvmAddress([9; 20]), EvmAddress([8; 20]), windows);
+    assert_eq!(vault.len(), VAULT_CODE.len() + 192);
     assert_eq!(vault[VAULT_CODE.len() + 12..][..20], [9; 20]);
     assert_eq!(vault[vault.len() - 33], 1);
     assert_eq!(vault[vault.len() - 1], 2);

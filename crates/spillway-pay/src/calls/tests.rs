@@ -3,7 +3,7 @@ use serde_json::Value;
 use spillway_types::{ChunkAddress, Domain, Leaf, NetworkId, Share};
 
 use super::*;
-use crate::{PaymentMode, Wallet};
+use crate::{PlanMode, Wallet};
 
 /// Two leaves, paid by the wallet of the key of 32 bytes 2.
 fn plan() -> Plan {
@@ -20,7 +20,7 @@ fn plan() -> Plan {
             chain_id: 31_337,
             vault: EvmAddress([0xc4; 20]),
         },
-        mode: PaymentMode::Direct,
+        mode: PlanMode::Direct,
         payer: Wallet::from_bytes(&[2; 32]).unwrap().address(),
         leaves: vec![leaf(7), leaf(8)],
         upload_by: UnixTime(1_800_086_400),

@@ -1,14 +1,17 @@
 //! Accounts and contracts, and what calls do to them: the rules of vault and token.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use alloy::{
     primitives::{B256, U256},
     sol_types::{SolError, SolInterface},
 };
 use spillway_types::{
-    Atto, DirectEntry, DirectProof, Domain, EvmAddress, LeafHash, NetworkId, PaymentId,
-    RewardAddress, Share, UnixTime, limits::MAX_DIRECT_ENTRIES,
+    Atto, DirectEntry, DirectProof, Domain, DrawSet, EvmAddress, LeafHash, NetworkId, PaymentId,
+    RewardAddress, Seed, Share, UnixTime, limits::MAX_DIRECT_ENTRIES,
 };
 
 use super::gas;
@@ -29,6 +32,23 @@ pub(super) struct World {
     pub(super) coins: BTreeMap<EvmAddress, u128>,
     pub(super) tokens: BTreeMap<EvmAddress, Token>,
     pub(super) vaults: BTreeMap<EvmAddress, Vault>,
+    pub(super) beacons: BTreeMap<EvmAddress, Beacon>,
+}
+
+/// Seeds by the boundary of time after which each became public.
+#[derive(Clone, Debug)]
+pub(super) struct Beacon {
+    pub(super) epoch: Duration,
+    pub(super) latest: UnixTime,
+    pub(super) seeds: BTreeMap<UnixTime, Seed>,
+}
+
+impl Beacon {
+    /// The first boundary of epochs after this time.
+    pub(super) fn boundary(&self, time: UnixTime) -> UnixTime {
+        let epoch = self.epoch.as_secs().max(1);
+        UnixTime((time.0 / epoch + 1) * epoch)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,8 +61,10 @@ pub(super) struct Token {
 #[derive(Clone, Debug)]
 pub(super) struct Vault {
     pub(super) token: EvmAddress,
+    pub(super) beacon: EvmAddress,
     pub(super) windows: Windows,
     pub(super) records: BTreeMap<PaymentId, UnixTime>,
+    pub(super) settled: BTreeMap<PaymentId, DrawSet>,
     pub(super) credits: BTreeMap<RewardAddress, U256>,
 }
 
@@ -236,25 +258,48 @@ impl World {
             return Ok(gas::CREATE);
         }
         let words = code.strip_prefix(VAULT_CODE.as_slice()).ok_or_else(Revert::new)?;
-        let (Some(token), Some(min), Some(max)) = (word(words, 0), word(words, 1), word(words, 2))
-        else {
+        let numbers: Vec<U256> = (0..6).filter_map(|index| word(words, index)).collect();
+        let [token, beacon, min, max, draw_delay, claim] = numbers[..] else {
             return Err(Revert::new());
         };
-        let mut account = [0; 20];
-        account.copy_from_slice(&token.to_be_bytes::<32>()[12..]);
-        let token = EvmAddress(account);
+        let (token, beacon) = (account(token), account(beacon));
         if !self.tokens.contains_key(&token) {
             return Err(revert(&IVault::NotAToken { token: address(token) }));
         }
-        let seconds = |word: U256| std::time::Duration::from_secs(word.saturating_to());
-        self.put_vault(at, token, Windows { min: seconds(min), max: seconds(max) });
+        let seconds = |word: U256| Duration::from_secs(word.saturating_to());
+        let windows = Windows {
+            min: seconds(min),
+            max: seconds(max),
+            draw_delay: seconds(draw_delay),
+            claim: seconds(claim),
+        };
+        self.put_vault(at, token, beacon, windows);
         Ok(gas::CREATE)
     }
 
-    pub(super) fn put_vault(&mut self, at: EvmAddress, token: EvmAddress, windows: Windows) {
-        let (records, credits) = (BTreeMap::new(), BTreeMap::new());
-        self.vaults.insert(at, Vault { token, windows, records, credits });
+    pub(super) fn put_vault(
+        &mut self,
+        at: EvmAddress,
+        token: EvmAddress,
+        beacon: EvmAddress,
+        windows: Windows,
+    ) {
+        let vault = Vault {
+            token,
+            beacon,
+            windows,
+            records: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            credits: BTreeMap::new(),
+        };
+        self.vaults.insert(at, vault);
     }
+}
+
+fn account(word: U256) -> EvmAddress {
+    let mut account = [0; 20];
+    account.copy_from_slice(&word.to_be_bytes::<32>()[12..]);
+    EvmAddress(account)
 }
 
 impl Vault {

@@ -212,13 +212,13 @@ impl<'a> Run<'a> {
     ) -> Result<Option<PayFailure>, PayFailure> {
         open.sort_by_key(|plan| {
             let purpose = TxPurpose::Pay { payment: plan.id() };
-            self.unmined(purpose).map_or(u64::MAX, |tx| tx.nonce)
+            self.unmined(&purpose).map_or(u64::MAX, |tx| tx.nonce)
         });
         let mut missed = None;
         let mut rest = Vec::new();
         for plan in open {
             let purpose = TxPurpose::Pay { payment: plan.id() };
-            if self.unmined(purpose).is_some() && self.allowance().await? >= plan.total() {
+            if self.unmined(&purpose).is_some() && self.allowance().await? >= plan.total() {
                 let late = self.pay_plan(plan).await?;
                 missed = missed.or(late);
             } else {
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
         let tx = self
             .txs
             .iter()
-            .filter(|tx| tx.purpose == TxPurpose::Pay { payment })
+            .filter(|tx| tx.purpose.pays(payment))
             .map(|tx| tx.hash)
             .find(|hash| self.receipts.get(hash).is_some_and(|receipt| receipt.success));
         self.paid.insert(payment, PaidPlan { payment, recorded, total: plan.total(), tx });
@@ -304,10 +304,10 @@ impl<'a> Run<'a> {
 
     /// The newest transaction for this purpose that is not known to be mined; at one nonce the one
     /// with the highest fee.
-    fn unmined(&self, purpose: TxPurpose) -> Option<&SignedTx> {
+    fn unmined(&self, purpose: &TxPurpose) -> Option<&SignedTx> {
         self.txs
             .iter()
-            .filter(|tx| tx.purpose == purpose && !self.receipts.contains_key(&tx.hash))
+            .filter(|tx| tx.purpose == *purpose && !self.receipts.contains_key(&tx.hash))
             .max_by_key(|tx| (tx.nonce, tx.max_fee))
     }
 

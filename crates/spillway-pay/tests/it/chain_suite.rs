@@ -11,7 +11,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use spillway_pay::{At, Call, Chain, ChainError, Plan, Wallet};
-use spillway_types::{Atto, EvmAddress, PaymentProof, TxHash, UnixTime, Wei};
+use spillway_types::{Atto, EvmAddress, TxHash, UnixTime, Wei};
 
 use crate::{
     on_both_chains,
@@ -26,7 +26,7 @@ sol! {
 
 /// The call that pays a plan, as somebody without this crate would write it.
 fn call_of(plan: &Plan) -> Call {
-    let PaymentProof::Direct(direct) = plan.proof() else { panic!("not direct") };
+    let direct = plan.direct().unwrap();
     let data = payDirectCall {
         payer: Address::new(plan.payer.0),
         entries: direct.words().map(B256::new).collect(),

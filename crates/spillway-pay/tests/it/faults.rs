@@ -77,7 +77,7 @@ async fn after_a_crash_before_sending_the_identical_bytes_go_out(stage: Stage) {
         let mut journal = TestJournal::new(&stage.chain);
         stage.payments().pay(stage.request(plans, &earlier), &mut journal).await.unwrap();
         assert!(stage.chain.was_sent(&last.raw));
-        let again: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose).collect();
+        let again: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
         assert!(!again.contains(&last.purpose), "{again:?}");
     }
     stage.assert_charged(Atto(4 * LEAF_COST)).await;

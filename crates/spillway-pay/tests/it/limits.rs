@@ -51,7 +51,7 @@ fn plans_are_split_at_a_hundred_leaves_in_order() {
             assert_eq!(plan.upload_by, NOW.saturating_add(DAY));
             assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_mins(55)));
             for leaf in &plan.leaves {
-                assert_eq!(leaf_is_paid(&plan.proof(), leaf), Ok(()));
+                assert_eq!(leaf_is_paid(&plan.proofs().unwrap().of(0), leaf), Ok(()));
             }
         }
     }

@@ -175,7 +175,7 @@ async fn live_plans_are_paid_before_a_late_one_is_an_error() {
         failure => panic!("{failure:?}"),
     }
     assert_eq!(told(&journal), [plans[1].id(), plans[2].id()]);
-    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose).collect();
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
     let approve = TxPurpose::Approve { amount: Atto(LEAF_COST) };
     assert_eq!(purposes, [approve, TxPurpose::Pay { payment: plans[2].id() }]);
     stage.assert_charged(Atto(2 * LEAF_COST)).await;

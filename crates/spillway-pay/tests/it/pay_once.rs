@@ -21,7 +21,7 @@ async fn pays_two_plans_and_says_what_they_cost(stage: Stage) {
         assert_eq!(stage.credit(payee(number)).await, Atto(4 * u128::from(number)));
     }
     assert_eq!(stage.allowance().await, Atto::ZERO, "exact");
-    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose).collect();
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
     assert_eq!(
         purposes,
         [

@@ -114,7 +114,7 @@ async fn the_deployed_vault_agrees() {
     assert!(stage.chain.has_code(stage.deployed.vault).await.unwrap());
 
     let plan = stage.plan(7, 100).await;
-    let PaymentProof::Direct(direct) = plan.proof() else { panic!("not direct") };
+    let direct = plan.direct().unwrap();
     let call = directIdCall {
         payer: Address::new(plan.payer.0),
         entries: direct.words().map(B256::new).collect(),

@@ -8,8 +8,8 @@ use spillway_pay::{
 use spillway_testnet::TestClient;
 use spillway_tests::{Network, noise};
 use spillway_types::{
-    Atto, ChunkAddress, Leaf, Nonce, PeerKey, PutRequest, Quote, QuoteAnswer, QuoteItem,
-    QuoteRequest, Receipt, Refusal, Share,
+    Atto, ChunkAddress, Leaf, Nonce, PaymentProof, PeerKey, PutRequest, Quote, QuoteAnswer,
+    QuoteItem, QuoteRequest, Receipt, Refusal, Share,
     limits::{CLOSE_GROUP, MIN_UPLOAD_WINDOW},
 };
 
@@ -75,7 +75,7 @@ fn plan(network: &Network, leaf: &Leaf, quotes: &[Quote; CLOSE_GROUP]) -> Plan {
 }
 
 fn put(plan: &Plan, leaf: Leaf, quotes: &[Quote; CLOSE_GROUP]) -> PutRequest {
-    let (proof, relay_to) = (plan.proof(), Vec::new());
+    let (proof, relay_to) = (PaymentProof::Direct(plan.direct().unwrap()), Vec::new());
     PutRequest { leaf, size: 5_000, proof, quotes: *quotes, relay_to, nonce: Nonce([2; 16]) }
 }
 

@@ -102,7 +102,7 @@ impl Run<'_> {
             |tx: &&SignedTx| tx.purpose == purpose && !self.receipts.contains_key(&tx.hash);
         Drive {
             goal,
-            current: self.unmined(purpose).cloned(),
+            current: self.unmined(&purpose).cloned(),
             ours: self.txs.iter().filter(unmined).map(|tx| tx.hash).collect(),
             started: self.options.clock.monotonic(),
             pause: self.options.timing.first_poll,
@@ -236,7 +236,7 @@ impl Run<'_> {
                 let now = self.options.clock.monotonic();
                 let since = *drive.reverted_since.get_or_insert(now);
                 // What it needs may have been taken back.
-                self.fill_gap(self.free_nonce(), drive.goal.purpose()).await;
+                self.fill_gap(self.free_nonce(), &drive.goal.purpose()).await;
                 if now.saturating_sub(since) < self.options.timing.outage {
                     return Ok(None);
                 }
@@ -270,7 +270,7 @@ impl Run<'_> {
 
     async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
         let Some(tx) = drive.current.clone() else { return Ok(()) };
-        if let Some(lower) = self.fill_gap(tx.nonce, tx.purpose).await {
+        if let Some(lower) = self.fill_gap(tx.nonce, &tx.purpose).await {
             drive.next(lower);
             drive.sent_at = Some(now);
             drive.accepted_at.get_or_insert(now);

@@ -10,8 +10,8 @@ use std::{sync::Arc, time::Duration};
 use spillway_disk::{Clock, Disk, MemoryDisk, SystemClock};
 use spillway_pay::{
     Anvil, AnvilOptions, At, Caps, Chain, DeployOptions, Deployed, Deployer, FindOptions,
-    MemoryChain, MemoryChainOptions, PayRequest, PayTiming, PaymentMode, Payments, PaymentsOptions,
-    Plan, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
+    MemoryChain, MemoryChainOptions, PayRequest, PayTiming, Payments, PaymentsOptions, Plan,
+    PlanMode, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
 };
 use spillway_types::{
     Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, TxHash, UnixTime, Wei,
@@ -24,8 +24,15 @@ pub(crate) use watched_chain::{SendFault, WatchedChain};
 
 pub(crate) const ETHER: Wei = Wei(1_000_000_000_000_000_000);
 pub(crate) const TOKENS: Atto = Atto(1_000_000);
-pub(crate) const WINDOWS: Windows =
-    Windows { min: Duration::from_mins(15), max: Duration::from_hours(14 * 24) };
+pub(crate) const WINDOWS: Windows = Windows {
+    min: Duration::from_mins(15),
+    max: Duration::from_hours(14 * 24),
+    draw_delay: Duration::from_mins(15),
+    claim: Duration::from_hours(30 * 24),
+};
+
+/// How long there is between two seeds.
+pub(crate) const EPOCH: Duration = Duration::from_hours(24);
 /// Blocks that the finalized one is behind, on both chains.
 pub(crate) const FINALITY: u64 = 4;
 
@@ -83,7 +90,7 @@ impl Stage {
         control.set_coins(payer.address(), ETHER).await;
         let hands =
             Deployer { chain: Arc::clone(&chain), clock: Arc::clone(&clock), wallet: &deployer };
-        let options = DeployOptions { windows: WINDOWS, supply: Atto(1 << 100) };
+        let options = DeployOptions { windows: WINDOWS, epoch: EPOCH, supply: Atto(1 << 100) };
         let deployed = hands.deploy(options).await.unwrap();
         hands.send_tokens(deployed.token, payer.address(), TOKENS).await.unwrap();
         let domain = Domain {
@@ -151,7 +158,7 @@ impl Stage {
         let now = self.time().await;
         Plan {
             domain: self.domain,
-            mode: PaymentMode::Direct,
+            mode: PlanMode::Direct,
             payer: self.payer.address(),
             leaves: (0..leaves).map(|index| leaf([name, index])).collect(),
             upload_by: now.saturating_add(Duration::from_hours(24)),

@@ -5,8 +5,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use spillway_pay::{At, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows};
-use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, Wei};
+use spillway_pay::{
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
+};
+use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, Seed, TxHash, UnixTime, Wei};
 use tokio::sync::watch;
 
 /// What happens to the next transaction.
@@ -119,6 +121,18 @@ impl Chain for WatchedChain {
 
     async fn has_code(&self, address: EvmAddress) -> Result<bool, ChainError> {
         self.inner.has_code(address).await
+    }
+
+    async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError> {
+        self.inner.beacon(vault).await
+    }
+
+    async fn seed(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<Seed>, ChainError> {
+        self.inner.seed(vault, upload_by).await
     }
 
     async fn block(&self, at: At) -> Result<Block, ChainError> {
