@@ -3,6 +3,8 @@ pragma solidity ^0.8.28;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ChunkVault} from "../src/ChunkVault.sol";
+import {DirectPayments} from "../src/DirectPayments.sol";
+import {VaultCore} from "../src/VaultCore.sol";
 import {HostileToken} from "./support/HostileToken.sol";
 import {TestBase} from "./support/TestBase.sol";
 
@@ -14,13 +16,13 @@ contract HostileTokensTest is TestBase {
     function setUp() public {
         _prepare();
         hostile = new HostileToken(SUPPLY);
-        target = new ChunkVault(hostile, MIN_WINDOW, MAX_WINDOW);
+        target = newVault(hostile);
         hostile.transfer(PAYER, SUPPLY / 2);
         hostile.transfer(address(hostile), 1000);
     }
 
     function _wrong(uint256 expected, uint256 moved) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(ChunkVault.WrongAmount.selector, expected, moved);
+        return abi.encodeWithSelector(VaultCore.WrongAmount.selector, expected, moved);
     }
 
     function _pay(bytes32[] memory entries) private returns (bytes32) {
@@ -77,12 +79,12 @@ contract HostileTokensTest is TestBase {
     }
 
     function test_pay_returnFalse() public {
-        _payRefused(HostileToken.Mode.ReturnFalse, abi.encodeWithSelector(ChunkVault.TransferFailed.selector));
+        _payRefused(HostileToken.Mode.ReturnFalse, abi.encodeWithSelector(VaultCore.TransferFailed.selector));
     }
 
     function test_pay_moveAndReturnFalse() public {
         _payRefused(
-            HostileToken.Mode.MoveAndReturnFalse, abi.encodeWithSelector(ChunkVault.TransferFailed.selector)
+            HostileToken.Mode.MoveAndReturnFalse, abi.encodeWithSelector(VaultCore.TransferFailed.selector)
         );
     }
 
@@ -109,13 +111,13 @@ contract HostileTokensTest is TestBase {
 
     function test_withdraw_returnFalse() public {
         _withdrawRefused(
-            HostileToken.Mode.ReturnFalse, abi.encodeWithSelector(ChunkVault.TransferFailed.selector)
+            HostileToken.Mode.ReturnFalse, abi.encodeWithSelector(VaultCore.TransferFailed.selector)
         );
     }
 
     function test_withdraw_moveAndReturnFalse() public {
         _withdrawRefused(
-            HostileToken.Mode.MoveAndReturnFalse, abi.encodeWithSelector(ChunkVault.TransferFailed.selector)
+            HostileToken.Mode.MoveAndReturnFalse, abi.encodeWithSelector(VaultCore.TransferFailed.selector)
         );
     }
 
@@ -144,12 +146,12 @@ contract HostileTokensTest is TestBase {
     function _innerPayment() private view returns (bytes memory) {
         bytes32[] memory entries = list(10, 1, 3);
         return abi.encodeCall(
-            ChunkVault.payDirect, (address(hostile), entries, uploadBy(), uint40(block.timestamp))
+            DirectPayments.payDirect, (address(hostile), entries, uploadBy(), uint40(block.timestamp))
         );
     }
 
     function _innerWithdrawal() private pure returns (bytes memory) {
-        return abi.encodeCall(ChunkVault.withdraw, (payee(0)));
+        return abi.encodeCall(VaultCore.withdraw, (payee(0)));
     }
 
     /// Both inner calls are good ones by themselves: only the guard stands against them.

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {ChunkVault} from "../src/ChunkVault.sol";
+import {VaultCore} from "../src/VaultCore.sol";
 import {TestBase} from "./support/TestBase.sol";
 
 /// @title Withdrawals: one unit stays, the payee gets the rest whoever asks
@@ -13,7 +14,7 @@ contract WithdrawTest is TestBase {
     function test_leavesOneUnit() public {
         pay(list(0, 1, 100));
         vm.expectEmit(address(vault));
-        emit ChunkVault.Withdrawn(payee(0), 99);
+        emit VaultCore.Withdrawn(payee(0), 99);
         vm.assertEq(vault.withdraw(payee(0)), 99, "amount");
         vm.assertEq(vault.credit(payee(0)), 1, "credit");
         vm.assertEq(token.balanceOf(payee(0)), 99, "payee");
@@ -60,7 +61,7 @@ contract WithdrawTest is TestBase {
         bytes32[] memory entries = list(0, 2, 100);
         entries[2] = share(address(vault), 100);
         pay(entries);
-        vm.expectRevert(abi.encodeWithSelector(ChunkVault.WrongAmount.selector, 99, 0));
+        vm.expectRevert(abi.encodeWithSelector(VaultCore.WrongAmount.selector, 99, 0));
         vault.withdraw(address(vault));
         vm.assertEq(vault.withdraw(payee(0)), 99, "the other payee");
         vm.assertEq(token.balanceOf(address(vault)), 101, "vault");

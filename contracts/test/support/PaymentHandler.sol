@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {ChunkVault} from "../../src/ChunkVault.sol";
+import {VaultCore} from "../../src/VaultCore.sol";
 import {TestBase} from "./TestBase.sol";
 
 /// @title The moves of the invariant test, with its own account of what should have happened
@@ -68,7 +69,7 @@ contract PaymentHandler is TestBase {
     function payAgain(uint256 which) external {
         if (plans.length == 0) return;
         Plan memory plan = plans[which % plans.length];
-        vm.expectRevert(abi.encodeWithSelector(ChunkVault.Exists.selector, plan.id));
+        vm.expectRevert(abi.encodeWithSelector(VaultCore.Exists.selector, plan.id));
         vm.prank(plan.payer);
         vault.payDirect(plan.payer, plan.entries, plan.uploadBy, type(uint40).max);
     }
@@ -77,7 +78,7 @@ contract PaymentHandler is TestBase {
     function payForAnother(uint256 which) external {
         if (plans.length == 0) return;
         Plan memory plan = plans[which % plans.length];
-        vm.expectRevert(abi.encodeWithSelector(ChunkVault.NotPayer.selector, plan.payer, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(VaultCore.NotPayer.selector, plan.payer, STRANGER));
         vm.prank(STRANGER);
         vault.payDirect(plan.payer, plan.entries, plan.uploadBy, type(uint40).max);
     }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ChunkVault} from "../../src/ChunkVault.sol";
 import {PlainToken} from "../../src/PlainToken.sol";
+import {FixedBeacon} from "./FixedBeacon.sol";
 import {Vm} from "./Vm.sol";
 
 /// @title What all tests of the vault share: a funded payer, the plain token, lists of entries
@@ -12,6 +14,9 @@ abstract contract TestBase {
     uint256 internal constant START = 1_800_000_000;
     uint40 internal constant MIN_WINDOW = 15 minutes;
     uint40 internal constant MAX_WINDOW = 14 days;
+    uint40 internal constant DRAW_DELAY = 15 minutes;
+    uint40 internal constant CLAIM_WINDOW = 30 days;
+    uint256 internal constant EPOCH = 1 hours;
     /// Enough for the dearest list: 500 amounts of 2^96 - 1.
     uint256 internal constant SUPPLY = 1 << 120;
 
@@ -19,16 +24,22 @@ abstract contract TestBase {
     address internal constant STRANGER = address(0xBAD);
 
     PlainToken internal token;
+    FixedBeacon internal beacon;
     ChunkVault internal vault;
 
     /// Called by a test's `setUp`, once; not public, or an invariant run would call it in between.
     function _prepare() internal {
         vm.warp(START);
         token = new PlainToken(SUPPLY);
-        vault = new ChunkVault(token, MIN_WINDOW, MAX_WINDOW);
+        beacon = new FixedBeacon(EPOCH);
+        vault = newVault(token);
         token.transfer(PAYER, SUPPLY);
         vm.prank(PAYER);
         token.approve(address(vault), type(uint256).max);
+    }
+
+    function newVault(IERC20 paidIn) internal returns (ChunkVault) {
+        return new ChunkVault(paidIn, beacon, MIN_WINDOW, MAX_WINDOW, DRAW_DELAY, CLAIM_WINDOW);
     }
 
     function share(address to, uint96 amount) internal pure returns (bytes32) {
