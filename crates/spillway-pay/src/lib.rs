@@ -22,9 +22,12 @@
 
 pub mod anvil;
 mod artifacts;
+mod batch_planner;
 mod calls;
 mod chain;
+mod choose;
 mod contracts;
+mod decimal;
 pub mod deploy;
 mod error;
 mod intrinsic;
@@ -45,7 +48,9 @@ pub mod verify;
 mod wallet;
 
 pub use anvil::{Anvil, AnvilError, AnvilOptions, FindOptions};
+pub use batch_planner::{BatchInput, BatchRefused, PRIZE_PER_TIP, plan_batches};
 pub use chain::{At, BeaconState, Block, Call, Chain, Fees, RecordAt, TxReceipt, Windows};
+pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose};
 pub use deploy::{DeployOptions, Deployed, Deployer};
 pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};

@@ -2,10 +2,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use spillway_types::{
     ChunkAddress, Domain, EvmAddress, Leaf, Retry, UnixTime,
-    limits::{MAX_CLOCK_SKEW, MAX_DIRECT_LEAVES, MIN_UPLOAD_WINDOW, PLAN_MARGIN},
+    limits::{MAX_BATCH_LEAVES, MAX_CLOCK_SKEW, MAX_DIRECT_LEAVES, MIN_UPLOAD_WINDOW, PLAN_MARGIN},
 };
 
-use crate::{Plan, PlanMode, ProofError, verify};
+use crate::{BatchRefused, Plan, PlanMode, ProofError, verify};
 
 /// The rate that is assumed until one is measured, in bytes a second: slow on purpose, because too
 /// long a window costs nothing.
@@ -71,6 +71,15 @@ pub enum PlanError {
         /// Until when the plan could be paid.
         valid_until: UnixTime,
     },
+    /// A batch of no leaves, or of more than there can be.
+    #[error("batches of {found} leaves, they may have 1 to {MAX_BATCH_LEAVES}")]
+    BatchSize {
+        /// What was asked for.
+        found: usize,
+    },
+    /// Batches cannot be; direct payments may.
+    #[error(transparent)]
+    NoBatch(#[from] BatchRefused),
 }
 
 impl PlanError {
@@ -78,6 +87,7 @@ impl PlanError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::TooLate { .. } => Retry::Backoff,
+            Self::NoBatch(refused) => refused.retry(),
             _ => Retry::Never,
         }
     }
@@ -89,15 +99,7 @@ impl PlanError {
 /// # Errors
 /// When it cannot be paid for; then nothing is planned at all.
 pub fn plan_direct(input: PlanInput) -> Result<Vec<Plan>, PlanError> {
-    if input.leaves.is_empty() {
-        return Err(PlanError::Empty);
-    }
-    let mut seen = BTreeSet::new();
-    for leaf in &input.leaves {
-        if !seen.insert(leaf.address) {
-            return Err(PlanError::Duplicate { address: leaf.address });
-        }
-    }
+    check_leaves(&input.leaves)?;
     let (upload_by, valid_until) = terms(&input)?;
     let mut plans = Vec::with_capacity(input.leaves.len().div_ceil(MAX_DIRECT_LEAVES));
     for leaves in input.leaves.chunks(MAX_DIRECT_LEAVES) {
@@ -115,8 +117,22 @@ pub fn plan_direct(input: PlanInput) -> Result<Vec<Plan>, PlanError> {
     Ok(plans)
 }
 
+/// Something is paid for, and nothing twice.
+pub(crate) fn check_leaves(leaves: &[Leaf]) -> Result<(), PlanError> {
+    if leaves.is_empty() {
+        return Err(PlanError::Empty);
+    }
+    let mut seen = BTreeSet::new();
+    for leaf in leaves {
+        if !seen.insert(leaf.address) {
+            return Err(PlanError::Duplicate { address: leaf.address });
+        }
+    }
+    Ok(())
+}
+
 /// `upload_by` and `valid_until`.
-fn terms(input: &PlanInput) -> Result<(UnixTime, UnixTime), PlanError> {
+pub(crate) fn terms(input: &PlanInput) -> Result<(UnixTime, UnixTime), PlanError> {
     // The vault and the nodes count the longest window from the block that takes the payment, and
     // that block's time may be a little behind our clock.
     let slack = MAX_CLOCK_SKEW.min(input.max_window / 10);
