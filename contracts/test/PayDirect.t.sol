@@ -255,15 +255,16 @@ contract PayDirectTest is TestBase {
             bytes32[] memory entries = list(0, 10, 7);
             entries[2 * places[i]] = share(address(0), 7);
             _expectRefused(
-                abi.encodeWithSelector(DirectPayments.ZeroPayee.selector, places[i]), PAYER, entries, uploadBy()
+                abi.encodeWithSelector(DirectPayments.ZeroPayee.selector, places[i]),
+                PAYER,
+                entries,
+                uploadBy()
             );
         }
     }
 
     function test_zeroTotal() public {
-        _expectRefused(
-            abi.encodeWithSelector(VaultCore.ZeroTotal.selector), PAYER, list(0, 5, 0), uploadBy()
-        );
+        _expectRefused(abi.encodeWithSelector(VaultCore.ZeroTotal.selector), PAYER, list(0, 5, 0), uploadBy());
     }
 
     // ---- with what ----

@@ -65,7 +65,9 @@ abstract contract BatchBase is TestBase {
 
     function treeOf(Leaf[] memory leaves) internal pure returns (Tree memory tree) {
         uint256 depth = 1;
-        for (uint256 n = leaves.length; n > 1; n = (n + 1) / 2) ++depth;
+        for (uint256 n = leaves.length; n > 1; n = (n + 1) / 2) {
+            ++depth;
+        }
         tree.leaves = leaves;
         (tree.hashes, tree.sums) = (new bytes32[][](depth), new uint256[][](depth));
         bytes32[] memory hashes = new bytes32[](leaves.length);
@@ -92,8 +94,7 @@ abstract contract BatchBase is TestBase {
         for (uint256 i; i < count; ++i) {
             uint256 j = 2 * i;
             bool alone = j + 1 == hashes.length;
-            up[i] =
-                alone ? hashes[j] : keccak256(abi.encode(hashes[j], sums[j], hashes[j + 1], sums[j + 1]));
+            up[i] = alone ? hashes[j] : keccak256(abi.encode(hashes[j], sums[j], hashes[j + 1], sums[j + 1]));
             upSums[i] = alone ? sums[j] : sums[j] + sums[j + 1];
         }
     }
@@ -117,8 +118,14 @@ abstract contract BatchBase is TestBase {
         return bytes32(sum | (left ? 1 << 255 : 0));
     }
 
-    function winOf(Tree memory tree, uint256 leaf, uint8 draw) internal pure returns (BatchPayments.Win memory) {
-        return BatchPayments.Win(draw, tree.leaves[leaf].chunk, tree.leaves[leaf].shares, siblingsOf(tree, leaf));
+    function winOf(Tree memory tree, uint256 leaf, uint8 draw)
+        internal
+        pure
+        returns (BatchPayments.Win memory)
+    {
+        return BatchPayments.Win(
+            draw, tree.leaves[leaf].chunk, tree.leaves[leaf].shares, siblingsOf(tree, leaf)
+        );
     }
 
     function leafAt(Tree memory tree, uint256 point) internal pure returns (uint256 leaf) {
@@ -174,7 +181,11 @@ abstract contract BatchBase is TestBase {
         wins[0] = win;
     }
 
-    function one(BatchPayments.Batch memory batch) internal pure returns (BatchPayments.Batch[] memory batches) {
+    function one(BatchPayments.Batch memory batch)
+        internal
+        pure
+        returns (BatchPayments.Batch[] memory batches)
+    {
         batches = new BatchPayments.Batch[](1);
         batches[0] = batch;
     }

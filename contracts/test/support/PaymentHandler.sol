@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ChunkVault} from "../../src/ChunkVault.sol";
 import {VaultCore} from "../../src/VaultCore.sol";
-import {TestBase} from "./TestBase.sol";
+import {BatchBase} from "./BatchBase.sol";
 
 /// @title The moves of the invariant test, with its own account of what should have happened
 /// @dev Every move succeeds or expects its exact revert: the invariant run fails on any other revert.
-contract PaymentHandler is TestBase {
-    uint256 private constant PAYEES = 6;
+contract PaymentHandler is BatchBase {
+    uint256 internal constant PAYEES = 8;
 
     struct Plan {
         address payer;

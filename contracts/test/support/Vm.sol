@@ -41,6 +41,10 @@ interface Vm {
         external
         pure
         returns (bytes memory);
+    function parseJsonTypeArray(string calldata json, string calldata key, string calldata description)
+        external
+        pure
+        returns (bytes memory);
     function parseJsonBytes32Array(string calldata json, string calldata key)
         external
         pure
