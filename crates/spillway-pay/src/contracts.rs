@@ -1,5 +1,5 @@
-//! The bindings of vault and token: what this crate calls of them. A test compares them with the
-//! artifacts that are deployed.
+//! The bindings of vault, beacon and token: what this crate calls and reads of them. A test compares
+//! them with the artifacts that are deployed.
 
 use alloy::{
     primitives::{
@@ -44,8 +44,15 @@ sol! {
         function maxWindow() external view returns (uint40);
         function withdraw(address payee) external returns (uint256 amount);
 
-        error BadWindows(uint40 minWindow, uint40 maxWindow);
+        event PaidDirect(bytes32 indexed id, address indexed payer, uint256 total);
+        event Committed(bytes32 indexed id, address indexed payer);
+        event Settled(bytes32 indexed id, uint256 indexed draw, bytes32 chunk, uint256 prize);
+        event Refunded(bytes32 indexed id, uint256 amount);
+        event Withdrawn(address indexed payee, uint256 amount);
+
+        error BadWindows(uint40 minWindow, uint40 maxWindow, uint40 drawDelay, uint40 claimWindow);
         error NotAToken(address token);
+        error NotABeacon(address beacon);
         error NotPayer(address payer, address sender);
         error Expired(uint40 validUntil, uint256 time);
         error Exists(bytes32 id);
@@ -68,13 +75,23 @@ sol! {
         error ReentrancyGuardReentrantCall();
     }
 
-    /// The source of seeds. See `contracts/src/IBeacon.sol`.
+    /// The source of seeds, with the errors of all beacons that there are. See
+    /// `contracts/src/IBeacon.sol`.
     interface IBeacon {
         function seedAfter(uint256 t) external view returns (bytes32);
         function epoch() external view returns (uint256);
         function latest() external view returns (uint256);
         function boundary(uint256 t) external view returns (uint256);
         function post(uint256 t, bytes calldata proof) external returns (bytes32 seed);
+
+        event SeedPosted(uint256 indexed boundary, bytes32 seed);
+
+        error TooEarly(uint256 boundary, uint256 time);
+        error ZeroEpoch();
+        error NotMinedYet(uint256 target, uint256 current);
+        error ZeroPeriod();
+        error BadLength(uint256 length);
+        error BadSignature(uint256 round);
     }
 
     /// An ERC-20 token, with the errors of ERC-6093.
@@ -124,7 +141,8 @@ pub(crate) fn settled(word: U256) -> DrawSet {
     DrawSet::from_be_bytes((word >> 40_u8).to_be_bytes())
 }
 
-/// A batch in the vault's words. Amounts over 96 bits are cut: callers check them first.
+/// A batch in the vault's words. Amounts over 96 bits are cut: callers check them first with
+/// [`crate::verify::batch_is_sound`].
 pub(crate) fn batch(terms: &BatchTerms) -> IVault::Batch {
     IVault::Batch {
         payer: address(terms.payer),

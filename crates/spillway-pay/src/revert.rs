@@ -5,7 +5,7 @@ use alloy::{
     sol_types::{Panic, Revert, SolError, SolInterface},
 };
 
-use crate::contracts::{IToken::ITokenErrors, IVault::IVaultErrors};
+use crate::contracts::{IBeacon::IBeaconErrors, IToken::ITokenErrors, IVault::IVaultErrors};
 
 /// The reason that revert data gives; `None` when there is no data.
 pub(crate) fn reason(data: &[u8]) -> Option<String> {
@@ -14,6 +14,9 @@ pub(crate) fn reason(data: &[u8]) -> Option<String> {
     }
     if let Ok(error) = IVaultErrors::abi_decode(data) {
         return Some(vault_reason(&error));
+    }
+    if let Ok(error) = IBeaconErrors::abi_decode(data) {
+        return Some(beacon_reason(&error));
     }
     if let Ok(error) = ITokenErrors::abi_decode(data) {
         return Some(token_reason(&error));
@@ -30,8 +33,12 @@ pub(crate) fn reason(data: &[u8]) -> Option<String> {
 fn vault_reason(error: &IVaultErrors) -> String {
     use IVaultErrors as E;
     match error {
-        E::BadWindows(e) => format!("BadWindows({}, {})", e.minWindow, e.maxWindow),
+        E::BadWindows(e) => format!(
+            "BadWindows({}, {}, {}, {})",
+            e.minWindow, e.maxWindow, e.drawDelay, e.claimWindow
+        ),
         E::NotAToken(e) => format!("NotAToken({:#x})", e.token),
+        E::NotABeacon(e) => format!("NotABeacon({:#x})", e.beacon),
         E::NotPayer(e) => format!("NotPayer({:#x}, {:#x})", e.payer, e.sender),
         E::Expired(e) => format!("Expired({}, {})", e.validUntil, e.time),
         E::Exists(e) => format!("Exists({:#x})", e.id),
@@ -57,6 +64,18 @@ fn vault_reason(error: &IVaultErrors) -> String {
     }
 }
 
+fn beacon_reason(error: &IBeaconErrors) -> String {
+    use IBeaconErrors as E;
+    match error {
+        E::TooEarly(e) => format!("TooEarly({}, {})", e.boundary, e.time),
+        E::ZeroEpoch(_) => "ZeroEpoch()".into(),
+        E::NotMinedYet(e) => format!("NotMinedYet({}, {})", e.target, e.current),
+        E::ZeroPeriod(_) => "ZeroPeriod()".into(),
+        E::BadLength(e) => format!("BadLength({})", e.length),
+        E::BadSignature(e) => format!("BadSignature({})", e.round),
+    }
+}
+
 fn token_reason(error: &ITokenErrors) -> String {
     use ITokenErrors as E;
     match error {
@@ -75,10 +94,10 @@ fn token_reason(error: &ITokenErrors) -> String {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{B256, U256};
+    use alloy::primitives::{B256, U256, aliases::U40};
 
     use super::*;
-    use crate::contracts::{IToken, IVault};
+    use crate::contracts::{IBeacon, IToken, IVault};
 
     #[test]
     fn errors_are_named_with_their_data() {
@@ -93,6 +112,15 @@ mod tests {
             reason(&funds.abi_encode()),
             Some(format!("ERC20InsufficientBalance(0x{}, 2, 3)", "01".repeat(20)))
         );
+        let early = IBeacon::TooEarly { boundary: U256::from(8), time: U256::from(7) };
+        assert_eq!(reason(&early.abi_encode()), Some("TooEarly(8, 7)".into()));
+        let windows = IVault::BadWindows {
+            minWindow: U40::from(1),
+            maxWindow: U40::from(2),
+            drawDelay: U40::from(3),
+            claimWindow: U40::from(4),
+        };
+        assert_eq!(reason(&windows.abi_encode()), Some("BadWindows(1, 2, 3, 4)".into()));
         assert_eq!(reason(&Revert::from("why").abi_encode()), Some("why".into()));
         assert_eq!(reason(&Panic::from(0x11_u64).abi_encode()), Some("Panic(0x11)".into()));
         assert_eq!(reason(&[1, 2, 3, 4, 5]), Some("unknown error 0x01020304".into()));

@@ -8,13 +8,33 @@ pub(super) const APPROVE: u64 = 25_000;
 pub(super) const TRANSFER: u64 = 30_000;
 /// `payDirect` but for its entries: the record, and `transferFrom`.
 pub(super) const PAY: u64 = 60_000;
-/// An entry whose payee has never had credit.
+/// A share whose payee has never had credit.
 pub(super) const FRESH_PAYEE: u64 = 22_200;
-/// An entry whose payee has credit.
+/// A share whose payee has credit.
 pub(super) const KNOWN_PAYEE: u64 = 5_100;
-/// A further entry of the same payee in one payment.
+/// A further share of the same payee in one call.
 pub(super) const REPEATED_PAYEE: u64 = 400;
 /// `withdraw`.
 pub(super) const WITHDRAW: u64 = 45_000;
-/// The constructor and the code of a contract.
-pub(super) const CREATE: u64 = 1_000_000;
+/// `commit`, or `commitMany` of one batch: the record, and `transferFrom`.
+pub(super) const COMMIT: u64 = 52_000;
+/// A further batch of `commitMany`.
+pub(super) const FURTHER_BATCH: u64 = 26_000;
+/// `settle` but for its wins: record and seed.
+pub(super) const SETTLE: u64 = 22_000;
+/// A win but for levels and shares.
+pub(super) const WIN: u64 = 5_000;
+/// A level of a win's proof.
+pub(super) const LEVEL: u64 = 500;
+/// Sending the tips.
+pub(super) const PUSH: u64 = 30_000;
+/// `refund` but for its draws.
+pub(super) const REFUND: u64 = 45_000;
+/// Looking at one draw in `refund`.
+pub(super) const REFUND_DRAW: u64 = 400;
+/// Either post of a beacon.
+pub(super) const POST: u64 = 55_000;
+/// The constructors and codes of the contracts.
+pub(super) const CREATE_TOKEN: u64 = 1_700_000;
+pub(super) const CREATE_BEACON: u64 = 350_000;
+pub(super) const CREATE_VAULT: u64 = 2_700_000;

@@ -203,13 +203,15 @@ impl Ledger {
         }
     }
 
-    fn next_time(&self) -> UnixTime {
+    /// The time that a block mined now would have.
+    pub(super) fn next_time(&self) -> UnixTime {
         let newest = &self.blocks[self.blocks.len() - 1];
         self.options.clock.now().max(newest.block.time)
     }
 
     fn context(&self, sender: EvmAddress) -> Context {
-        Context { chain_id: self.options.chain_id, sender, time: self.next_time() }
+        let number = self.blocks[self.blocks.len() - 1].block.number + 1;
+        Context { chain_id: self.options.chain_id, sender, time: self.next_time(), number }
     }
 
     fn ready(&self) -> bool {
@@ -257,8 +259,8 @@ impl Ledger {
     }
 
     fn execute(&self, world: &mut World, tx: &Waiting, block: Block) -> TxReceipt {
-        let context =
-            Context { chain_id: self.options.chain_id, sender: tx.sender, time: block.time };
+        let Block { number, time } = block;
+        let context = Context { chain_id: self.options.chain_id, sender: tx.sender, time, number };
         *world.nonces.entry(tx.sender).or_default() += 1;
         let gas = |execution| transaction_gas(&tx.data, tx.to.is_none(), execution);
         let mut after = world.clone();
@@ -277,8 +279,7 @@ impl Ledger {
         let cost = price.saturating_mul(gas_used.into());
         let coins = world.coins.entry(tx.sender).or_default();
         *coins = coins.saturating_sub(cost);
-        let (hash, number) = (tx.hash, block.number);
-        TxReceipt { hash, success, block: number, gas_used, gas_cost: Wei(cost) }
+        TxReceipt { hash: tx.hash, success, block: number, gas_used, gas_cost: Wei(cost) }
     }
 }
 

@@ -1,25 +1,20 @@
-//! Accounts and contracts, and what calls do to them: the rules of vault and token.
+//! Accounts and contracts, what calls do to them, and how contracts come into being.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use alloy::{
-    primitives::{B256, U256},
+    primitives::{U256, aliases::U40},
     sol_types::{SolError, SolInterface},
 };
-use spillway_types::{
-    Atto, DirectEntry, DirectProof, Domain, DrawSet, EvmAddress, LeafHash, NetworkId, PaymentId,
-    RewardAddress, Seed, Share, UnixTime, limits::MAX_DIRECT_ENTRIES,
-};
+use spillway_types::{EvmAddress, UnixTime};
 
-use super::gas;
+use super::{beacon::Beacon, gas, token::Token, vault::Vault};
 use crate::{
     Windows,
-    artifacts::{TOKEN_CODE, VAULT_CODE},
+    artifacts::{BEACON_CODE, TOKEN_CODE, VAULT_CODE},
     contracts::{
-        IToken::{self, ITokenCalls},
+        IBeacon::{self, IBeaconCalls},
+        IToken::ITokenCalls,
         IVault::{self, IVaultCalls},
         address,
     },
@@ -35,51 +30,20 @@ pub(super) struct World {
     pub(super) beacons: BTreeMap<EvmAddress, Beacon>,
 }
 
-/// Seeds by the boundary of time after which each became public.
-#[derive(Clone, Debug)]
-pub(super) struct Beacon {
-    pub(super) epoch: Duration,
-    pub(super) latest: UnixTime,
-    pub(super) seeds: BTreeMap<UnixTime, Seed>,
-}
-
-impl Beacon {
-    /// The first boundary of epochs after this time.
-    pub(super) fn boundary(&self, time: UnixTime) -> UnixTime {
-        let epoch = self.epoch.as_secs().max(1);
-        UnixTime((time.0 / epoch + 1) * epoch)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Token {
-    pub(super) balances: BTreeMap<EvmAddress, U256>,
-    /// By owner and spender.
-    pub(super) allowances: BTreeMap<(EvmAddress, EvmAddress), U256>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Vault {
-    pub(super) token: EvmAddress,
-    pub(super) beacon: EvmAddress,
-    pub(super) windows: Windows,
-    pub(super) records: BTreeMap<PaymentId, UnixTime>,
-    pub(super) settled: BTreeMap<PaymentId, DrawSet>,
-    pub(super) credits: BTreeMap<RewardAddress, U256>,
-}
-
 /// Where and when a call runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     pub(super) chain_id: u64,
     pub(super) sender: EvmAddress,
     pub(super) time: UnixTime,
+    /// The block's number.
+    pub(super) number: u64,
 }
 
 /// The data of a revert; empty when there is none.
 pub(super) type Revert = Vec<u8>;
 
-fn revert<E: SolError>(error: &E) -> Revert {
+pub(super) fn revert<E: SolError>(error: &E) -> Revert {
     error.abi_encode()
 }
 
@@ -100,148 +64,18 @@ impl World {
             let call = IVaultCalls::abi_decode(data).map_err(|_| Revert::new())?;
             return self.call_vault(context, to, call);
         }
+        if self.beacons.contains_key(&to) {
+            let call = IBeaconCalls::abi_decode(data).map_err(|_| Revert::new())?;
+            return self.call_beacon(context, to, call);
+        }
         Ok(0)
     }
 
-    fn call_token(
-        &mut self,
-        context: Context,
-        at: EvmAddress,
-        call: ITokenCalls,
-    ) -> Result<u64, Revert> {
-        match call {
-            ITokenCalls::approve(call) => {
-                let token = self.tokens.entry(at).or_default();
-                let spender = EvmAddress(call.spender.into_array());
-                token.allowances.insert((context.sender, spender), call.value);
-                Ok(gas::APPROVE)
-            }
-            ITokenCalls::transfer(call) => {
-                let to = EvmAddress(call.to.into_array());
-                self.move_tokens(at, context.sender, to, call.value)?;
-                Ok(gas::TRANSFER)
-            }
-            _ => Ok(gas::VIEW),
-        }
-    }
-
-    fn call_vault(
-        &mut self,
-        context: Context,
-        at: EvmAddress,
-        call: IVaultCalls,
-    ) -> Result<u64, Revert> {
-        match call {
-            IVaultCalls::payDirect(call) => self.pay_direct(context, at, &call),
-            IVaultCalls::withdraw(call) => {
-                self.withdraw(at, RewardAddress(call.payee.into_array()))?;
-                Ok(gas::WITHDRAW)
-            }
-            _ => Ok(gas::VIEW),
-        }
-    }
-
-    fn pay_direct(
-        &mut self,
-        context: Context,
-        at: EvmAddress,
-        call: &IVault::payDirectCall,
-    ) -> Result<u64, Revert> {
-        let sender = address(context.sender);
-        let time = U256::from(context.time.0);
-        if call.payer != sender {
-            return Err(revert(&IVault::NotPayer { payer: call.payer, sender }));
-        }
-        if time > U256::from(call.validUntil) {
-            return Err(revert(&IVault::Expired { validUntil: call.validUntil, time }));
-        }
-        let words = call.entries.len();
-        if words == 0 || !words.is_multiple_of(2) || words > 2 * MAX_DIRECT_ENTRIES {
-            return Err(revert(&IVault::BadEntryCount { words: U256::from(words) }));
-        }
-        let proof = DirectProof {
-            payer: context.sender,
-            upload_by: UnixTime(call.uploadBy.to()),
-            entries: call.entries.chunks(2).map(|pair| entry(pair[0], pair[1])).collect(),
-        };
-        let domain = Domain { network: NetworkId([0; 32]), chain_id: context.chain_id, vault: at };
-        let id = proof.id(&domain);
-        let vault = self.vaults.get_mut(&at).ok_or_else(Revert::new)?;
-        if vault.records.contains_key(&id) {
-            return Err(revert(&IVault::Exists { id: B256::new(id.0) }));
-        }
-        let earliest = context.time.saturating_add(vault.windows.min);
-        let latest = context.time.saturating_add(vault.windows.max);
-        if proof.upload_by < earliest || proof.upload_by > latest {
-            return Err(revert(&IVault::BadUploadBy {
-                uploadBy: call.uploadBy,
-                earliest: U256::from(earliest.0),
-                latest: U256::from(latest.0),
-            }));
-        }
-        vault.records.insert(id, context.time);
-        let used = vault.credit_all(&proof.entries)?;
-        let total = U256::from(proof.total().0);
-        let token = vault.token;
-        self.spend_allowance(token, context.sender, at, total)?;
-        self.move_tokens(token, context.sender, at, total)?;
-        Ok(used)
-    }
-
-    fn withdraw(&mut self, at: EvmAddress, payee: RewardAddress) -> Result<(), Revert> {
-        let vault = self.vaults.get_mut(&at).ok_or_else(Revert::new)?;
-        let Some(owed) = vault.credits.get_mut(&payee) else { return Ok(()) };
-        if *owed <= U256::ONE {
-            return Ok(());
-        }
-        let amount = *owed - U256::ONE;
-        *owed = U256::ONE;
-        let token = vault.token;
-        self.move_tokens(token, at, EvmAddress(payee.0), amount)
-    }
-
-    fn spend_allowance(
-        &mut self,
-        at: EvmAddress,
-        owner: EvmAddress,
-        spender: EvmAddress,
-        needed: U256,
-    ) -> Result<(), Revert> {
-        let token = self.tokens.get_mut(&at).ok_or_else(Revert::new)?;
-        let allowance = token.allowances.entry((owner, spender)).or_default();
-        if *allowance < needed {
-            return Err(revert(&IToken::ERC20InsufficientAllowance {
-                spender: address(spender),
-                allowance: *allowance,
-                needed,
-            }));
-        }
-        // An allowance of the largest number is not used up.
-        if *allowance != U256::MAX {
-            *allowance -= needed;
-        }
-        Ok(())
-    }
-
-    pub(super) fn move_tokens(
-        &mut self,
-        at: EvmAddress,
-        from: EvmAddress,
-        to: EvmAddress,
-        needed: U256,
-    ) -> Result<(), Revert> {
-        let token = self.tokens.get_mut(&at).ok_or_else(Revert::new)?;
-        let balance = token.balances.entry(from).or_default();
-        if *balance < needed {
-            return Err(revert(&IToken::ERC20InsufficientBalance {
-                sender: address(from),
-                balance: *balance,
-                needed,
-            }));
-        }
-        *balance -= needed;
-        *token.balances.entry(to).or_default() += needed;
-        Ok(())
+    /// Whether there is a contract.
+    pub(super) fn has_code(&self, at: EvmAddress) -> bool {
+        self.tokens.contains_key(&at)
+            || self.vaults.contains_key(&at)
+            || self.beacons.contains_key(&at)
     }
 
     /// Creates the contract that this code is the creation of; anything else reverts.
@@ -252,19 +86,43 @@ impl World {
         code: &[u8],
     ) -> Result<u64, Revert> {
         if let Some(words) = code.strip_prefix(TOKEN_CODE.as_slice()) {
-            let supply = word(words, 0).ok_or_else(Revert::new)?;
+            let [supply] = numbers(words)?;
             let balances = BTreeMap::from([(context.sender, supply)]);
             self.tokens.insert(at, Token { balances, allowances: BTreeMap::new() });
-            return Ok(gas::CREATE);
+            return Ok(gas::CREATE_TOKEN);
+        }
+        if let Some(words) = code.strip_prefix(BEACON_CODE.as_slice()) {
+            let [epoch] = numbers(words)?;
+            if epoch.is_zero() {
+                return Err(revert(&IBeacon::ZeroEpoch {}));
+            }
+            let epoch = Duration::from_secs(epoch.saturating_to());
+            self.beacons.insert(at, Beacon::new(epoch, context.time));
+            return Ok(gas::CREATE_BEACON);
         }
         let words = code.strip_prefix(VAULT_CODE.as_slice()).ok_or_else(Revert::new)?;
-        let numbers: Vec<U256> = (0..6).filter_map(|index| word(words, index)).collect();
-        let [token, beacon, min, max, draw_delay, claim] = numbers[..] else {
-            return Err(Revert::new());
-        };
+        self.create_vault(at, words)?;
+        Ok(gas::CREATE_VAULT)
+    }
+
+    fn create_vault(&mut self, at: EvmAddress, words: &[u8]) -> Result<(), Revert> {
+        let [token, beacon, min, max, draw_delay, claim] = numbers(words)?;
         let (token, beacon) = (account(token), account(beacon));
-        if !self.tokens.contains_key(&token) {
+        if !self.has_code(token) {
             return Err(revert(&IVault::NotAToken { token: address(token) }));
+        }
+        if !self.has_code(beacon) {
+            return Err(revert(&IVault::NotABeacon { beacon: address(beacon) }));
+        }
+        let epoch = self.beacons.get(&beacon).ok_or_else(Revert::new)?.epoch;
+        let claim_is_short = claim <= U256::from(epoch.as_secs());
+        if max.is_zero() || min > max || draw_delay.is_zero() || claim_is_short {
+            return Err(revert(&IVault::BadWindows {
+                minWindow: U40::saturating_from(min),
+                maxWindow: U40::saturating_from(max),
+                drawDelay: U40::saturating_from(draw_delay),
+                claimWindow: U40::saturating_from(claim),
+            }));
         }
         let seconds = |word: U256| Duration::from_secs(word.saturating_to());
         let windows = Windows {
@@ -274,7 +132,7 @@ impl World {
             claim: seconds(claim),
         };
         self.put_vault(at, token, beacon, windows);
-        Ok(gas::CREATE)
+        Ok(())
     }
 
     pub(super) fn put_vault(
@@ -302,44 +160,8 @@ fn account(word: U256) -> EvmAddress {
     EvmAddress(account)
 }
 
-impl Vault {
-    /// Credits every entry; the gas of the whole payment.
-    fn credit_all(&mut self, entries: &[DirectEntry]) -> Result<u64, Revert> {
-        let mut used = gas::PAY;
-        let mut touched = BTreeSet::new();
-        let mut total = Atto::ZERO;
-        for (index, entry) in entries.iter().enumerate() {
-            let Share { payee, amount } = entry.share;
-            if payee == RewardAddress::ZERO {
-                return Err(revert(&IVault::ZeroPayee { index: U256::from(index) }));
-            }
-            let credit = self.credits.entry(payee).or_default();
-            used += match (touched.insert(payee), credit.is_zero()) {
-                (true, true) => gas::FRESH_PAYEE,
-                (true, false) => gas::KNOWN_PAYEE,
-                (false, _) => gas::REPEATED_PAYEE,
-            };
-            *credit += U256::from(amount.0);
-            total = total.saturating_add(amount);
-        }
-        if total == Atto::ZERO {
-            return Err(revert(&IVault::ZeroTotal {}));
-        }
-        Ok(used)
-    }
-}
-
-fn entry(share: B256, leaf: B256) -> DirectEntry {
-    let mut payee = [0; 20];
-    payee.copy_from_slice(&share[..20]);
-    let mut amount = [0; 16];
-    amount[4..].copy_from_slice(&share[20..]);
-    DirectEntry {
-        share: Share { payee: RewardAddress(payee), amount: Atto(u128::from_be_bytes(amount)) },
-        leaf: LeafHash(leaf.0),
-    }
-}
-
-fn word(bytes: &[u8], index: usize) -> Option<U256> {
-    bytes.get(32 * index..32 * (index + 1)).map(U256::from_be_slice)
+/// The arguments of a constructor: exactly so many words.
+fn numbers<const N: usize>(words: &[u8]) -> Result<[U256; N], Revert> {
+    let found: Vec<U256> = words.chunks_exact(32).map(U256::from_be_slice).collect();
+    found.try_into().map_err(|_| Revert::new())
 }
