@@ -4,7 +4,8 @@
 //! verifier; the [`Chain`] seam and its twin in memory; a local chain for test networks. The only
 //! crate that names alloy.
 //!
-//! The way of a payment: [`plan_direct`] makes immutable [`Plan`]s → [`Payments::pay`] checks
+//! The way of a payment: [`plan_direct`] and [`plan_batches`] make immutable [`Plan`]s,
+//! [`choose`] says which → [`Payments::pay`] checks
 //! everything that can be wrong → signs → writes the bytes into the [`TxJournal`] → sends them → looks
 //! at the vault's record until it is there. There are no tasks; a local chain has one thread that
 //! reads its output.
@@ -17,7 +18,7 @@
 //!
 //! A crash anywhere leaves the journal and the chain: calling `pay` again with the same plans and
 //! what the journal holds goes on. Deliberately absent: the journal's place on disk (the caller's),
-//! caches of nonces or balances, batch payments (they come as a further [`PaymentMode`]), and
+//! caches of nonces or balances, and
 //! protection from an RPC that lies.
 
 pub mod anvil;
@@ -56,7 +57,10 @@ pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};
 pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainOptions, Mining};
 pub use pay_error::{PayError, PayFailure};
-pub use payments::{Caps, PayRequest, PayTiming, Payments, PaymentsOptions, VaultTerms, Withdrawn};
+pub use payments::{
+    BatchState, Caps, CommitChoice, OpenClaim, PayRequest, PayTiming, Payments, PaymentsOptions,
+    Refunded, Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
+};
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};
 pub use rpc_chain::{RpcChain, RpcOptions};

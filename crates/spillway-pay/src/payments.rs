@@ -1,17 +1,29 @@
 mod estimate;
 mod goal;
+mod refund;
 mod run;
+mod seed;
+mod settle;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use spillway_disk::{Clock, Disk, DiskError, FileLock};
-use spillway_types::{Atto, Domain, EvmAddress, RewardAddress, Wei};
+use spillway_types::{Atto, Domain, EvmAddress, PaymentId, RewardAddress, UnixTime, Wei};
 
-use self::run::Run;
+use self::run::{Run, groups};
 use crate::{
     At, Chain, ChainError, GasEstimate, Paid, PayError, PayFailure, Plan, PlanStatus, SignedTx,
     Spend, TxJournal, Wallet, Windows, verify,
 };
+
+pub use self::{
+    refund::{BatchState, OpenClaim, Refunded},
+    settle::{Settled, SkipReason, Skipped},
+};
+
+/// Questions to the RPC at a time.
+const CONCURRENCY: usize = 8;
 
 /// What [`Payments`] works with.
 #[derive(Clone, Debug)]
@@ -69,6 +81,17 @@ pub struct Caps {
     pub gas_cost: Option<Wei>,
 }
 
+/// How several batches are paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitChoice {
+    /// As many with one transaction as it can hold, [`MAX_COMMITS`](spillway_types::limits::MAX_COMMITS):
+    /// those that have the same payer and the same `valid_until`. All of them are recorded or none.
+    #[default]
+    Together,
+    /// Each with a transaction of its own, in their order.
+    OneByOne,
+}
+
 /// What is to be paid.
 #[derive(Clone, Copy, Debug)]
 pub struct PayRequest<'a> {
@@ -83,6 +106,8 @@ pub struct PayRequest<'a> {
     /// How deep a payment must be before it counts; 0: in the newest block. The largest that the
     /// quotes ask for.
     pub confirmations: u16,
+    /// How several batches are paid. What is signed already is sent as it was signed.
+    pub commit: CommitChoice,
 }
 
 /// What the vault is made of.
@@ -181,6 +206,7 @@ impl Payments {
     }
 
     /// What paying these plans will cost in gas, those that are paid left out. An upper estimate.
+    /// Nothing is signed: plans that may never be paid can be asked for, to compare them.
     ///
     /// # Errors
     /// When the chain cannot be asked.
@@ -188,18 +214,23 @@ impl Payments {
         &self,
         plans: &[Plan],
         payer: EvmAddress,
+        commit: CommitChoice,
     ) -> Result<GasEstimate, PayError> {
         let token = self.options.chain.token(self.options.domain.vault).await?;
         let open = self.unrecorded(plans).await?;
-        Ok(estimate::estimate(&*self.options.chain, token, &open, payer).await?)
+        Ok(estimate::estimate(&*self.options.chain, token, &open, payer, commit).await?)
     }
 
-    /// Pays the plans that are not paid yet, one after the other.
+    /// Pays the plans that are not paid yet, one transaction after the other: each direct plan with
+    /// its own, batches as [`PayRequest::commit`] says.
     ///
     /// A plan that is recorded is paid. Otherwise the bytes that were signed for it before are sent
     /// again; when their nonce was used by something else, the same plan is signed again: it has
     /// the same id, and the vault takes an id once. Before anything is signed, all of it is
     /// checked: chain, vault, plans, caps, tokens and coins.
+    ///
+    /// A transaction that pays several batches fails as a whole when something else has paid one of
+    /// them; the others are paid with another one then.
     ///
     /// Plans that are recorded are only looked up: without the wallet's lock, and whoever paid
     /// them. Plans whose deadline has passed are an error only after all others are paid.
@@ -224,7 +255,7 @@ impl Payments {
         }
         let terms = self.check_domain().await?;
         let mut run = Run::new(&self.options, &request, terms.token, journal);
-        match Box::pin(run.pay(request.plans)).await {
+        match Box::pin(run.pay()).await {
             Ok(plans) => Ok(Paid { plans, spend: run.spend() }),
             Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
         }
@@ -251,18 +282,29 @@ impl Payments {
         if amount == Atto::ZERO {
             return Ok(Withdrawn { amount, spend: Spend::default() });
         }
+        let mut run = self.run(wallet, terms.token, journal);
+        match Box::pin(run.withdraw(payee)).await {
+            Ok(()) => Ok(Withdrawn { amount, spend: run.spend() }),
+            Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
+        }
+    }
+
+    /// A run that pays no plans and goes on with nothing.
+    fn run<'a>(
+        &'a self,
+        wallet: &'a Wallet,
+        token: EvmAddress,
+        journal: &'a mut dyn TxJournal,
+    ) -> Run<'a> {
         let request = PayRequest {
             plans: &[],
             wallet,
             earlier: &[],
             caps: Caps::default(),
             confirmations: 0,
+            commit: CommitChoice::default(),
         };
-        let mut run = Run::new(&self.options, &request, terms.token, journal);
-        match Box::pin(run.withdraw(payee)).await {
-            Ok(()) => Ok(Withdrawn { amount, spend: run.spend() }),
-            Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
-        }
+        Run::new(&self.options, &request, token, journal)
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<(), PayFailure> {
@@ -274,15 +316,21 @@ impl Payments {
     }
 
     async fn unrecorded<'p>(&self, plans: &'p [Plan]) -> Result<Vec<&'p Plan>, ChainError> {
-        let mut open = Vec::new();
-        for plan in plans {
-            let vault = self.options.domain.vault;
-            let record = self.options.chain.record(vault, plan.id(), At::Depth(0)).await?;
-            if record.recorded.is_none() {
-                open.push(plan);
-            }
-        }
-        Ok(open)
+        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
+        let ids: Vec<PaymentId> = plans.iter().map(Plan::id).collect();
+        let recorded: Vec<bool> = stream::iter(ids)
+            .map(|id| async move { Ok(chain.record(vault, id, At::Depth(0)).await?.recorded) })
+            .buffered(CONCURRENCY)
+            .map_ok(|recorded| recorded.is_some())
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(plans.iter().zip(recorded).filter(|(_, paid)| !paid).map(|(plan, _)| plan).collect())
+    }
+
+    /// The later of chain time and own clock.
+    async fn now(&self) -> Result<UnixTime, ChainError> {
+        let newest = self.options.chain.block(At::Depth(0)).await?;
+        Ok(newest.time.max(self.options.clock.now()))
     }
 }
 

@@ -5,11 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{Atto, EvmAddress, RewardAddress};
 
+use super::{CONCURRENCY, CommitChoice, groups};
 use crate::{Chain, ChainError, GasEstimate, Plan, calls, intrinsic::transaction_gas};
 
-/// `payDirect` without its entries: the record, and the token's transfer to a vault that may have
-/// none yet.
-const PAY_GAS: u64 = 68_000;
+/// `payDirect` without its entries: the record, and the token's transfer.
+const PAY_GAS: u64 = 51_000;
+/// `commit`: the record, the token's transfer and the event.
+const COMMIT_GAS: u64 = 51_500;
+/// Each further batch of a `commitMany`: its record and its event.
+const FURTHER_COMMIT_GAS: u64 = 27_000;
+/// The token's transfer to a vault that has none of it: a new storage slot (EIP-2200).
+const EMPTY_VAULT_GAS: u64 = 17_200;
 /// An entry's arithmetic, hashing and copying, and the slot that is warm already.
 const ENTRY_GAS: u64 = 450;
 /// Crediting a payee that has credit already.
@@ -19,15 +25,13 @@ const FRESH_PAYEE_GAS: u64 = 22_300;
 
 /// How many payees are asked for: a network of test size whole. More are taken for fresh.
 const ASKED_PAYEES: usize = 64;
-/// Questions to the RPC at a time.
-const CONCURRENCY: usize = 8;
-
 /// Upper estimate for plans that are not recorded.
 pub(super) async fn estimate(
     chain: &dyn Chain,
     token: EvmAddress,
     open: &[&Plan],
     payer: EvmAddress,
+    commit: CommitChoice,
 ) -> Result<GasEstimate, ChainError> {
     let Some(first) = open.first() else { return Ok(GasEstimate::default()) };
     let vault = first.domain.vault;
@@ -37,12 +41,14 @@ pub(super) async fn estimate(
     } else {
         0
     };
+    let empty = chain.tokens(token, vault).await? == Atto::ZERO;
     let mut known = known_payees(chain, vault, open).await?;
-    let pay_gas: u64 = open.iter().map(|plan| plan_gas(plan, &mut known)).sum();
-    let gas = approval_gas + pay_gas;
+    let groups = groups(open, commit);
+    let pay_gas: u64 = groups.iter().map(|group| group_gas(group, &mut known)).sum();
+    let gas = approval_gas + pay_gas + if empty { EMPTY_VAULT_GAS } else { 0 };
     let fees = chain.fees().await?;
     let price = fees.base.saturating_add(fees.priority);
-    let transactions = u32::try_from(open.len()).unwrap_or(u32::MAX);
+    let transactions = u32::try_from(groups.len()).unwrap_or(u32::MAX);
     Ok(GasEstimate {
         gas,
         approval_gas,
@@ -51,8 +57,18 @@ pub(super) async fn estimate(
     })
 }
 
-/// Gas of one plan; its payees are known afterwards.
-fn plan_gas(plan: &Plan, known: &mut BTreeSet<RewardAddress>) -> u64 {
+/// Gas of one transaction; the payees of a direct payment are known afterwards.
+fn group_gas(group: &[&Plan], known: &mut BTreeSet<RewardAddress>) -> u64 {
+    match group {
+        [plan] if plan.batch_terms().is_none() => direct_gas(plan, known),
+        batches => {
+            let further = (batches.len() as u64).saturating_sub(1) * FURTHER_COMMIT_GAS;
+            transaction_gas(&calls::pay_all(batches).data, false, COMMIT_GAS + further)
+        }
+    }
+}
+
+fn direct_gas(plan: &Plan, known: &mut BTreeSet<RewardAddress>) -> u64 {
     let mut gas = PAY_GAS;
     let mut here = BTreeSet::new();
     for share in plan.leaves.iter().flat_map(|leaf| &leaf.shares) {
@@ -74,7 +90,8 @@ async fn known_payees(
     // Those that occur most often first: a wrong guess about them costs no more than about others,
     // but they are most likely known.
     let mut counts: BTreeMap<RewardAddress, usize> = BTreeMap::new();
-    for share in open.iter().flat_map(|plan| &plan.leaves).flat_map(|leaf| &leaf.shares) {
+    let direct = open.iter().filter(|plan| plan.batch_terms().is_none());
+    for share in direct.flat_map(|plan| &plan.leaves).flat_map(|leaf| &leaf.shares) {
         *counts.entry(share.payee).or_default() += 1;
     }
     let mut payees: Vec<_> = counts.into_iter().map(|(payee, count)| (count, payee)).collect();

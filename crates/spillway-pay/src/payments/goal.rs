@@ -1,4 +1,4 @@
-use spillway_types::{Atto, EvmAddress, RewardAddress};
+use spillway_types::{Atto, BatchTerms, EvmAddress, PaymentId, RewardAddress, UnixTime, Win};
 
 use crate::{Call, Plan, TxPurpose, calls};
 
@@ -7,18 +7,39 @@ use crate::{Call, Plan, TxPurpose, calls};
 pub(super) enum Goal<'p> {
     /// The vault may take this much.
     Allowance { token: EvmAddress, owner: EvmAddress, vault: EvmAddress, amount: Atto },
-    /// The vault has recorded this plan.
-    Recorded(&'p Plan),
+    /// The vault has recorded these plans: one, or several batches of one payer and deadline, which
+    /// one call pays for.
+    Recorded(&'p [&'p Plan]),
     /// The payee has what it was owed.
     Withdrawn { vault: EvmAddress, sender: EvmAddress, payee: RewardAddress },
+    /// These draws, at least one and all of one batch, have paid their leaves.
+    Settled { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, wins: &'p [&'p Win] },
+    /// No draw of the batch is open.
+    Refunded { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, terms: &'p BatchTerms },
+    /// The seed of the batches of this `upload_by` is known, or the beacon was told of it once more:
+    /// that may not be enough.
+    SeedPosted {
+        vault: EvmAddress,
+        beacon: EvmAddress,
+        sender: EvmAddress,
+        upload_by: UnixTime,
+        after: UnixTime,
+        proof: &'p [u8],
+    },
 }
 
-impl Goal<'_> {
+impl<'p> Goal<'p> {
     pub(super) fn purpose(&self) -> TxPurpose {
-        match self {
-            Self::Allowance { amount, .. } => TxPurpose::Approve { amount: *amount },
-            Self::Recorded(plan) => TxPurpose::Pay { payment: plan.id() },
-            Self::Withdrawn { payee, .. } => TxPurpose::Withdraw { payee: *payee },
+        match *self {
+            Self::Allowance { amount, .. } => TxPurpose::Approve { amount },
+            Self::Recorded([plan]) => TxPurpose::Pay { payment: plan.id() },
+            Self::Recorded(plans) => {
+                TxPurpose::PayMany { payments: plans.iter().map(|plan| plan.id()).collect() }
+            }
+            Self::Withdrawn { payee, .. } => TxPurpose::Withdraw { payee },
+            Self::Settled { payment, .. } => TxPurpose::Settle { payment },
+            Self::Refunded { payment, .. } => TxPurpose::Refund { payment },
+            Self::SeedPosted { after, .. } => TxPurpose::PostSeed { after },
         }
     }
 
@@ -28,8 +49,31 @@ impl Goal<'_> {
             Self::Allowance { token, owner, vault, amount } => {
                 calls::approve(token, owner, vault, amount)
             }
-            Self::Recorded(plan) => calls::pay(plan),
+            Self::Recorded(plans) => calls::pay_all(plans),
             Self::Withdrawn { vault, sender, payee } => calls::withdraw(vault, sender, payee),
+            Self::Settled { vault, sender, wins, .. } => calls::settle(vault, sender, wins),
+            Self::Refunded { vault, sender, terms, .. } => calls::refund(vault, sender, terms),
+            Self::SeedPosted { beacon, sender, after, proof, .. } => {
+                calls::post_seed(beacon, sender, after, proof)
+            }
+        }
+    }
+
+    /// Whether the purpose says all: another transaction for it makes the same call.
+    pub(super) fn is_its_purpose(&self) -> bool {
+        matches!(self, Self::Allowance { .. } | Self::Recorded(_) | Self::Refunded { .. })
+    }
+
+    /// Whether it is reached once a transaction for it has succeeded, whatever else is seen.
+    pub(super) fn is_a_receipt(&self) -> bool {
+        matches!(self, Self::Withdrawn { .. } | Self::SeedPosted { .. })
+    }
+
+    /// The plans that are to be recorded.
+    pub(super) fn plans(&self) -> &'p [&'p Plan] {
+        match *self {
+            Self::Recorded(plans) => plans,
+            _ => &[],
         }
     }
 }

@@ -1,8 +1,9 @@
-//! One call of `pay` or `withdraw`: everything that it knows, and the order of what it does.
+//! One call of `pay`, `withdraw`, `settle` and so on: everything that it knows, and the order of what it does.
 
 mod deepen;
 mod drive;
 mod gap;
+mod groups;
 mod sign;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,21 +12,24 @@ use futures::{StreamExt, TryStreamExt, stream};
 use spillway_disk::FileLock;
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
-use super::{Caps, PayRequest, PaymentsOptions, estimate, goal::Goal, lock};
+pub(super) use self::groups::groups;
+use super::{
+    CONCURRENCY, Caps, CommitChoice, PayRequest, PaymentsOptions, estimate, goal::Goal, lock,
+};
 use crate::{
     At, ChainError, PaidPlan, PayFailure, Plan, SignedTx, Spend, TxJournal, TxPurpose, TxReceipt,
     Wallet,
 };
 
-/// Questions to the RPC at a time.
-const CONCURRENCY: usize = 8;
-
 pub(super) struct Run<'a> {
-    options: &'a PaymentsOptions,
-    wallet: &'a Wallet,
+    pub(super) options: &'a PaymentsOptions,
+    pub(super) wallet: &'a Wallet,
+    /// All plans that are asked for.
+    plans: &'a [Plan],
     caps: Caps,
+    commit: CommitChoice,
     confirmations: u16,
-    token: EvmAddress,
+    pub(super) token: EvmAddress,
     journal: &'a mut dyn TxJournal,
     /// All that the journal holds, oldest first.
     txs: Vec<SignedTx>,
@@ -54,7 +58,9 @@ impl<'a> Run<'a> {
         Self {
             options,
             wallet: request.wallet,
+            plans: request.plans,
             caps: request.caps,
+            commit: request.commit,
             confirmations: request.confirmations,
             token,
             journal,
@@ -84,21 +90,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) async fn pay(&mut self, plans: &'a [Plan]) -> Result<Vec<PaidPlan>, PayFailure> {
+    pub(super) async fn pay(&mut self) -> Result<Vec<PaidPlan>, PayFailure> {
         let mut known = BTreeSet::new();
         // A plan that is named twice is one.
-        let plans: Vec<&Plan> = plans.iter().filter(|plan| known.insert(plan.id())).collect();
+        let plans: Vec<&'a Plan> =
+            self.plans.iter().filter(|plan| known.insert(plan.id())).collect();
         self.look_back().await?;
         let open = self.note_recorded(&plans).await?;
         // Their chunks can be stored while the others are paid.
         self.tell_deep().await?;
         let failure = if open.is_empty() { None } else { self.pay_rest(open).await.err() };
-        let settled = self.settle(failure).await;
+        let finished = self.finish(failure).await;
         if self.vanished {
             // Mined again, perhaps elsewhere; what it cost is not worth an error.
             let _ = self.look_back().await;
         }
-        settled?;
+        finished?;
         Ok(plans.iter().filter_map(|plan| self.paid.get(&plan.id()).copied()).collect())
     }
 
@@ -191,7 +198,7 @@ impl<'a> Run<'a> {
         if found < needed {
             return Err(PayFailure::NotEnoughTokens { needed, found });
         }
-        let gas = estimate::estimate(&**chain, self.token, open, account).await?;
+        let gas = estimate::estimate(&**chain, self.token, open, account, self.commit).await?;
         let cost = self.gas_spent().saturating_add(gas.cost);
         if let Some(cap) = self.caps.gas_cost.filter(|&cap| cost > cap) {
             return Err(PayFailure::OverGasCost { cost, cap });
@@ -201,62 +208,6 @@ impl<'a> Run<'a> {
             return Err(PayFailure::NotEnoughCoins { needed: gas.cost, found });
         }
         Ok(())
-    }
-
-    /// Pays what is not recorded: first what is signed already and may be on its way, in the order
-    /// in which it was signed, so that the allowance is then exact for the rest. Returns why the
-    /// first plan was missed whose deadline passed meanwhile.
-    async fn pay_open(
-        &mut self,
-        mut open: Vec<&'a Plan>,
-    ) -> Result<Option<PayFailure>, PayFailure> {
-        open.sort_by_key(|plan| {
-            let purpose = TxPurpose::Pay { payment: plan.id() };
-            self.unmined(&purpose).map_or(u64::MAX, |tx| tx.nonce)
-        });
-        let mut missed = None;
-        let mut rest = Vec::new();
-        for plan in open {
-            let purpose = TxPurpose::Pay { payment: plan.id() };
-            if self.unmined(&purpose).is_some() && self.allowance().await? >= plan.total() {
-                let late = self.pay_plan(plan).await?;
-                missed = missed.or(late);
-            } else {
-                rest.push(plan);
-            }
-        }
-        let amount: Atto = rest.iter().map(|plan| plan.total()).sum();
-        // Never lowered: another session may count on what is there.
-        if self.allowance().await? < amount {
-            self.drive(Goal::Allowance {
-                token: self.token,
-                owner: self.wallet.address(),
-                vault: self.options.domain.vault,
-                amount,
-            })
-            .await?;
-        }
-        for plan in rest {
-            let late = self.pay_plan(plan).await?;
-            missed = missed.or(late);
-        }
-        Ok(missed)
-    }
-
-    /// Pays one plan. `Some`: its deadline has passed, which is no reason not to pay the others.
-    async fn pay_plan(&mut self, plan: &'a Plan) -> Result<Option<PayFailure>, PayFailure> {
-        match self.drive(Goal::Recorded(plan)).await {
-            // What the drive returns for a plan is always the time of its record.
-            Ok(recorded) => {
-                if let Some(recorded) = recorded {
-                    self.note_untold(plan, recorded);
-                }
-                self.tell_deep().await?;
-                Ok(None)
-            }
-            Err(failure @ PayFailure::Expired { .. }) => Ok(Some(failure)),
-            Err(failure) => Err(failure),
-        }
     }
 
     fn check_payer(&self, plan: &Plan) -> Result<(), PayFailure> {
@@ -300,6 +251,17 @@ impl<'a> Run<'a> {
     fn free_nonce(&self) -> u64 {
         let mined = self.txs.iter().filter(|tx| self.receipts.contains_key(&tx.hash));
         mined.map(|tx| tx.nonce + 1).fold(self.used_nonce, u64::max)
+    }
+
+    /// Whether one of the transactions that were signed from this one on was mined and succeeded.
+    pub(super) fn succeeded_since(&self, first: usize) -> bool {
+        let hashes = self.txs.iter().skip(first).map(|tx| tx.hash);
+        hashes.filter_map(|hash| self.receipts.get(&hash)).any(|receipt| receipt.success)
+    }
+
+    /// How many transactions are known.
+    pub(super) fn known(&self) -> usize {
+        self.txs.len()
     }
 
     /// The newest transaction for this purpose that is not known to be mined; at one nonce the one

@@ -25,7 +25,8 @@ async fn the_estimate_is_at_least_what_is_used_and_not_far_above(stage: Stage) {
     for (name, leaves) in [(1, 1), (2, 16), (3, 100), (4, 16)] {
         let plans = [plan(&stage, name, leaves).await];
         let payments = stage.payments();
-        let estimate = payments.estimate(&plans, stage.payer.address()).await.unwrap();
+        let estimate =
+            payments.estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
         let mut journal = TestJournal::new(&stage.chain);
         let paid = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
         let used = paid.spend.gas_used;
@@ -34,7 +35,8 @@ async fn the_estimate_is_at_least_what_is_used_and_not_far_above(stage: Stage) {
         assert_eq!(estimate.transactions, 2);
         assert!(estimate.approval_gas > 20_000);
         assert!(estimate.cost >= paid.spend.gas_cost);
-        let after = payments.estimate(&plans, stage.payer.address()).await.unwrap();
+        let after =
+            payments.estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
         assert_eq!((after.gas, after.transactions), (0, 0), "it is paid");
     }
 }

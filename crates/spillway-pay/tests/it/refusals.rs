@@ -118,7 +118,8 @@ async fn too_little_money(stage: Stage) {
     let poor = Wei(1_000);
     stage.control.set_coins(stage.payer.address(), poor).await;
     let plans = [stage.plan(1, 1).await];
-    let estimate = stage.payments().estimate(&plans, stage.payer.address()).await.unwrap();
+    let estimate =
+        stage.payments().estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
     match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
         PayFailure::NotEnoughCoins { needed, found } => {
             assert_eq!((needed, found), (estimate.cost, poor));
@@ -138,7 +139,8 @@ async fn over_a_cap(stage: Stage) {
         }
         failure => panic!("{failure:?}"),
     }
-    let estimate = stage.payments().estimate(&plans, stage.payer.address()).await.unwrap();
+    let estimate =
+        stage.payments().estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
     let cap = Wei(estimate.cost.0 - 1);
     let caps = Caps { gas_cost: Some(cap), ..Caps::default() };
     let request = PayRequest { caps, ..stage.request(&plans, &[]) };

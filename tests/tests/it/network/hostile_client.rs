@@ -86,6 +86,7 @@ async fn pay(network: &Network, client: &TestClient, plan: &Plan) {
         earlier: &[],
         caps: Caps::default(),
         confirmations: 0,
+        commit: spillway_pay::CommitChoice::default(),
     };
     client.payments().pay(request, &mut NoJournal).await.unwrap();
 }

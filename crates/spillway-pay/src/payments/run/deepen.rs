@@ -3,7 +3,10 @@
 
 use spillway_types::{Retry, TxHash};
 
-use super::{Goal, Run, drive::Look};
+use super::{
+    Goal, Run,
+    drive::{Driven, Look},
+};
 use crate::{At, PayFailure, Plan};
 
 impl<'a> Run<'a> {
@@ -32,7 +35,7 @@ impl<'a> Run<'a> {
     /// Deepens and tells all that is recorded. `failure`: why the payments have ended. What goes
     /// wrong with one plan does not keep the others from being told of; the first failure is
     /// returned.
-    pub(super) async fn settle(&mut self, failure: Option<PayFailure>) -> Result<(), PayFailure> {
+    pub(super) async fn finish(&mut self, failure: Option<PayFailure>) -> Result<(), PayFailure> {
         let mut first = failure;
         while let Some(&plan) = self.untold.front() {
             match &first {
@@ -70,7 +73,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until a recorded plan is deep enough, and pays it again if it vanishes.
-    async fn deepen(&mut self, plan: &Plan) -> Result<(), PayFailure> {
+    async fn deepen(&mut self, plan: &'a Plan) -> Result<(), PayFailure> {
         if self.confirmations == 0 {
             return Ok(());
         }
@@ -105,9 +108,13 @@ impl<'a> Run<'a> {
 
     /// Pays a plan again that a reorganisation has taken back, with the identical bytes if they are
     /// good for it. The time of its record may have changed, too.
-    async fn keep_recorded(&mut self, plan: &Plan) -> Result<(), PayFailure> {
-        let recorded = match self.reached(Goal::Recorded(plan)).await {
-            Ok(Look::Done(recorded)) => recorded,
+    async fn keep_recorded(&mut self, plan: &'a Plan) -> Result<(), PayFailure> {
+        match self.reached(Goal::Recorded(&[plan]), false).await {
+            Ok(Look::Ended(Driven::Done(times))) => {
+                if let [recorded] = times[..] {
+                    self.note_paid(plan, recorded);
+                }
+            }
             Ok(_) => {
                 if self.check_payer(plan).is_err() {
                     // Its payer's business; the server may be behind, too.
@@ -120,13 +127,33 @@ impl<'a> Run<'a> {
                     Err(failure) => return Err(failure),
                 }
                 self.look_back().await?;
-                self.drive(Goal::Recorded(plan)).await?
+                self.pay_again(plan).await?;
             }
             // The next look is at it again.
-            Err(error) if error.retry() != Retry::Never => None,
+            Err(error) if error.retry() != Retry::Never => {}
             Err(error) => return Err(error.into()),
-        };
-        if let Some(recorded) = recorded {
+        }
+        Ok(())
+    }
+
+    /// What was signed for a plan is gone: the identical bytes go out, with all plans that they pay
+    /// for; by itself it is paid only when that cannot be.
+    async fn pay_again(&mut self, plan: &'a Plan) -> Result<(), PayFailure> {
+        let group = self.signed_with(plan);
+        if group.len() > 1 {
+            match self.drive(Goal::Recorded(&group)).await? {
+                Driven::Done(times) => {
+                    for (plan, recorded) in group.into_iter().zip(times) {
+                        self.note_paid(plan, recorded);
+                    }
+                    return Ok(());
+                }
+                Driven::Split(_) => self.vanished = true,
+            }
+        }
+        if let Driven::Done(times) = self.drive(Goal::Recorded(&[plan])).await?
+            && let [recorded] = times[..]
+        {
             self.note_paid(plan, recorded);
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spillway_types::{Retry, TxHash, UnixTime};
 
 use super::{Goal, Run, expired};
-use crate::{At, ChainError, PayFailure, SignedTx};
+use crate::{At, ChainError, PayFailure, SignedTx, TxPurpose};
 
 /// How often a used nonce must be reported, with a look in between, before something else is
 /// believed to have used it: the server that says so may know a block that another does not. It
@@ -51,29 +51,41 @@ struct Drive<'p> {
 }
 
 pub(super) enum Look {
-    /// It is so. For a plan: since when.
-    Done(Option<UnixTime>),
+    /// Nothing more can be done for it.
+    Ended(Driven),
     /// Not yet; the newest block's time where it was asked.
     Open(Option<UnixTime>),
     /// Our transaction was mined and failed.
     Failed(TxHash),
 }
 
+/// How a drive ended.
+pub(in crate::payments) enum Driven {
+    /// The goal is reached. For plans: since when each is recorded.
+    Done(Vec<UnixTime>),
+    /// Some of the plans were recorded by something else, so one call cannot pay for all of them
+    /// any more: since when each is recorded.
+    Split(Vec<Option<UnixTime>>),
+}
+
 enum Step {
-    Done(Option<UnixTime>),
+    Done(Driven),
     Wait,
 }
 
 impl Run<'_> {
-    /// Returns when the goal is reached; for a plan with the time of its record.
-    pub(super) async fn drive(&mut self, goal: Goal<'_>) -> Result<Option<UnixTime>, PayFailure> {
+    /// Returns when the goal is reached, or cannot be as it is.
+    pub(in crate::payments) async fn drive(
+        &mut self,
+        goal: Goal<'_>,
+    ) -> Result<Driven, PayFailure> {
         let timing = self.options.timing;
         let mut drive = self.begin(goal);
         loop {
             let step = Box::pin(self.step(&mut drive)).await;
             let now = self.options.clock.monotonic();
             match step {
-                Ok(Step::Done(recorded)) => return Ok(recorded),
+                Ok(Step::Done(driven)) => return Ok(driven),
                 Ok(Step::Wait) => drive.failing_since = None,
                 Err(PayFailure::Chain(error)) if error.retry() != Retry::Never => {
                     let since = *drive.failing_since.get_or_insert(now);
@@ -97,12 +109,13 @@ impl Run<'_> {
     }
 
     fn begin<'p>(&self, goal: Goal<'p>) -> Drive<'p> {
-        let purpose = goal.purpose();
-        let unmined =
-            |tx: &&SignedTx| tx.purpose == purpose && !self.receipts.contains_key(&tx.hash);
+        let purpose = self.purpose_of(goal);
+        let unmined = |tx: &&SignedTx| {
+            Some(&tx.purpose) == purpose.as_ref() && !self.receipts.contains_key(&tx.hash)
+        };
         Drive {
             goal,
-            current: self.unmined(&purpose).cloned(),
+            current: purpose.as_ref().and_then(|purpose| self.unmined(purpose)).cloned(),
             ours: self.txs.iter().filter(unmined).map(|tx| tx.hash).collect(),
             started: self.options.clock.monotonic(),
             pause: self.options.timing.first_poll,
@@ -118,17 +131,23 @@ impl Run<'_> {
         }
     }
 
+    /// What other transactions for the same goal are for; `None` when another one for the same
+    /// purpose may do something else.
+    fn purpose_of(&self, goal: Goal<'_>) -> Option<TxPurpose> {
+        goal.is_its_purpose().then(|| goal.purpose())
+    }
+
     async fn step(&mut self, drive: &mut Drive<'_>) -> Result<Step, PayFailure> {
         let mut time = match self.look(drive).await? {
-            Look::Done(recorded) => return self.done(drive, recorded).await,
+            Look::Ended(driven) => return self.done(drive, driven).await,
             Look::Open(time) => time,
-            // What failed may have failed because the goal was reached meanwhile.
-            Look::Failed(tx) => match self.reached(drive.goal).await? {
-                Look::Done(recorded) => return self.done(drive, recorded).await,
+            // What failed may have failed because the goal was reached meanwhile, or a part of it.
+            Look::Failed(tx) => match self.reached(drive.goal, true).await? {
+                Look::Ended(driven) => return self.done(drive, driven).await,
                 _ => return Err(self.failed(drive.goal, tx).await),
             },
         };
-        if let Goal::Recorded(plan) = drive.goal {
+        if let Some(plan) = drive.goal.plans().first() {
             if drive.accepted_at.is_none() {
                 // Nothing is known to be on its way: our own clock counts too.
                 time = time.max(Some(self.options.clock.now()));
@@ -138,49 +157,85 @@ impl Run<'_> {
             }
         }
         if drive.current.is_none()
-            && let Some(recorded) = self.sign_first(drive).await?
+            && let Some(driven) = self.sign_first(drive).await?
         {
-            return self.done(drive, recorded).await;
+            return self.done(drive, driven).await;
         }
         self.send_if_due(drive).await?;
         Ok(Step::Wait)
     }
 
-    /// Whether the goal is reached, whoever brought it about.
-    pub(super) async fn reached(&self, goal: Goal<'_>) -> Result<Look, ChainError> {
+    /// Whether the goal is reached, whoever brought it about. Of several plans only the first is
+    /// looked at while it is not recorded, unless this is to be `thorough`.
+    pub(super) async fn reached(&self, goal: Goal<'_>, thorough: bool) -> Result<Look, ChainError> {
         let chain = &self.options.chain;
         match goal {
-            Goal::Recorded(plan) => {
-                let record = chain.record(plan.domain.vault, plan.id(), At::Depth(0)).await?;
-                Ok(match record.recorded {
-                    Some(recorded) => Look::Done(Some(recorded)),
-                    None => Look::Open(Some(record.block.time)),
-                })
-            }
+            Goal::Recorded(plans) => self.plans_reached(plans, thorough).await,
             Goal::Allowance { amount, .. } => Ok(match self.allowance().await? {
-                allowance if allowance >= amount => Look::Done(None),
+                allowance if allowance >= amount => Look::Ended(Driven::Done(Vec::new())),
                 _ => Look::Open(None),
             }),
+            Goal::Settled { vault, payment, wins, .. } => {
+                let record = chain.record(vault, payment, At::Depth(0)).await?;
+                Ok(all_or_open(wins.iter().all(|win| record.settled.contains(win.draw))))
+            }
+            Goal::Refunded { vault, payment, terms, .. } => {
+                let record = chain.record(vault, payment, At::Depth(0)).await?;
+                Ok(all_or_open((0..terms.draws).all(|draw| record.settled.contains(draw))))
+            }
+            Goal::SeedPosted { vault, upload_by, .. } => {
+                Ok(all_or_open(chain.seed(vault, upload_by).await?.is_some()))
+            }
             Goal::Withdrawn { .. } => Ok(Look::Open(None)),
         }
     }
 
+    async fn plans_reached(
+        &self,
+        plans: &[&crate::Plan],
+        thorough: bool,
+    ) -> Result<Look, ChainError> {
+        let Some(first) = plans.first() else { return Ok(Look::Open(None)) };
+        let chain = &self.options.chain;
+        let record = chain.record(first.domain.vault, first.id(), At::Depth(0)).await?;
+        let open = Look::Open(Some(record.block.time));
+        if record.recorded.is_none() && (plans.len() == 1 || !thorough) {
+            return Ok(open);
+        }
+        // Some may have been asked before, some after a block that took all: then the second look
+        // sees all of them.
+        let mut times = vec![record.recorded];
+        for _ in 0..2 {
+            if plans.len() > 1 {
+                times = self.records(plans).await?.into_iter().map(|(_, time)| time).collect();
+            }
+            if let Some(all) = times.iter().copied().collect::<Option<Vec<UnixTime>>>() {
+                return Ok(Look::Ended(Driven::Done(all)));
+            }
+        }
+        if times.iter().all(Option::is_none) {
+            return Ok(open);
+        }
+        Ok(Look::Ended(Driven::Split(times)))
+    }
+
     async fn look(&mut self, drive: &Drive<'_>) -> Result<Look, ChainError> {
-        let reached = self.reached(drive.goal).await?;
-        if matches!(reached, Look::Done(_)) {
+        let reached = self.reached(drive.goal, false).await?;
+        if matches!(reached, Look::Ended(_)) {
             return Ok(reached);
         }
         for hash in &drive.ours {
             match self.options.chain.receipt(*hash).await? {
                 Some(receipt) => {
                     self.note_mined(receipt);
-                    match drive.goal {
-                        _ if !receipt.success => return Ok(Look::Failed(*hash)),
-                        Goal::Withdrawn { .. } => return Ok(Look::Done(None)),
-                        // The server that is asked for the effect is behind the one that had the
-                        // receipt: it will follow.
-                        _ => {}
+                    if !receipt.success {
+                        return Ok(Look::Failed(*hash));
                     }
+                    if drive.goal.is_a_receipt() {
+                        return Ok(Look::Ended(Driven::Done(Vec::new())));
+                    }
+                    // The server that is asked for the effect is behind the one that had the
+                    // receipt: it will follow.
                 }
                 // A reorganisation may have taken it back.
                 None => self.forget(*hash),
@@ -189,12 +244,8 @@ impl Run<'_> {
         Ok(reached)
     }
 
-    /// The goal is reached: what did it cost?
-    async fn done(
-        &mut self,
-        drive: &Drive<'_>,
-        recorded: Option<UnixTime>,
-    ) -> Result<Step, PayFailure> {
+    /// The goal is reached, or cannot be as it is: what did it cost?
+    async fn done(&mut self, drive: &Drive<'_>, driven: Driven) -> Result<Step, PayFailure> {
         for _ in 0..RECEIPT_LOOKS {
             for hash in &drive.ours {
                 if let Some(receipt) = self.options.chain.receipt(*hash).await? {
@@ -207,14 +258,12 @@ impl Run<'_> {
             }
             self.options.clock.sleep(drive.pause).await;
         }
-        Ok(Step::Done(recorded))
+        Ok(Step::Done(driven))
     }
 
-    /// Signs when there is nothing to send. `Some`: the goal turned out to be reached.
-    async fn sign_first(
-        &mut self,
-        drive: &mut Drive<'_>,
-    ) -> Result<Option<Option<UnixTime>>, PayFailure> {
+    /// Signs when there is nothing to send. `Some`: the goal turned out to be reached, or cannot be
+    /// as it is.
+    async fn sign_first(&mut self, drive: &mut Drive<'_>) -> Result<Option<Driven>, PayFailure> {
         if drive.signed >= MAX_SIGNED {
             return Err(ChainError::NonceTooLow.into());
         }
@@ -230,13 +279,14 @@ impl Run<'_> {
             // we do not know; or the server that was asked is behind the one that showed the
             // allowance.
             Err(PayFailure::Chain(error @ ChainError::Reverted { .. })) => {
-                if let Look::Done(recorded) = self.reached(drive.goal).await? {
-                    return Ok(Some(recorded));
+                if let Look::Ended(driven) = self.reached(drive.goal, true).await? {
+                    return Ok(Some(driven));
                 }
                 let now = self.options.clock.monotonic();
                 let since = *drive.reverted_since.get_or_insert(now);
                 // What it needs may have been taken back.
-                self.fill_gap(self.free_nonce(), &drive.goal.purpose()).await;
+                let purpose = self.purpose_of(drive.goal);
+                self.fill_gap(self.free_nonce(), purpose.as_ref()).await;
                 if now.saturating_sub(since) < self.options.timing.outage {
                     return Ok(None);
                 }
@@ -270,7 +320,8 @@ impl Run<'_> {
 
     async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
         let Some(tx) = drive.current.clone() else { return Ok(()) };
-        if let Some(lower) = self.fill_gap(tx.nonce, &tx.purpose).await {
+        let purpose = self.purpose_of(drive.goal);
+        if let Some(lower) = self.fill_gap(tx.nonce, purpose.as_ref()).await {
             drive.next(lower);
             drive.sent_at = Some(now);
             drive.accepted_at.get_or_insert(now);
@@ -344,6 +395,10 @@ impl Run<'_> {
         };
         PayFailure::Failed { tx, reason }
     }
+}
+
+fn all_or_open(all: bool) -> Look {
+    if all { Look::Ended(Driven::Done(Vec::new())) } else { Look::Open(None) }
 }
 
 impl Drive<'_> {

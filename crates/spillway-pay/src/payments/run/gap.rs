@@ -14,7 +14,11 @@ impl Run<'_> {
     /// sent how often. What cannot be asked or sent now is left to the next time.
     ///
     /// `Some`: one of them has this purpose and was taken, so nothing else needs to be sent for it.
-    pub(super) async fn fill_gap(&mut self, nonce: u64, purpose: &TxPurpose) -> Option<SignedTx> {
+    pub(super) async fn fill_gap(
+        &mut self,
+        nonce: u64,
+        purpose: Option<&TxPurpose>,
+    ) -> Option<SignedTx> {
         let chain = &self.options.chain;
         let pending = chain.pending_nonce(self.wallet.address()).await.ok()?;
         let mut gap: BTreeMap<u64, &SignedTx> = BTreeMap::new();
@@ -41,7 +45,7 @@ impl Run<'_> {
                     continue;
                 }
             }
-            if tx.purpose == *purpose {
+            if Some(&tx.purpose) == purpose {
                 return Some(tx);
             }
         }

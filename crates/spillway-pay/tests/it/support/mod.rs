@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use spillway_disk::{Clock, Disk, MemoryDisk, SystemClock};
 use spillway_pay::{
-    Anvil, AnvilOptions, At, Caps, Chain, DeployOptions, Deployed, Deployer, FindOptions,
-    MemoryChain, MemoryChainOptions, PayRequest, PayTiming, Payments, PaymentsOptions, Plan,
-    PlanMode, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
+    Anvil, AnvilOptions, At, Caps, Chain, CommitChoice, DeployOptions, Deployed, Deployer,
+    FindOptions, MemoryChain, MemoryChainOptions, PayRequest, PayTiming, Payments, PaymentsOptions,
+    Plan, PlanMode, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
 };
 use spillway_types::{
     Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, TxHash, UnixTime, Wei,
@@ -146,7 +146,14 @@ impl Stage {
         plans: &'a [Plan],
         earlier: &'a [SignedTx],
     ) -> PayRequest<'a> {
-        PayRequest { plans, wallet: &self.payer, earlier, caps: Caps::default(), confirmations: 0 }
+        PayRequest {
+            plans,
+            wallet: &self.payer,
+            earlier,
+            caps: Caps::default(),
+            confirmations: 0,
+            commit: CommitChoice::default(),
+        }
     }
 
     pub(crate) async fn time(&self) -> UnixTime {

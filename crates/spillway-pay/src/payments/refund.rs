@@ -1,0 +1,143 @@
+//! What nobody claimed goes back to the payer.
+
+use spillway_types::{Atto, BatchTerms, DrawSet, PaymentId, Seed, UnixTime};
+
+use super::{Payments, goal::Goal, lock};
+use crate::{At, ChainError, PayError, PayFailure, Spend, TxJournal, Wallet};
+
+/// How it stands with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchState {
+    /// When the vault recorded it; `None`: it did not.
+    pub recorded: Option<UnixTime>,
+    /// The draws that are settled or refunded.
+    pub settled: DrawSet,
+    /// What draws its winners; `None` while it is not known.
+    pub seed: Option<Seed>,
+    /// What the open draws hold, tips included: it goes back to the payer if they are not settled
+    /// until `claim_end`. Nothing when the batch is not recorded.
+    pub refundable: Atto,
+    /// Until then, inclusive, draws can be settled; after it they can be refunded.
+    pub claim_end: UnixTime,
+}
+
+impl BatchState {
+    /// Whether there is something to refund, at `now`.
+    pub fn can_refund(&self, now: UnixTime) -> bool {
+        self.refundable > Atto::ZERO && now > self.claim_end
+    }
+}
+
+/// A batch whose draws can still be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenClaim {
+    /// Which.
+    pub payment: PaymentId,
+    /// What its open draws hold, tips included.
+    pub refundable: Atto,
+    /// It can be refunded after this.
+    pub claim_end: UnixTime,
+}
+
+/// What a refund did. Batches that are not recorded, or have no open draw, are in none of the lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refunded {
+    /// What was refunded, by this call or by somebody else in the same moment.
+    pub batches: Vec<PaymentId>,
+    /// What went back to the payers of these.
+    pub amount: Atto,
+    /// What cannot be refunded yet.
+    pub not_yet: Vec<OpenClaim>,
+    /// What it cost in gas.
+    pub spend: Spend,
+}
+
+impl Payments {
+    /// How it stands with a batch.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn batch_state(&self, terms: &BatchTerms) -> Result<BatchState, PayError> {
+        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
+        let windows = chain.windows(vault).await?;
+        let payment = terms.id(&self.options.domain);
+        let record = chain.record(vault, payment, At::Depth(0)).await?;
+        Ok(BatchState {
+            recorded: record.recorded,
+            settled: record.settled,
+            seed: chain.seed(vault, terms.upload_by).await?,
+            refundable: record.recorded.map_or(Atto::ZERO, |_| held(terms, record.settled)),
+            claim_end: windows.claim_end(terms.upload_by),
+        })
+    }
+
+    /// Sends the open draws of batches, tips included, back to their payers. Anybody may; the caller
+    /// pays the gas, one transaction a batch. What others refund at the same moment is no error.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked or refuses, another process uses the wallet, or there are too
+    /// few coins. What was refunded before stays refunded; calling again goes on.
+    ///
+    /// # Cancel safety
+    /// A draw is refunded once, whatever is sent how often.
+    ///
+    /// # Cost
+    /// Gas, near 60,000 a batch and 500 more a draw; nothing when there is nothing to refund.
+    pub async fn refund(
+        &self,
+        wallet: &Wallet,
+        batches: &[BatchTerms],
+        journal: &mut dyn TxJournal,
+    ) -> Result<Refunded, PayError> {
+        let token = self.check_domain().await?.token;
+        let mut refunded = Refunded::default();
+        let mut due = Vec::new();
+        let now = self.now().await?;
+        for terms in batches {
+            let state = self.batch_state(terms).await?;
+            let payment = terms.id(&self.options.domain);
+            let claim =
+                OpenClaim { payment, refundable: state.refundable, claim_end: state.claim_end };
+            if state.can_refund(now) {
+                due.push((terms, claim));
+            } else if state.refundable > Atto::ZERO {
+                refunded.not_yet.push(claim);
+            }
+        }
+        if due.is_empty() {
+            return Ok(refunded);
+        }
+        let _lock = lock(&self.options, wallet.address()).await?;
+        let mut run = self.run(wallet, token, journal);
+        let (vault, sender) = (self.options.domain.vault, wallet.address());
+        for (terms, claim) in due {
+            let payment = claim.payment;
+            let goal = Goal::Refunded { vault, sender, payment, terms };
+            match Box::pin(run.drive(goal)).await {
+                Ok(_) => {
+                    refunded.batches.push(payment);
+                    refunded.amount = refunded.amount.saturating_add(claim.refundable);
+                }
+                // The chain's clock is behind ours.
+                Err(PayFailure::Chain(ChainError::Reverted { reason: Some(reason) }))
+                    if reason.starts_with("ClaimOpen(") =>
+                {
+                    refunded.not_yet.push(claim);
+                }
+                Err(failure) => {
+                    return Err(PayError { failure: Box::new(failure), spend: run.spend() });
+                }
+            }
+        }
+        refunded.spend = run.spend();
+        Ok(refunded)
+    }
+}
+
+/// What the draws hold that are not in the set.
+fn held(terms: &BatchTerms, settled: DrawSet) -> Atto {
+    (0..terms.draws)
+        .filter(|&draw| !settled.contains(draw))
+        .map(|draw| terms.prize(draw).saturating_add(terms.tip))
+        .sum()
+}

@@ -1,0 +1,124 @@
+//! Making the seed known that draws the winners of batches.
+
+use spillway_types::{Seed, UnixTime};
+
+use super::{Payments, goal::Goal, lock, run::Run};
+use crate::{At, BeaconState, ChainError, PayError, PayFailure, TxJournal, Wallet, calls};
+
+/// How the contract says it.
+const LATER: [&str; 2] = ["NotMinedYet(", "TooEarly("];
+
+impl Payments {
+    /// Makes the seed known that draws the batches of this `upload_by`, and returns it. With a proof
+    /// (drand) one transaction does it. Without one (block hashes) the first arms a block that is to
+    /// come and a later one takes its hash: in between blocks are waited for, by the clock and for as
+    /// long as [`PayTiming::patience`](crate::PayTiming::patience). Others may post at the same time.
+    ///
+    /// `None`: it cannot be known yet. Either the draw's time has not come, and nothing was sent, or
+    /// too few blocks were mined in that time; calling again goes on.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked, the beacon refuses the proof, another process uses the wallet,
+    /// or there are too few coins.
+    ///
+    /// # Cancel safety
+    /// A seed is posted once, whatever is sent how often.
+    ///
+    /// # Cost
+    /// Gas: about 250,000 with a proof of drand, 150,000 in two transactions without; nothing when
+    /// the seed is known.
+    pub async fn post_seed(
+        &self,
+        wallet: &Wallet,
+        upload_by: UnixTime,
+        proof: &[u8],
+        journal: &mut dyn TxJournal,
+    ) -> Result<Option<Seed>, PayError> {
+        let terms = self.check_domain().await?;
+        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
+        if let Some(seed) = chain.seed(vault, upload_by).await? {
+            return Ok(Some(seed));
+        }
+        let state = chain.beacon(vault).await?;
+        let after = terms.windows.draw_time(upload_by);
+        if self.now().await? < boundary(&state, after) {
+            return Ok(None);
+        }
+        let _lock = lock(&self.options, wallet.address()).await?;
+        let mut run = self.run(wallet, terms.token, journal);
+        let post = Post { beacon: state.beacon, upload_by, after, proof };
+        match Box::pin(run.post_seed(post)).await {
+            Ok(seed) => Ok(seed),
+            Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
+        }
+    }
+}
+
+/// The first end of an epoch after this time: its seed is the one that draws.
+fn boundary(beacon: &BeaconState, after: UnixTime) -> UnixTime {
+    let epoch = beacon.epoch.as_secs().max(1);
+    UnixTime((after.0 / epoch).saturating_add(1).saturating_mul(epoch))
+}
+
+/// Whether the contract says that more blocks or more time must pass.
+fn is_later(error: &ChainError) -> bool {
+    matches!(error, ChainError::Reverted { reason: Some(reason) }
+        if LATER.iter().any(|later| reason.starts_with(later)))
+}
+
+/// What is posted.
+#[derive(Clone, Copy)]
+struct Post<'p> {
+    beacon: spillway_types::EvmAddress,
+    upload_by: UnixTime,
+    after: UnixTime,
+    proof: &'p [u8],
+}
+
+impl Run<'_> {
+    /// Posts until the seed is known.
+    async fn post_seed(&mut self, post: Post<'_>) -> Result<Option<Seed>, PayFailure> {
+        let timing = self.options.timing;
+        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
+        let sender = self.wallet.address();
+        let started = self.options.clock.monotonic();
+        let mut pause = timing.first_poll;
+        // The block in which the last of our posts was mined: another one in the same block would be
+        // too early.
+        let mut posted_at = None;
+        loop {
+            if let Some(seed) = chain.seed(vault, post.upload_by).await? {
+                return Ok(Some(seed));
+            }
+            let waited = self.options.clock.monotonic().saturating_sub(started);
+            if waited >= timing.patience {
+                return Ok(None);
+            }
+            let newest = chain.block(At::Depth(0)).await?.number;
+            let call = calls::post_seed(post.beacon, sender, post.after, post.proof);
+            let may = match chain.estimate_gas(&call).await {
+                Ok(_) => posted_at.is_none_or(|number| newest > number),
+                Err(error) if is_later(&error) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if may {
+                let Post { beacon, upload_by, after, proof } = post;
+                let goal = Goal::SeedPosted { vault, beacon, sender, upload_by, after, proof };
+                match self.drive(goal).await {
+                    Ok(_) => {}
+                    // Others post too: what came second was told to wait, or the seed is known.
+                    Err(PayFailure::Failed { reason, .. }) => {
+                        tracing::debug!(?reason, "a post of a seed was not needed");
+                    }
+                    Err(PayFailure::Chain(error)) if is_later(&error) => {}
+                    Err(failure) => return Err(failure),
+                }
+                posted_at = Some(chain.block(At::Depth(0)).await?.number);
+                pause = timing.first_poll;
+            } else {
+                self.options.clock.sleep(pause).await;
+                pause = (pause * 2).min(timing.longest_poll);
+            }
+        }
+    }
+}
