@@ -4,16 +4,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_disk::Clock;
 use spillway_net::AdmittedPut;
-use spillway_types::{PaymentId, PutRequest, PutResponse, Receipt, ReceiptBody, Refusal};
+use spillway_store::Stored;
+use spillway_types::{
+    BatchProof, Leaf, PaymentId, PaymentProof, PutRequest, PutResponse, Receipt, ReceiptBody,
+    Refusal, UnixTime,
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{Evidence, held::Held, kept::KeptFor, promises::refusal, service::Shared, slots::Slot};
+use crate::{
+    Evidence, checks, held::Held, kept::KeptFor, promises::refusal, service::Shared, slots::Slot,
+};
 
 /// A put whose header passed every check, with the space for its body.
 pub(crate) struct Admitted {
     pub(crate) service: Arc<Shared>,
     pub(crate) put: PutRequest,
     pub(crate) payment: PaymentId,
+    /// The time of the block at which the payment was seen.
+    pub(crate) seen_at: UnixTime,
     /// Before the slot: what is dropped first is free first.
     pub(crate) held: Held,
     pub(crate) _slot: Slot,
@@ -23,45 +31,104 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Stores the body unless the chunk is here already, and signs for it.
     async fn keep(self, body: Bytes) -> Result<Receipt, Refusal> {
-        let Self { service, put, payment, mut held, .. } = self;
+        let Self { service, put, payment, seen_at, mut held, .. } = self;
         let (address, size) = (put.leaf.address, put.size);
         if body.len() as u64 != u64::from(size) {
             let found = u32::try_from(body.len()).unwrap_or(u32::MAX);
             return Err(Refusal::WrongSize { quoted: size, found });
         }
+        // Once more: the record's look-up and the body may have taken long.
+        let time = service.clock.now().max(seen_at);
+        checks::in_time(put.proof.upload_by(), time)?;
         let leaf = put.leaf.hash();
-        let mut time = service.clock.now();
-        // A body for a chunk that is here is dropped unseen: what is here was hashed when it came.
-        if !service.store.has(address) {
-            let evidence = Evidence {
-                stored_at: time,
-                leaf: put.leaf,
-                size,
-                proof: put.proof,
-                quotes: put.quotes,
-                receipts: Vec::new(),
-            };
-            let evidence = evidence.encode().map_err(|error| {
-                tracing::warn!(%address, %error, "evidence that cannot be kept");
-                Refusal::Malformed
-            })?;
-            let reservation =
-                held.hand_out().expect("invariant: it is handed out here and nowhere else");
-            let stored = service.store.put(reservation, body, evidence.into()).await;
-            stored.map_err(|error| {
-                held.restore();
-                refusal(&error)
-            })?;
-            // Another price may have set space aside for it meanwhile.
-            drop(service.promises().take((address, size), time));
-            service.kept.note(address, KeptFor { payment, leaf, stored_at: time });
-            time = service.clock.now();
+        let PutRequest { nonce, .. } = put;
+        let kept = KeptFor { payment, leaf, stored_at: time };
+        let batch = match &put.proof {
+            PaymentProof::Batch(proof) => Some((put.leaf.clone(), proof.clone())),
+            _ => None,
+        };
+        if let Some((leaf, proof)) = &batch
+            && !service.store.has(leaf.address)
+        {
+            // Before it is stored: when this is dropped meanwhile, the chunk may be there.
+            service.batches.stored(leaf, proof);
         }
-        let nonce = put.nonce;
+        let stored = store(&service, put, kept, body, &mut held).await?;
+        if let Some((leaf, proof)) = batch {
+            keep_proof(&service, stored, kept, &leaf, &proof).await?;
+        }
+        let time = service.clock.now().max(time);
         let domain = service.domain;
         let body = ReceiptBody { domain, payment, leaf, address, size, time, nonce };
         Ok(body.sign(&service.secret))
     }
+}
+
+/// Stores the body with its evidence unless the chunk is here already: a body for one that is here is
+/// dropped unseen, since what is here was hashed when it came.
+async fn store(
+    service: &Shared,
+    put: PutRequest,
+    kept: KeptFor,
+    body: Bytes,
+    held: &mut Held,
+) -> Result<Stored, Refusal> {
+    let (address, size) = (put.leaf.address, put.size);
+    if service.store.has(address) {
+        return Ok(Stored::Before);
+    }
+    let evidence = Evidence {
+        stored_at: kept.stored_at,
+        leaf: put.leaf,
+        size,
+        proof: put.proof,
+        quotes: put.quotes,
+        receipts: Vec::new(),
+    };
+    let evidence = evidence.encode().map_err(|error| {
+        tracing::warn!(%address, %error, "evidence that cannot be kept");
+        Refusal::Malformed
+    })?;
+    let reservation = held.hand_out().expect("invariant: it is handed out here and nowhere else");
+    let stored = service.store.put(reservation, body, evidence.into()).await;
+    let stored = stored.map_err(|error| {
+        held.restore();
+        refusal(&error)
+    })?;
+    // Another price may have set space aside for it meanwhile.
+    drop(service.promises().take((address, size), kept.stored_at));
+    if stored == Stored::Now {
+        service.kept.note(address, kept);
+    }
+    Ok(stored)
+}
+
+/// Makes sure that the proof of a batch is kept: with its chunk, or, when the chunk was here before
+/// for another payment, on its own.
+async fn keep_proof(
+    service: &Shared,
+    stored: Stored,
+    kept: KeptFor,
+    leaf: &Leaf,
+    proof: &BatchProof,
+) -> Result<(), Refusal> {
+    if stored == Stored::Now {
+        return Ok(());
+    }
+    let store = service.store.as_ref();
+    match service.kept.find(store, &service.domain, leaf.address).await {
+        Some(before) if (before.payment, before.leaf) == (kept.payment, kept.leaf) => {
+            service.batches.stored(leaf, proof);
+            return Ok(());
+        }
+        // It was moved aside just now, for it had rotted, and the body is gone.
+        None if !store.has(leaf.address) => return Err(Refusal::StorageFailed),
+        _ => {}
+    }
+    service.batches.keep_further(leaf, proof).await.map_err(|error| {
+        tracing::error!(address = %leaf.address, %error, "a further proof cannot be kept");
+        Refusal::StorageFailed
+    })
 }
 
 #[async_trait]

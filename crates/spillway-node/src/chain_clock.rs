@@ -62,8 +62,12 @@ impl ChainClock {
     /// Whether the chain was not heard of for too long, so that what a node would sell now might be
     /// something that it cannot see paid.
     pub fn is_silent(&self) -> bool {
-        let heard = self.heard.at.load(Ordering::Relaxed);
-        let silence = millis(self.own.monotonic()).saturating_sub(heard);
+        self.is_too_long_ago(Duration::from_millis(self.heard.at.load(Ordering::Relaxed)))
+    }
+
+    /// Whether something that was heard at this monotonic time is older than a silence may be.
+    pub(crate) fn is_too_long_ago(&self, heard: Duration) -> bool {
+        let silence = millis(self.own.monotonic()).saturating_sub(millis(heard));
         self.patience.is_some_and(|patience| silence > millis(patience))
     }
 }

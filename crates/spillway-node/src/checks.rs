@@ -2,9 +2,10 @@
 //! the order in which they are made.
 //!
 //! 1. [`header`], then [`own_quote`]: limits, and the node's own word.
-//! 2. [`payment`]: the proof's arithmetic, which gives the payment's id.
+//! 2. [`payment`]: the proof's arithmetic and what a batch may offer, which gives the payment's id.
 //! 3. [`quotes`], then [`near`]: the five quotes, and the peers that signed them.
 //! 4. [`recorded`]: what the chain says of the payment.
+//! 5. [`in_time`], once more when the body is there.
 //!
 //! Each finds the first thing that is wrong and has an exact refusal for it. Cheap comparisons come
 //! before signatures, and nothing here asks anybody anything.
@@ -13,7 +14,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use spillway_pay::verify::leaf_is_paid;
 use spillway_types::{
-    ChunkAddress, Domain, PaymentId, PeerKey, PutRequest, Quote, QuoteTerms, Refusal, UnixTime,
+    BatchTerms, ChunkAddress, Domain, PaymentId, PaymentProof, PeerKey, PutRequest, Quote,
+    QuoteTerms, Refusal, UnixTime,
     limits::{KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD},
 };
 
@@ -57,8 +59,8 @@ pub(crate) fn own_quote(
     Ok(OwnQuote { index, terms: quote.terms })
 }
 
-/// Checks that the proof, once recorded, pays this leaf in full and that its window can be one that
-/// was quoted. Returns the payment's id, computed from the terms.
+/// Checks that the proof, once recorded, pays this leaf in full, and that the tip and the prizes of a
+/// batch and its window can be ones that were quoted. Returns the payment's id, computed from the terms.
 pub(crate) fn payment(
     put: &PutRequest,
     own: &OwnQuote,
@@ -69,6 +71,9 @@ pub(crate) fn payment(
         tracing::debug!(%error, "a proof does not hold");
         Refusal::BadProof
     })?;
+    if let PaymentProof::Batch(batch) = &put.proof {
+        offer(&batch.terms, &own.terms)?;
+    }
     let upload_by = put.proof.upload_by();
     in_time(upload_by, now)?;
     // Recorded after the quote's end, it is refused anyway; so this is the shortest it can be.
@@ -169,7 +174,21 @@ fn one_moment(put: &PutRequest) -> Result<(), Refusal> {
     }
 }
 
-fn in_time(upload_by: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+/// Whether a batch offers what was quoted to whoever settles it, and no draw pays more.
+fn offer(batch: &BatchTerms, quoted: &QuoteTerms) -> Result<(), Refusal> {
+    if batch.tip < quoted.min_tip {
+        return Err(Refusal::TipTooLow { least: quoted.min_tip, found: batch.tip });
+    }
+    // The first draw has the rest of the division: no other pays more.
+    let largest = batch.prize(0);
+    if largest > quoted.max_prize {
+        return Err(Refusal::PrizeTooLarge { most: quoted.max_prize, found: largest });
+    }
+    Ok(())
+}
+
+/// Whether the upload window is not over. `now` is the later of the chain's time and the node's own.
+pub(crate) fn in_time(upload_by: UnixTime, now: UnixTime) -> Result<(), Refusal> {
     if now > upload_by { Err(Refusal::TooLate { upload_by }) } else { Ok(()) }
 }
 

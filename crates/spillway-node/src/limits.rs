@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use spillway_types::limits::MAX_CHUNK_BYTES;
+use spillway_types::{
+    Atto,
+    limits::{MAX_CHUNK_BYTES, SETTLE_GAS},
+};
 
 /// Puts of strangers that are judged at once, at most; most wait for the chain. Each holds a header,
 /// 37 KiB with a full direct proof: 9.3 MiB. They hold none of the places below before they are
@@ -143,3 +146,62 @@ pub const DEFAULT_HEAD_POLL: Duration = Duration::from_secs(12);
 /// few blocks or one bad moment of an RPC. Never sooner than [`LOOKUP_DEADLINE`], which one answer
 /// may take.
 pub const SILENT_POLLS: u32 = 5;
+
+/// Gas that makes one seed of a public beacon known: a signature of drand is checked for 191k.
+pub const SEED_GAS: u64 = 191_000;
+
+/// Draws that share one seed in the tip that a node asks: those of one full transaction of
+/// settlements ([`MAX_SETTLES`](spillway_types::limits::MAX_SETTLES)), so that whoever posts a day's
+/// seed and settles one such transaction has his money back. They are the draws of 64 GiB.
+pub const DRAWS_PER_SEED: u64 = 64;
+
+/// Gas that the tip of one draw pays for: one and a half of what settling it takes, so that it still
+/// pays when gas has become dearer until the draw (90,000), and its part of a seed (2,985).
+pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
+
+/// The largest prize of a draw that a node takes when nothing else is said: 10 tokens. A draw for
+/// 256 full chunks at the highest that the default price becomes, 20 times its base, pays 1 token;
+/// ten times that leaves room for batches with fewer draws, and bounds what hangs on one draw. Who
+/// asks a much higher price must allow larger prizes.
+pub const DEFAULT_MAX_PRIZE: Atto = Atto(10_000_000_000_000_000_000);
+
+/// Leaves of batches that wait for their draw, in memory: about 150 bytes each, 38 MiB. With full
+/// chunks they are 1 TiB. Those beyond are found by walking the store again when others are drawn.
+pub const MAX_INDEXED_LEAVES: usize = 262_144;
+
+/// Chunks whose evidence is read between two looks at the list of chunks while the store is walked.
+pub const WALK_STEP: usize = 256;
+
+/// Longest file of a further proof or of a win, in bytes: the largest has 32 levels of 47 bytes and
+/// 307 of leaf, terms and frame.
+pub const MAX_PROOF_FILE_BYTES: u64 = 2_048;
+
+/// Further proofs that are kept for chunks that are stored already. Each of them was paid the node's
+/// price for its chunk, so whoever would fill this pays for it; when it is full, those go that pay
+/// the node the least.
+pub const MAX_FURTHER_PROOFS: usize = 16_384;
+
+/// Bytes that further proofs fill on the disk, at most: 32 MiB. They are not counted as chunks are.
+pub const MAX_FURTHER_BYTES: u64 = MAX_FURTHER_PROOFS as u64 * MAX_PROOF_FILE_BYTES;
+
+/// Wins that are noted, on disk and in memory, at most 2 KiB each: 32 MiB. When there are more,
+/// those go that pay the node the least. One batch of 4,096 full chunks has 16.
+pub const MAX_WINS: usize = 16_384;
+
+/// Questions for seeds after one look at the head, one after the other. All draws of one epoch of the
+/// beacon have one seed.
+pub const MAX_SEED_QUESTIONS: usize = 16;
+
+/// Seeds that are remembered, about 100 bytes each.
+pub const MAX_SEEDS: usize = 1_024;
+
+/// Batches of which the chain is asked, after one look at the head, which draws are settled; one
+/// after the other, all in turn. With the most wins that there may be, each in a batch of its own,
+/// and the default poll, each is asked after in 3.5 hours, of a claim window of weeks.
+pub const MAX_SETTLED_QUESTIONS: usize = 16;
+
+/// Pages of wins that one peer may ask for in a second; one is 92 KiB at most.
+pub const WINS_PAGES_PER_SECOND: u32 = 4;
+
+/// Pages of wins that one peer may ask for at once, after a pause: 3,072 wins.
+pub const WINS_PAGES_BURST: u32 = 64;

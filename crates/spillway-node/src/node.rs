@@ -2,14 +2,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use spillway_disk::{Clock, run};
 use spillway_net::{Address, Net, NetOptions};
-use spillway_pay::{At, Chain};
+use spillway_pay::Chain;
 use spillway_store::{Capacity, ChunkStore, FsStore};
 use spillway_types::{Domain, PeerKey, RewardAddress, UnixTime};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions,
+    Batches, BatchesOptions, ChainClock, Follower, Identity, NodeError, NodeOptions, NodeService,
+    ServiceOptions,
     limits::{DRAIN_DEADLINE, LOOKUP_DEADLINE, SILENT_POLLS},
 };
 
@@ -20,11 +19,9 @@ pub struct Node {
     net: Net,
     service: NodeService,
     store: Arc<FsStore>,
-    chain: Arc<dyn Chain>,
+    batches: Batches,
     clock: ChainClock,
-    stop: CancellationToken,
-    /// The one that follows the chain's time.
-    tasks: JoinSet<()>,
+    follower: Follower,
 }
 
 impl Node {
@@ -41,27 +38,33 @@ impl Node {
         // The store first: it holds the lock that keeps a second process away.
         let store = Arc::new(FsStore::open(Arc::clone(&options.disk), options.store()).await?);
         let identity = run(&options.disk, |disk| Ok(Identity::load_or_create(disk))).await??;
-        let head = check_chain(options.chain.as_ref(), &options.domain).await?;
+        check_chain(options.chain.as_ref(), &options.domain).await?;
         let clock =
             ChainClock::new(Arc::clone(&options.clock)).with_patience(patience(options.head_poll));
-        clock.heard(head);
+        let batches = Batches::open(BatchesOptions {
+            disk: Arc::clone(&options.disk),
+            chain: Arc::clone(&options.chain),
+            domain: options.domain,
+            terms: options.terms(),
+            clock: clock.clone(),
+        })
+        .await?;
         let net = Net::start(net_options(&options, &identity)).await?;
         let service = NodeService::new(ServiceOptions {
             secret: identity.secret().clone(),
             domain: options.domain,
             terms: options.terms(),
             store: Arc::clone(&store) as Arc<dyn ChunkStore>,
-            chain: Arc::clone(&options.chain),
+            chain: options.chain,
+            batches: batches.clone(),
             clock: clock.clone(),
             peers: net.peers(),
         });
         net.serve(Arc::new(service.clone()));
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let chain = options.chain;
-        tasks.spawn(follow(Arc::clone(&chain), clock.clone(), options.head_poll, stop.clone()));
+        let chunks = Arc::clone(&store) as Arc<dyn ChunkStore>;
+        let follower = Follower::start(batches.clone(), chunks, clock.clone(), options.head_poll);
         tracing::info!(peer = %net.local(), chunks = store.chunks(), "the node runs");
-        Ok(Self { net, service, store, chain, clock, stop, tasks })
+        Ok(Self { net, service, store, batches, clock, follower })
     }
 
     /// Who this node is.
@@ -112,8 +115,14 @@ impl Node {
         self.clock.now()
     }
 
-    /// Asks for the chain's time now, and not only when it is due: after a test network's time was
-    /// moved.
+    /// How many draws it knows to be won by its chunks, and not to be settled.
+    pub fn wins(&self) -> usize {
+        self.batches.wins()
+    }
+
+    /// Asks for the chain's news now, and not only when it is due: after a test network's time was
+    /// moved or its beacon has a seed. When it returns, the store was walked once since the start,
+    /// and the wins that follow from these news are noted or dropped.
     ///
     /// # Errors
     /// [`NodeError::Chain`]; what was known before is kept.
@@ -121,7 +130,11 @@ impl Node {
     /// # Cancel safety
     /// It may be dropped at any time.
     pub async fn refresh_time(&self) -> Result<(), NodeError> {
-        Ok(hear(self.chain.as_ref(), &self.clock).await?)
+        self.batches.hear().await?;
+        // The sender lives in `batches`, so this cannot end early.
+        let _ = self.batches.walked().wait_for(|walked| *walked > 0).await;
+        self.batches.tend(self.store.as_ref()).await;
+        Ok(())
     }
 
     /// Refuses what comes from now on, lets what is under way finish within
@@ -133,20 +146,13 @@ impl Node {
     /// # Panics
     /// When a task of the node did.
     pub async fn shutdown(self) {
-        let Self { net, service, store, stop, mut tasks, .. } = self;
+        let Self { net, service, store, follower, .. } = self;
         if !service.drain(DRAIN_DEADLINE).await {
             tracing::warn!("requests were still under way and are given up");
         }
         drop(service);
         net.shutdown().await;
-        stop.cancel();
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
+        follower.shutdown().await;
         drop(store);
     }
 }
@@ -170,8 +176,8 @@ fn net_options(options: &NodeOptions, identity: &Identity) -> NetOptions {
     }
 }
 
-/// Makes sure that the chain is the one of this domain, and returns its newest block's time.
-async fn check_chain(chain: &dyn Chain, domain: &Domain) -> Result<UnixTime, NodeError> {
+/// Makes sure that the chain is the one of this domain and has its vault.
+async fn check_chain(chain: &dyn Chain, domain: &Domain) -> Result<(), NodeError> {
     let found = chain.chain_id().await?;
     if found != domain.chain_id {
         return Err(NodeError::WrongChain { expected: domain.chain_id, found });
@@ -179,43 +185,10 @@ async fn check_chain(chain: &dyn Chain, domain: &Domain) -> Result<UnixTime, Nod
     if !chain.has_code(domain.vault).await? {
         return Err(NodeError::NoVault { vault: domain.vault });
     }
-    Ok(chain.block(At::Depth(0)).await?.time)
-}
-
-async fn hear(chain: &dyn Chain, clock: &ChainClock) -> Result<(), spillway_pay::ChainError> {
-    clock.heard(chain.block(At::Depth(0)).await?.time);
     Ok(())
 }
 
 /// How long a silence of the chain is waited out.
 fn patience(head_poll: Duration) -> Duration {
     head_poll.saturating_mul(SILENT_POLLS).max(LOOKUP_DEADLINE)
-}
-
-/// Keeps the clock at the chain's time until it is stopped.
-async fn follow(
-    chain: Arc<dyn Chain>,
-    clock: ChainClock,
-    every: Duration,
-    stop: CancellationToken,
-) {
-    let mut reachable = true;
-    let asking = async {
-        loop {
-            clock.sleep(every).await;
-            match hear(chain.as_ref(), &clock).await {
-                Ok(()) if reachable => {}
-                Ok(()) => {
-                    reachable = true;
-                    tracing::info!("the chain can be asked again");
-                }
-                Err(error) if reachable => {
-                    reachable = false;
-                    tracing::warn!(%error, "the chain's time cannot be asked");
-                }
-                Err(error) => tracing::debug!(%error, "the chain's time cannot be asked"),
-            }
-        }
-    };
-    stop.run_until_cancelled(asking).await;
 }

@@ -4,14 +4,14 @@ use spillway_disk::{Clock, Disk, SystemClock};
 use spillway_net::{Address, NetLimits, Transports};
 use spillway_pay::Chain;
 use spillway_store::FsStoreOptions;
-use spillway_types::{Domain, RewardAddress};
+use spillway_types::{Atto, Domain, RewardAddress, TokenRate};
 
 use crate::{Price, Terms, limits::DEFAULT_HEAD_POLL};
 
 /// How a [`Node`](crate::Node) is started.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
-    /// The node's directory: its key and its chunks.
+    /// The node's directory: its key, its chunks, further proofs and wins.
     pub disk: Arc<dyn Disk>,
     /// The node's own clock. It goes by the chain's time where that is later.
     pub clock: Arc<dyn Clock>,
@@ -31,6 +31,11 @@ pub struct NodeOptions {
     pub price: Price,
     /// The longest upload window that it takes; whole seconds.
     pub max_window: Duration,
+    /// What a token is worth to its operator: what the tip that it asks is computed with. Without one
+    /// it asks for none; see [`Terms::token_rate`].
+    pub token_rate: Option<TokenRate>,
+    /// The largest prize a draw that it takes in a batch; zero: no batches.
+    pub max_prize: Atto,
     /// Where to accept connections; port 0 takes a free one.
     pub listen: Vec<Address>,
     /// Where others reach this node, where that differs from `listen`.
@@ -41,7 +46,7 @@ pub struct NodeOptions {
     pub transports: Transports,
     /// What the network takes on at once.
     pub net_limits: NetLimits,
-    /// How often it asks for the chain's time.
+    /// How often it asks for the chain's newest block, the price of gas and the beacon's state.
     pub head_poll: Duration,
 }
 
@@ -66,6 +71,8 @@ impl NodeOptions {
             confirmations: terms.confirmations,
             price: terms.price,
             max_window: terms.max_window,
+            token_rate: terms.token_rate,
+            max_prize: terms.max_prize,
             listen: Vec::new(),
             external: Vec::new(),
             bootstrap: Vec::new(),
@@ -84,10 +91,12 @@ impl NodeOptions {
 
     pub(crate) fn terms(&self) -> Terms {
         Terms {
-            confirmations: self.confirmations,
+            reward: self.reward,
             price: self.price,
+            confirmations: self.confirmations,
             max_window: self.max_window,
-            ..Terms::new(self.reward)
+            token_rate: self.token_rate,
+            max_prize: self.max_prize,
         }
     }
 }

@@ -100,7 +100,7 @@ fn terms(service: &Shared, item: &QuoteItem, issued: UnixTime, expires: UnixTime
         reward: terms.reward,
         issued,
         expires,
-        min_tip: terms.min_tip,
+        min_tip: service.batches.min_tip(),
         max_prize: terms.max_prize,
         max_window_secs: whole_seconds(terms.max_window),
         confirmations: terms.confirmations,

@@ -12,8 +12,9 @@ use spillway_net::{AdmittedPut, Peers, Serve};
 use spillway_pay::Chain;
 use spillway_store::ChunkStore;
 use spillway_types::{
-    Atto, ChunkAddress, Domain, HasRequest, HasResponse, PeerKey, PeerSecret, PutRequest,
-    QuoteRequest, QuoteResponse, Refusal, RewardAddress,
+    Atto, ChunkAddress, Domain, HasRequest, HasResponse, PaymentProof, PeerKey, PeerSecret,
+    PutRequest, QuoteRequest, QuoteResponse, Refusal, RewardAddress, TokenRate, WinsRequest,
+    WinsResponse,
     limits::{MAX_HAS_ITEMS, MAX_UPLOAD_WINDOW},
 };
 use tokio_util::{
@@ -22,22 +23,23 @@ use tokio_util::{
 };
 
 use crate::{
-    ChainClock, Price,
+    Batches, ChainClock, Price,
     admitted::Admitted,
     checks,
     held::Held,
     kept::Kept,
     limits::{
-        ALL_PEERS_FACTOR, JUDGED_PART_PER_PEER, MAX_GET_BYTES, MAX_GET_BYTES_PER_PEER, MAX_GETS,
-        MAX_GETS_PER_PEER, MAX_JUDGED, MAX_PUT_BYTES, MAX_PUT_BYTES_PER_PEER, MAX_PUTS,
-        MAX_PUTS_PER_PEER, MAX_RATED_PEERS, MAX_TRUSTED_JUDGED, QUOTES_BURST, QUOTES_PER_SECOND,
+        ALL_PEERS_FACTOR, DEFAULT_MAX_PRIZE, JUDGED_PART_PER_PEER, MAX_GET_BYTES,
+        MAX_GET_BYTES_PER_PEER, MAX_GETS, MAX_GETS_PER_PEER, MAX_JUDGED, MAX_PUT_BYTES,
+        MAX_PUT_BYTES_PER_PEER, MAX_PUTS, MAX_PUTS_PER_PEER, MAX_RATED_PEERS, MAX_TRUSTED_JUDGED,
+        QUOTES_BURST, QUOTES_PER_SECOND, WINS_PAGES_BURST, WINS_PAGES_PER_SECOND,
     },
     neighbourhood::Neighbourhood,
     peer_rates::{PeerRates, Rate},
     promises::{Promises, Taken, refusal},
     quoting,
     records::Records,
-    slots::{Slot, SlotLimits, Slots, busy},
+    slots::{Slot, SlotLimits, Slots, busy, busy_for},
 };
 
 /// What a [`NodeService`] works with.
@@ -53,6 +55,8 @@ pub struct ServiceOptions {
     pub store: Arc<dyn ChunkStore>,
     /// Where payments are looked up.
     pub chain: Arc<dyn Chain>,
+    /// What is known and kept of batches.
+    pub batches: Batches,
     /// The later of the node's own time and the chain's, and whether the chain is heard.
     pub clock: ChainClock,
     /// Who else is near a chunk.
@@ -70,23 +74,28 @@ pub struct Terms {
     pub confirmations: u16,
     /// The longest upload window that it takes; whole seconds.
     pub max_window: Duration,
-    /// The least tip a draw that it takes in a batch.
-    pub min_tip: Atto,
-    /// The largest prize a draw that it takes in a batch.
+    /// What a token is worth to it. With a rate, the least tip that it takes a draw of a batch is the
+    /// tokens that are worth [`TIP_GAS`](crate::limits::TIP_GAS) at the price of gas when it quotes.
+    /// Without one it asks for no tip, so nobody is paid for settling: right for a test network, or
+    /// where the operator settles himself; elsewhere nobody may do it, and then the payers get back
+    /// what the draws would have paid.
+    pub token_rate: Option<TokenRate>,
+    /// The largest prize a draw that it takes in a batch; zero: no batches.
     pub max_prize: Atto,
 }
 
 impl Terms {
     /// Terms that pay `reward`: the default price, 3 blocks (reorganisations of public chains are
-    /// rarely deeper), the longest window that the vault takes, and no batches.
+    /// rarely deeper), the longest window that the vault takes, no rate, and prizes of up to
+    /// [`DEFAULT_MAX_PRIZE`].
     pub fn new(reward: RewardAddress) -> Self {
         Self {
             reward,
             price: Price::default(),
             confirmations: 3,
             max_window: MAX_UPLOAD_WINDOW,
-            min_tip: Atto::ZERO,
-            max_prize: Atto::ZERO,
+            token_rate: None,
+            max_prize: DEFAULT_MAX_PRIZE,
         }
     }
 }
@@ -110,10 +119,12 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ChunkStore>,
     pub(crate) clock: ChainClock,
     pub(crate) kept: Kept,
+    pub(crate) batches: Batches,
     neighbourhood: Neighbourhood,
     records: Records,
     promises: Mutex<Promises>,
     quote_rates: Mutex<PeerRates>,
+    wins_rates: Mutex<PeerRates>,
     /// Puts that are being judged.
     judged: Arc<Slots>,
     judged_trusted: Arc<Slots>,
@@ -137,10 +148,13 @@ impl fmt::Debug for NodeService {
 impl NodeService {
     /// A service that answers at once.
     pub fn new(options: ServiceOptions) -> Self {
-        let ServiceOptions { secret, domain, terms, store, chain, clock, peers } = options;
+        let ServiceOptions { secret, domain, terms, store, chain, batches, clock, peers } = options;
         let quote_rate = Rate { per_second: QUOTES_PER_SECOND, burst: QUOTES_BURST };
-        let all = quote_rate.times(ALL_PEERS_FACTOR);
-        let quote_rates = PeerRates::new(quote_rate, all, MAX_RATED_PEERS, clock.monotonic());
+        let wins_rate = Rate { per_second: WINS_PAGES_PER_SECOND, burst: WINS_PAGES_BURST };
+        let rates = |rate: Rate| {
+            let all = rate.times(ALL_PEERS_FACTOR);
+            Mutex::new(PeerRates::new(rate, all, MAX_RATED_PEERS, clock.monotonic()))
+        };
         let puts = SlotLimits {
             count: MAX_PUTS,
             bytes: MAX_PUT_BYTES,
@@ -161,8 +175,10 @@ impl NodeService {
             neighbourhood: Neighbourhood::new(peers, Arc::new(clock.clone())),
             records: Records::new(chain, domain.vault, Arc::new(clock.clone())),
             kept: Kept::default(),
+            batches,
             promises: Mutex::default(),
-            quote_rates: Mutex::new(quote_rates),
+            quote_rates: rates(quote_rate),
+            wins_rates: rates(wins_rate),
             judged: Slots::new(judged(MAX_JUDGED)),
             judged_trusted: Slots::new(judged(MAX_TRUSTED_JUDGED)),
             puts: Slots::new(puts),
@@ -225,6 +241,10 @@ impl Shared {
         self.quote_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn wins_rates(&self) -> MutexGuard<'_, PeerRates> {
+        self.wins_rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All checks of a put's header, in their order, then a place and the space for its body.
     async fn judge(
         self: &Arc<Self>,
@@ -233,7 +253,11 @@ impl Shared {
         pass: TaskTrackerToken,
     ) -> Result<Admitted, Refusal> {
         let own = checks::own_quote(&put, self.me, &self.domain)?;
-        let payment = checks::payment(&put, &own, &self.domain, self.clock.now())?;
+        let now = self.clock.now();
+        let payment = checks::payment(&put, &own, &self.domain, now)?;
+        if matches!(put.proof, PaymentProof::Batch(_)) {
+            self.batches.taken(now)?;
+        }
         checks::quotes(&put, &own, &self.domain)?;
         let address = put.leaf.address;
         self.neighbourhood.check(from, &put, self.me).await?;
@@ -253,7 +277,8 @@ impl Shared {
         taken.ends = taken.ends.max(own.terms.expires);
         let held = Held::new(Arc::clone(self), taken);
         let service = Arc::clone(self);
-        Ok(Admitted { service, put, payment, held, _slot: slot, _pass: pass })
+        let seen_at = recorded.seen_at;
+        Ok(Admitted { service, put, payment, seen_at, held, _slot: slot, _pass: pass })
     }
 }
 
@@ -310,5 +335,14 @@ impl Serve for NodeService {
             Ok(request.addresses.iter().map(|&address| store.has(address)).collect())
         });
         HasResponse { present }
+    }
+
+    async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {
+        let shared = &self.shared;
+        let page = shared.enter().and_then(|_pass| {
+            shared.wins_rates().take(from, 1, shared.clock.monotonic()).map_err(busy_for)?;
+            Ok(shared.batches.page(request.after))
+        });
+        WinsResponse { page }
     }
 }

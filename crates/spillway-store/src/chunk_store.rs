@@ -6,6 +6,15 @@ use spillway_types::ChunkAddress;
 
 use crate::{Capacity, Reservation, StoreError};
 
+/// What became of a put that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It stored the chunk, with its own evidence.
+    Now,
+    /// The chunk was stored before, with other evidence.
+    Before,
+}
+
 /// Chunks by address, each with its evidence: proof, quotes and receipts, opaque bytes to the
 /// store.
 ///
@@ -49,7 +58,7 @@ pub trait ChunkStore: Send + Sync + fmt::Debug {
 
     /// Stores a chunk with its evidence: durable when it returns. The chunk is hashed here, so the
     /// caller need not. Putting a chunk that is stored already changes nothing, the evidence
-    /// included; concurrent puts of one address wait for the first.
+    /// included, and says so; concurrent puts of one address wait for the first.
     ///
     /// # Errors
     /// [`StoreError::WrongSize`], [`StoreError::WrongHash`], [`StoreError::EvidenceTooLong`],
@@ -64,7 +73,7 @@ pub trait ChunkStore: Send + Sync + fmt::Debug {
         reservation: Reservation,
         chunk: Bytes,
         evidence: Bytes,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Stored, StoreError>;
 
     /// The chunk, checked against its address. One that has rotted is moved aside and is `None`
     /// from then on.

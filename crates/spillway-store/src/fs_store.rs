@@ -13,7 +13,7 @@ use spillway_types::ChunkAddress;
 use tokio::sync::{Mutex as AddressLock, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    Capacity, ChunkStore, Reservation, StoreError,
+    Capacity, ChunkStore, Reservation, StoreError, Stored,
     capacity::Space,
     check::{Checked, check_put},
     record::{HEADER_BYTES, Header},
@@ -130,11 +130,11 @@ impl Shared {
     }
 
     /// Writes a record and counts it in. Blocking.
-    fn write(&self, disk: &dyn Disk, checked: Checked) -> Result<(), StoreError> {
+    fn write(&self, disk: &dyn Disk, checked: Checked) -> Result<Stored, StoreError> {
         let Checked { mut reservation, chunk, evidence } = checked;
         let address = reservation.address();
         if self.header(address).is_some() {
-            return Ok(());
+            return Ok(Stored::Before);
         }
         reservation.ensure_held()?;
         let header = Header::of(address, &chunk, &evidence);
@@ -152,7 +152,7 @@ impl Shared {
         }
         reservation.spend(header.record_bytes());
         self.index().records.insert(address, header);
-        Ok(())
+        Ok(Stored::Now)
     }
 
     /// Reads a chunk; `None` when it is not what it should be. Blocking.
@@ -361,7 +361,7 @@ impl ChunkStore for FsStore {
         reservation: Reservation,
         chunk: Bytes,
         evidence: Bytes,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Stored, StoreError> {
         let address = reservation.address();
         let turn = self.shared.turn(address).await;
         let permit = Self::permit(&self.writers).await;

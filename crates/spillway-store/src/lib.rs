@@ -21,7 +21,7 @@ mod memory_store;
 mod record;
 
 pub use capacity::{Capacity, MAX_EVIDENCE_BYTES, Reservation, reservation_bytes};
-pub use chunk_store::ChunkStore;
+pub use chunk_store::{ChunkStore, Stored};
 pub use error::StoreError;
 pub use fs_store::{DISK_READERS, DISK_WRITERS, FsStore, FsStoreOptions};
 pub use memory_store::MemoryStore;

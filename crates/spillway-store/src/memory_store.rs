@@ -10,7 +10,7 @@ use bytes::Bytes;
 use spillway_types::ChunkAddress;
 
 use crate::{
-    Capacity, ChunkStore, Reservation, StoreError,
+    Capacity, ChunkStore, Reservation, StoreError, Stored,
     capacity::{Space, record_bytes},
     check::{Checked, check_put},
 };
@@ -69,18 +69,18 @@ impl ChunkStore for MemoryStore {
         reservation: Reservation,
         chunk: Bytes,
         evidence: Bytes,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Stored, StoreError> {
         let Checked { mut reservation, chunk, evidence } =
             check_put(&self.space, reservation, chunk, evidence)?;
         let mut records = self.records();
         if records.contains_key(&reservation.address()) {
-            return Ok(());
+            return Ok(Stored::Before);
         }
         reservation.ensure_held()?;
         let address = reservation.address();
         reservation.spend(record_bytes(chunk.len(), evidence.len()));
         records.insert(address, Record { chunk, evidence });
-        Ok(())
+        Ok(Stored::Now)
     }
 
     async fn get(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {

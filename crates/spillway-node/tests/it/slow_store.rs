@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use spillway_store::{Capacity, ChunkStore, MemoryStore, Reservation, StoreError};
+use spillway_store::{Capacity, ChunkStore, MemoryStore, Reservation, StoreError, Stored};
 use spillway_types::ChunkAddress;
 use tokio::sync::watch;
 
@@ -43,7 +43,7 @@ impl ChunkStore for SlowStore {
         reservation: Reservation,
         chunk: Bytes,
         evidence: Bytes,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Stored, StoreError> {
         self.wait().await;
         self.inner.put(reservation, chunk, evidence).await
     }

@@ -23,7 +23,7 @@ async fn open(disk: &MemoryDisk) -> FsStore {
     FsStore::open(Arc::new(disk.clone()), OPTIONS).await.unwrap()
 }
 
-async fn put(store: &FsStore, chunk: &Bytes, evidence: &[u8]) -> Result<(), StoreError> {
+async fn put(store: &FsStore, chunk: &Bytes, evidence: &[u8]) -> Result<Stored, StoreError> {
     let size = u32::try_from(chunk.len()).unwrap();
     let reservation = store.reserve(ChunkAddress::of(chunk), size)?;
     store.put(reservation, chunk.clone(), Bytes::copy_from_slice(evidence)).await

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use spillway_disk::{Disk, MemoryDisk, Overwrite, RealDisk};
 use spillway_store::{
     Capacity, ChunkStore, FsStore, FsStoreOptions, MAX_EVIDENCE_BYTES, MemoryStore, StoreError,
-    reservation_bytes,
+    Stored, reservation_bytes,
 };
 use spillway_types::{ChunkAddress, limits::MAX_CHUNK_BYTES};
 use tempfile::TempDir;
@@ -130,7 +130,8 @@ async fn a_second_put_changes_nothing(store: &dyn ChunkStore) {
     let early = store.reserve(address, 100).unwrap();
     put(store, &bytes, b"first").await;
     assert_space(store, HEADER + 5 + 100, reservation_bytes(100));
-    store.put(early, bytes.clone(), Bytes::from_static(b"second")).await.unwrap();
+    let second = store.put(early, bytes.clone(), Bytes::from_static(b"second")).await.unwrap();
+    assert_eq!(second, Stored::Before);
     let late = store.reserve(address, 100).unwrap();
     assert_space(store, HEADER + 5 + 100, 0);
     store.put(late, bytes, Bytes::from_static(b"third")).await.unwrap();
@@ -224,14 +225,15 @@ async fn concurrent_puts_of_one_chunk_store_it_once(store: &dyn ChunkStore) {
         let reservation = store.reserve(address, 5000).unwrap();
         store.put(reservation, bytes.clone(), Bytes::from(vec![number; 10]))
     });
-    for done in join_all(puts).await {
-        done.unwrap();
-    }
+    let stored: Vec<Stored> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(stored.iter().filter(|stored| **stored == Stored::Now).count(), 2);
     assert_space(store, 2 * (HEADER + 10 + 5000), 0);
     assert_eq!(store.chunks(), 2);
     assert_eq!(store.get(address).await.unwrap(), Some(bytes));
     let evidence = store.evidence(address).await.unwrap().unwrap();
     assert_eq!((evidence.len(), evidence[0] % 2), (10, 0));
+    // Who is told so is whose evidence is kept.
+    assert_eq!(stored[usize::from(evidence[0])], Stored::Now);
     assert!(evidence.iter().all(|byte| *byte == evidence[0]));
 }
 
