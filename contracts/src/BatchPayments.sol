@@ -403,17 +403,20 @@ abstract contract BatchPayments is VaultCore {
     }
 
     /// @dev Credits `amount` pro rata to the shares' own amounts, which add up to `sum`. The last share takes what
-    /// the divisions leave, so that exactly `amount` is credited: less than one unit for each share before it. No
-    /// product overflows: both factors are below 2^96.
+    /// the divisions leave, so that exactly `amount` is credited: less than one unit for each share before it.
+    /// Unchecked: both factors of a product are below 2^96, the parts add up to `amount` at most, and all credits to
+    /// what the vault holds.
     function _creditShares(bytes32[] calldata shares, uint256 sum, uint256 amount) private {
         uint256 left = amount;
         uint256 last = shares.length - 1;
-        for (uint256 i; i < last; ++i) {
-            uint256 share = uint256(shares[i]);
-            uint256 part = amount * uint96(share) / sum;
-            left -= part;
-            credit[address(uint160(share >> 96))] += part;
+        unchecked {
+            for (uint256 i; i < last; ++i) {
+                uint256 share = uint256(shares[i]);
+                uint256 part = amount * uint96(share) / sum;
+                left -= part;
+                credit[address(uint160(share >> 96))] += part;
+            }
+            credit[address(uint160(uint256(shares[last]) >> 96))] += left;
         }
-        credit[address(uint160(uint256(shares[last]) >> 96))] += left;
     }
 }
