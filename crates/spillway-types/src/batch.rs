@@ -3,7 +3,10 @@ use std::{fmt, str::FromStr};
 use alloy_primitives::{U256, keccak256};
 use serde::{Deserialize, Serialize};
 
-use crate::{Atto, Domain, EvmAddress, Leaf, PaymentId, UnixTime, hashes::bytes_newtype};
+use crate::{
+    Atto, Domain, EvmAddress, Leaf, PaymentId, Share, UnixTime, hashes::bytes_newtype,
+    limits::CLOSE_GROUP,
+};
 
 bytes_newtype! {
     /// The hash of a node of a Merkle-sum tree. The root's hash and sum fix the whole batch.
@@ -143,6 +146,25 @@ pub struct Win {
     pub siblings: Vec<Sibling>,
 }
 
+impl Win {
+    /// What the draw pays whom, in the order of the leaf's shares: its prize pro rata to them, rounded
+    /// down, and the rest of the rounding to the last, as the vault pays it. Nothing for a leaf that
+    /// costs nothing: it is never drawn.
+    pub fn payouts(&self) -> [Share; CLOSE_GROUP] {
+        let prize = self.terms.prize(self.draw);
+        let sum = U256::from(self.leaf.total().0);
+        let mut left = if sum.is_zero() { Atto::ZERO } else { prize };
+        let mut payouts = self.leaf.shares;
+        for (place, share) in payouts.iter_mut().enumerate() {
+            let exact = U256::from(prize.0) * U256::from(share.amount.0);
+            let part = Atto(exact.checked_div(sum).unwrap_or_default().saturating_to());
+            share.amount = if place + 1 == CLOSE_GROUP { left } else { part };
+            left = left.saturating_sub(share.amount);
+        }
+        payouts
+    }
+}
+
 /// A set of draws of one batch, as the vault's record holds it: draw 0 is the lowest bit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct DrawSet(U256);
@@ -183,7 +205,7 @@ impl fmt::Debug for DrawSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NetworkId;
+    use crate::{ChunkAddress, NetworkId, RewardAddress};
 
     fn terms(total: u128, draws: u8) -> BatchTerms {
         BatchTerms {
@@ -240,6 +262,24 @@ mod tests {
         assert_ne!(base.id(&Domain { chain_id: 2, ..domain }), base.id(&domain));
         let vault = EvmAddress([8; 20]);
         assert_ne!(base.id(&Domain { vault, ..domain }), base.id(&domain));
+    }
+
+    #[test]
+    fn a_prize_is_split_to_the_last_unit() {
+        let split = |prize: u128, amounts: [u128; CLOSE_GROUP]| {
+            let share = |amount| Share { payee: RewardAddress([7; 20]), amount: Atto(amount) };
+            let leaf = Leaf { address: ChunkAddress([1; 32]), shares: amounts.map(share) };
+            let win = Win { terms: terms(prize, 1), draw: 0, leaf, siblings: Vec::new() };
+            win.payouts().map(|share| share.amount.0)
+        };
+        assert_eq!(split(100, [1, 2, 3, 4, 10]), [5, 10, 15, 20, 50]);
+        assert_eq!(split(11, [1, 1, 1, 1, 1]), [2, 2, 2, 2, 3]);
+        assert_eq!(split(3, [1, 1, 1, 1, 0]), [0, 0, 0, 0, 3]);
+        assert_eq!(split(9, [0; CLOSE_GROUP]), [0; CLOSE_GROUP]);
+        let most = Atto::MAX_SHARE.0;
+        let parts = split(most, [most / 5; CLOSE_GROUP]);
+        assert_eq!(parts.iter().sum::<u128>(), most);
+        assert!(parts[..4].iter().all(|&part| part == most / 5), "{parts:?}");
     }
 
     #[test]
