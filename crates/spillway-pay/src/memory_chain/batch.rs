@@ -97,6 +97,7 @@ impl World {
                 return Err(revert(&IVault::BadDraw { index, draw: win.draw }));
             }
             if !done.insert(win.draw) {
+                used += gas::DONE;
                 continue;
             }
             settled += 1;
@@ -117,11 +118,12 @@ impl World {
             return Ok(used);
         }
         vault.settled.insert(id, done);
+        used += gas::SETTLED;
         let token = vault.token;
         if terms.tip != Atto::ZERO {
             let tips = U256::from(terms.tip.0) * U256::from(settled);
             self.move_tokens(token, at, context.sender, tips)?;
-            used += gas::PUSH;
+            used += gas::TIPS;
         }
         Ok(used)
     }
@@ -173,7 +175,7 @@ impl World {
         let posted = if proof.is_empty() { None } else { beacon.post(context, draw_time)? };
         let seed =
             posted.ok_or_else(|| revert(&IVault::NoSeed { drawTime: seconds(draw_time) }))?;
-        Ok((seed, gas::SETTLE + gas::POST))
+        Ok((seed, gas::SETTLE + gas::CAPTURE))
     }
 }
 

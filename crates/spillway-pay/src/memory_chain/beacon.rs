@@ -98,7 +98,7 @@ impl World {
     ) -> Result<u64, Revert> {
         let IBeaconCalls::post(call) = call else { return Ok(gas::VIEW) };
         let beacon = self.beacons.get_mut(&at).ok_or_else(Revert::new)?;
-        beacon.post(context, UnixTime(call.t.saturating_to()))?;
-        Ok(gas::POST)
+        let posted = beacon.post(context, UnixTime(call.t.saturating_to()))?;
+        Ok(if posted.is_some() { gas::CAPTURE } else { gas::ARM })
     }
 }

@@ -17,23 +17,29 @@ pub(super) const REPEATED_PAYEE: u64 = 400;
 /// `withdraw`.
 pub(super) const WITHDRAW: u64 = 45_000;
 /// `commit`, or `commitMany` of one batch: the record, and `transferFrom`.
-pub(super) const COMMIT: u64 = 52_000;
+pub(super) const COMMIT: u64 = 51_000;
 /// A further batch of `commitMany`.
 pub(super) const FURTHER_BATCH: u64 = 26_000;
-/// `settle` but for its wins: record and seed.
-pub(super) const SETTLE: u64 = 22_000;
+/// `settle` but for its wins: looking up record and seed.
+pub(super) const SETTLE: u64 = 12_000;
+/// A win whose draw is done.
+pub(super) const DONE: u64 = 700;
 /// A win but for levels and shares.
-pub(super) const WIN: u64 = 5_000;
+pub(super) const WIN: u64 = 6_800;
 /// A level of a win's proof.
-pub(super) const LEVEL: u64 = 500;
-/// Sending the tips.
-pub(super) const PUSH: u64 = 30_000;
+pub(super) const LEVEL: u64 = 850;
+/// Writing down what is settled, once a call.
+pub(super) const SETTLED: u64 = 5_000;
+/// Sending the tips to somebody who has tokens.
+pub(super) const TIPS: u64 = 17_000;
 /// `refund` but for its draws.
-pub(super) const REFUND: u64 = 45_000;
+pub(super) const REFUND: u64 = 26_000;
 /// Looking at one draw in `refund`.
 pub(super) const REFUND_DRAW: u64 = 400;
-/// Either post of a beacon.
-pub(super) const POST: u64 = 55_000;
+/// The post that arms a block.
+pub(super) const ARM: u64 = 27_500;
+/// The post that takes a block's hash; with a seed that is known it takes less.
+pub(super) const CAPTURE: u64 = 32_500;
 /// The constructors and codes of the contracts.
 pub(super) const CREATE_TOKEN: u64 = 1_700_000;
 pub(super) const CREATE_BEACON: u64 = 350_000;

@@ -4,6 +4,7 @@
 
 mod allowance;
 mod anvil_process;
+mod batch;
 mod chain_suite;
 mod chaos;
 mod deadlines;
