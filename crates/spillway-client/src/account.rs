@@ -72,9 +72,9 @@ pub async fn withdraw(
     payments.withdraw(wallet, payee, &mut Forgets).await
 }
 
-/// A withdrawal needs no journal: what was taken out is not there to be taken out again, and the
-/// vault sends it to its payee whoever asks.
-struct Forgets;
+/// Withdrawals, settlements and refunds need no journal: what was taken out is not there to be taken
+/// out again, and the vault sends it to whom it belongs, whoever asks.
+pub(crate) struct Forgets;
 
 #[async_trait]
 impl TxJournal for Forgets {

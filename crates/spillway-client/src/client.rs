@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use spillway_disk::{Clock, Disk, run};
 use spillway_net::Peers;
-use spillway_pay::{Payments, Wallet};
-use spillway_types::Domain;
+use spillway_pay::{Payments, PlanError, Wallet};
+use spillway_types::{Atto, Domain, limits::MAX_BATCH_LEAVES};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionStatus, Source, Target,
-    UploadError, UploadOptions, Uploaded, download,
+    AccountError, BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote,
+    SessionStatus, SettleOptions, SettleReport, Source, Target, UploadError, UploadOptions,
+    Uploaded, download,
     session::{self, Snapshot},
     spill,
     upload::{self, Job},
@@ -68,6 +69,10 @@ impl Client {
         wallet: &Arc<Wallet>,
         options: UploadOptions,
     ) -> Result<Arc<Job>, UploadError> {
+        let found = options.batch.max_leaves;
+        if !(1..=MAX_BATCH_LEAVES).contains(&found) {
+            return Err(PlanError::BatchSize { found }.into());
+        }
         let vault = self.parts.payments.check_domain().await?;
         let (parts, wallet) = (self.parts.clone(), Arc::clone(wallet));
         Ok(Arc::new(Job { parts, wallet, vault, options }))
@@ -91,6 +96,18 @@ impl Client {
         options: DownloadOptions,
     ) -> Result<Downloaded, DownloadError> {
         download::download(&self.parts, remote, target, options).await
+    }
+
+    /// Gathers the wins of nodes and settles them; see [`crate::settle`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn settle(
+        &self,
+        wallet: &Wallet,
+        options: SettleOptions,
+    ) -> Result<SettleReport, AccountError> {
+        crate::settle(&*self.parts.peers, &self.parts.payments, wallet, options).await
     }
 
     /// Fetches one chunk as it is.
@@ -159,10 +176,31 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
         chunks_stored: (progressed.stored.len() + progressed.already.len()) as u64,
         spend: progressed.spend.clone(),
         upload_by,
+        batches: batches(&snapshot),
         finished: progressed.finished,
         running,
         damage: None,
     }
+}
+
+/// The batches that a session has paid itself.
+fn batches(snapshot: &Snapshot) -> Vec<BatchStatus> {
+    let Snapshot { manifest, plans, vault, progressed, .. } = snapshot;
+    let paid = progressed.paid.iter().filter(|(_, paid)| paid.total > Atto::ZERO);
+    let batches = paid.filter_map(|(plan, _)| {
+        let terms = plans[plan.0 as usize].plan.batch_terms()?;
+        let upload_by = terms.upload_by;
+        Some(BatchStatus {
+            payment: terms.id(&manifest.domain),
+            upload_by,
+            draw_time: vault.map(|vault| vault.draw_time(upload_by)),
+            refundable_from: vault.map(|vault| vault.refundable_from(upload_by)),
+            draws: terms.draws,
+            escrow: terms.escrow(),
+            refunded: progressed.refunded.get(plan).copied(),
+        })
+    });
+    batches.collect()
 }
 
 /// A spill that any session may still need is kept; if one session cannot be read, all are.

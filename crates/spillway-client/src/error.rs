@@ -191,9 +191,12 @@ pub enum UploadError {
         /// What was spent in this session.
         spend: Spend,
     },
+    /// A batch was asked for and cannot be. Nothing was paid; directly it may work.
+    #[error("no batch payment: {0}")]
+    NoBatch(spillway_pay::BatchRefused),
     /// The prices cannot be planned: they end too soon, or allow no upload window. Nothing was paid.
     #[error("the prices cannot be paid")]
-    Plan(#[from] spillway_pay::PlanError),
+    Plan(#[source] spillway_pay::PlanError),
     /// A payment was planned, its time is over, and the chain cannot say yet that it will never be
     /// taken. Until then its chunks must not be paid again.
     #[error("an earlier payment could be taken until {valid_until} and is not final yet")]
@@ -212,8 +215,10 @@ pub enum UploadError {
         session: String,
         /// Plaintext bytes of the source.
         bytes: u64,
-        /// How was paid; `None` when nothing is paid.
+        /// How was paid in fact, earlier runs of the session included; `None` when nothing is paid.
         payment_mode: Option<spillway_pay::PaymentMode>,
+        /// Why this run chose how to pay; `None` when it had nothing to choose.
+        mode_reason: Option<spillway_pay::ModeReason>,
         /// Chunks that this session stored: each has a quorum of receipts.
         stored: Vec<ChunkAddress>,
         /// Chunks that the network had already.
@@ -246,6 +251,42 @@ pub enum UploadError {
     /// Sealing failed, which it cannot with segments of the right size.
     #[error(transparent)]
     Seal(#[from] spillway_seal::SealError),
+}
+
+/// Why something about the account could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// Our own disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The chain cannot be asked.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The chain refused, or the wallet cannot pay the gas; it says what was spent.
+    #[error(transparent)]
+    Payment(Box<spillway_pay::PayError>),
+    /// A session's journal cannot be written.
+    #[error(transparent)]
+    Session(Box<UploadError>),
+}
+
+impl From<spillway_pay::PayError> for AccountError {
+    fn from(error: spillway_pay::PayError) -> Self {
+        Self::Payment(Box::new(error))
+    }
+}
+
+impl AccountError {
+    /// Whether the same call may work later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Disk(error) => error.retry(),
+            Self::Chain(error) => error.retry(),
+            Self::Payment(error) => error.retry(),
+            Self::Session(error) => error.retry(),
+        }
+    }
 }
 
 /// Why a download did not finish. Nothing is left behind under the target's name.
@@ -314,6 +355,15 @@ pub enum DownloadError {
     Interrupted,
 }
 
+impl From<spillway_pay::PlanError> for UploadError {
+    fn from(error: spillway_pay::PlanError) -> Self {
+        match error {
+            spillway_pay::PlanError::NoBatch(refused) => Self::NoBatch(refused),
+            other => Self::Plan(other),
+        }
+    }
+}
+
 impl From<spillway_seal::StreamError<DiskError>> for UploadError {
     fn from(error: spillway_seal::StreamError<DiskError>) -> Self {
         match error {
@@ -330,6 +380,7 @@ impl UploadError {
             Self::Network(error) => error.retry(),
             Self::Chain(error) => error.retry(),
             Self::Plan(error) => error.retry(),
+            Self::NoBatch(refused) => refused.retry(),
             Self::Payment { source, .. } => source.retry(),
             Self::Disk(error) | Self::Source(SourceError::Disk(error)) => error.retry(),
             Self::Busy { .. }

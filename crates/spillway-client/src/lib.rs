@@ -20,7 +20,9 @@ mod limits;
 mod options;
 mod outcome;
 mod progress;
+mod refunds;
 mod session;
+mod settling;
 mod source;
 mod spill;
 mod tree;
@@ -29,13 +31,17 @@ mod upload;
 pub use account::{ChainOptions, connect_chain, withdraw};
 pub use client::{Client, ClientParts, sessions};
 pub use connect::{ConnectError, ConnectOptions, Connected, DEFAULT_NETWORK};
-pub use error::{ChunkFailure, DownloadError, PutFailure, QuoteFailure, SourceError, UploadError};
+pub use error::{
+    AccountError, ChunkFailure, DownloadError, PutFailure, QuoteFailure, SourceError, UploadError,
+};
 pub use options::{
-    Approve, DownloadOptions, ModeChoice, Offer, Remote, Source, StreamSource, Target,
+    Approve, BatchOptions, DownloadOptions, Offer, Remote, Source, StreamSource, Target,
     UploadOptions,
 };
-pub use outcome::{Cost, Downloaded, SessionStatus, Spend, Uploaded};
+pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded};
 pub use progress::{Progress, ProgressSender, Stage};
+pub use refunds::{RefundReport, Refundable, RefundedBatch, refund, refundable};
+pub use settling::{SeedWanted, SettleOptions, SettleReport, WinsFailure, missing_seeds, settle};
 pub use tree::TreeError;
 
 // What an embedder needs to fill the options, so that this crate is the only one to name.
@@ -44,8 +50,9 @@ pub use spillway_disk::{
 };
 pub use spillway_net::{Address, NetError, ParseAddressError, Peers, PeersError, Traffic};
 pub use spillway_pay::{
-    ChainError, PayError, PayFailure, PaymentMode, Payments, SignedTx, TxJournal, Wallet,
-    WalletError, Withdrawn,
+    BatchRefused, ChainError, CommitChoice, ModeChoice, ModeReason, PayError, PayFailure,
+    PaymentMode, Payments, Settled, SignedTx, SkipReason, Skipped, TxJournal, Wallet, WalletError,
+    Withdrawn,
 };
 pub use spillway_seal::MapError;
 pub use spillway_types as types;

@@ -72,3 +72,10 @@ pub(crate) const FETCH_PATIENCE: Duration = Duration::from_secs(4);
 /// Peers that are asked for one chunk at once, at most. Eight fetches of three hold 96 MiB in the
 /// worst case.
 pub(crate) const FETCH_HEDGES: usize = 3;
+
+/// Pages of wins that one node is asked for: 1,024 × 48 draws are those of twelve million chunks.
+pub(crate) const MAX_WINS_PAGES: usize = 1_024;
+
+/// Wins that are gathered before they are settled: each has up to 32 levels of 72 bytes, a leaf of
+/// 272 and terms of 120, so 4,096 take 11 MiB.
+pub(crate) const SETTLE_ROUND: usize = 4_096;

@@ -2,8 +2,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use spillway_disk::{Disk, Overwrite};
+use spillway_pay::{CommitChoice, ModeChoice, ModeReason, PaymentMode};
 use spillway_seal::DataMap;
-use spillway_types::{Atto, ChunkAddress, Wei, limits};
+use spillway_types::{Atto, ChunkAddress, TokenRate, Wei, limits};
 use zeroize::Zeroizing;
 
 use crate::{DownloadError, ProgressSender};
@@ -35,22 +36,34 @@ impl std::fmt::Debug for StreamSource {
     }
 }
 
-/// How the user wants to pay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ModeChoice {
-    /// Whatever costs the payer least; direct for now.
-    #[default]
-    Auto,
-    /// Each chunk by itself.
-    Direct,
+/// How batch payments are made, where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Leaves of one batch at most, 1 to [`MAX_BATCH_LEAVES`](limits::MAX_BATCH_LEAVES); a larger
+    /// upload is several batches. A plan takes about 2 KiB of memory and 1.7 KiB of disk a leaf, so
+    /// one of the largest takes 128 MiB.
+    pub max_leaves: usize,
+    /// Whether one transaction pays several batches, or each has its own.
+    pub commit: CommitChoice,
 }
 
-/// What an upload will cost, from signed quotes: the storage cost is exact, gas is an estimate.
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { max_leaves: limits::DEFAULT_BATCH_LEAVES, commit: CommitChoice::default() }
+    }
+}
+
+/// What an upload will cost, from signed quotes: storage and tips are exact, gas is an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// What the vault takes.
+    /// How is paid; `None` when there is nothing to pay.
+    pub mode: Option<PaymentMode>,
+    /// Why; `None` when all of it was planned before.
+    pub reason: Option<ModeReason>,
+    /// What the nodes are paid.
     pub storage_cost: Atto,
+    /// What whoever settles batches is paid; nothing in direct mode.
+    pub tips: Atto,
     /// Gas of all transactions, an approval included.
     pub gas: u64,
     /// What that gas costs now.
@@ -59,6 +72,13 @@ pub struct Offer {
     pub chunks_to_pay: u64,
     /// Chunks that the network has already.
     pub chunks_already_stored: u64,
+}
+
+impl Offer {
+    /// What the vault takes: storage and tips.
+    pub fn total(&self) -> Atto {
+        self.storage_cost.saturating_add(self.tips)
+    }
 }
 
 /// Asked once, after the price is known and before anything is paid.
@@ -75,9 +95,13 @@ pub struct UploadOptions {
     pub public: bool,
     /// How to pay.
     pub mode: ModeChoice,
+    /// How batches are made and paid.
+    pub batch: BatchOptions,
+    /// What a token is worth, to compare tips with gas; without it only gas is compared.
+    pub token_rate: Option<TokenRate>,
     /// Mixed into every key, so that nobody without it can confirm that the contents are stored.
     pub secret: Option<Zeroizing<Vec<u8>>>,
-    /// Fail before paying when storage costs more in all.
+    /// Fail before paying when storage costs more in all, tips included.
     pub max_cost: Option<Atto>,
     /// Fail before paying when gas costs more in all.
     pub max_gas_cost: Option<Wei>,
@@ -94,6 +118,8 @@ impl Default for UploadOptions {
         Self {
             public: false,
             mode: ModeChoice::Auto,
+            batch: BatchOptions::default(),
+            token_rate: None,
             secret: None,
             max_cost: None,
             max_gas_cost: None,
@@ -109,6 +135,7 @@ impl std::fmt::Debug for UploadOptions {
         f.debug_struct("UploadOptions")
             .field("public", &self.public)
             .field("mode", &self.mode)
+            .field("batch", &self.batch)
             .field("secret", &self.secret.is_some())
             .field("max_cost", &self.max_cost)
             .field("max_gas_cost", &self.max_gas_cost)

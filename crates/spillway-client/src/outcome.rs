@@ -1,19 +1,28 @@
 use std::time::Duration;
 
-use spillway_pay::PaymentMode;
-use spillway_types::{Atto, ChunkAddress, TxHash, Wei};
+use spillway_pay::{ModeReason, PaymentMode};
+use spillway_types::{Atto, ChunkAddress, PaymentId, TxHash, UnixTime, Wei};
 
 /// What an upload has spent, earlier runs of its session included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spend {
-    /// What the vault took.
+    /// What the vault took, the tips of batches included.
     pub storage_cost: Atto,
+    /// What of that came back, because nobody claimed it.
+    pub refunded: Atto,
     /// Gas used, an approval included.
     pub gas_used: u64,
     /// What that gas cost.
     pub gas_cost: Wei,
     /// Every transaction that was mined.
     pub tx_hashes: Vec<TxHash>,
+}
+
+impl Spend {
+    /// What storing has cost in the end, gas apart: what the vault took less what came back.
+    pub fn net_storage_cost(&self) -> Atto {
+        self.storage_cost.saturating_sub(self.refunded)
+    }
 }
 
 /// A finished upload: every chunk has receipts of at least three of its close group.
@@ -29,8 +38,11 @@ pub struct Uploaded {
     pub chunks_stored: u64,
     /// Chunks that the network had already.
     pub chunks_already_stored: u64,
-    /// How was paid; `None` when there was nothing to pay.
+    /// How was paid in fact, earlier runs of the session included; `None` when there was nothing to
+    /// pay.
     pub payment_mode: Option<PaymentMode>,
+    /// Why this run chose how to pay; `None` when it had nothing to choose.
+    pub mode_reason: Option<ModeReason>,
     /// What was spent.
     pub spend: Spend,
     /// The bytes of the `.datamap` file; `None` for a single raw chunk.
@@ -73,7 +85,7 @@ pub struct SessionStatus {
     /// Its name.
     pub id: String,
     /// When it was started.
-    pub created: spillway_types::UnixTime,
+    pub created: UnixTime,
     /// What is uploaded, as its user named it.
     pub source: String,
     /// Plaintext bytes of the source.
@@ -87,11 +99,40 @@ pub struct SessionStatus {
     /// What was spent so far.
     pub spend: Spend,
     /// When the first paid, unstored chunk can no longer be stored.
-    pub upload_by: Option<spillway_types::UnixTime>,
+    pub upload_by: Option<UnixTime>,
+    /// The batches that this session has paid.
+    pub batches: Vec<BatchStatus>,
     /// Whether everything is stored.
     pub finished: bool,
     /// Whether a process works on it now.
     pub running: bool,
     /// Why its files cannot be read, if so; everything else is empty then.
     pub damage: Option<String>,
+}
+
+impl SessionStatus {
+    /// Whether nothing is left to do or to come back: everything is stored, and every draw of its
+    /// batches is settled or refunded as far as this disk knows. Until then it is worth listing.
+    pub fn is_over(&self) -> bool {
+        self.finished && self.batches.iter().all(|batch| batch.refunded.is_some())
+    }
+}
+
+/// One batch payment of a session, from disk alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchStatus {
+    /// The vault's id of it.
+    pub payment: PaymentId,
+    /// Until when its chunks may be stored.
+    pub upload_by: UnixTime,
+    /// After this the seed becomes public that draws the winners.
+    pub draw_time: Option<UnixTime>,
+    /// From when on what nobody has claimed can be had back.
+    pub refundable_from: Option<UnixTime>,
+    /// How many leaves are drawn.
+    pub draws: u8,
+    /// What the vault took, and so the most that may come back.
+    pub escrow: Atto,
+    /// What came back. `None`: there may be more to come; then nodes may still claim it, too.
+    pub refunded: Option<Atto>,
 }

@@ -1,3 +1,4 @@
+use spillway_pay::{ModeReason, PaymentMode};
 use tokio::sync::watch;
 
 /// What an upload or download is doing.
@@ -50,6 +51,10 @@ pub struct Progress {
     pub chunks_done: u64,
     /// Chunks of this stage.
     pub chunks_total: Option<u64>,
+    /// How is paid, once that is known.
+    pub mode: Option<PaymentMode>,
+    /// Why, once this run has chosen.
+    pub mode_reason: Option<ModeReason>,
 }
 
 /// Where progress goes: the newest value only, so a slow reader holds nobody up and nothing piles
@@ -72,12 +77,28 @@ impl ProgressSender {
 
     /// Starts a stage from zero.
     pub(crate) fn begin(&self, stage: Stage, bytes: Option<u64>, chunks: Option<u64>) {
-        self.0.send_replace(Progress {
-            stage,
-            bytes_done: 0,
-            bytes_total: bytes,
-            chunks_done: 0,
-            chunks_total: chunks,
+        self.0.send_modify(|progress| {
+            let before = match stage {
+                Stage::Pay | Stage::Store | Stage::Done => *progress,
+                // How is paid is not known before there are prices.
+                _ => Progress::default(),
+            };
+            *progress = Progress {
+                stage,
+                bytes_done: 0,
+                bytes_total: bytes,
+                chunks_done: 0,
+                chunks_total: chunks,
+                ..before
+            };
+        });
+    }
+
+    /// Says how is paid.
+    pub(crate) fn set_mode(&self, mode: Option<PaymentMode>, reason: Option<ModeReason>) {
+        self.0.send_modify(|progress| {
+            progress.mode = mode;
+            progress.mode_reason = reason.or(progress.mode_reason);
         });
     }
 

@@ -7,7 +7,9 @@ const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 4 + 1 + 2 + 8;
 const CHECKSUM_BYTES: usize = 32;
 
-/// Largest file of a session that is read, in bytes: the manifest of two million chunks.
+/// Largest file of a session that is read, in bytes: the manifest of two million chunks. The largest
+/// plan has [`MAX_BATCH_LEAVES`](spillway_types::limits::MAX_BATCH_LEAVES) of at most 1,700 bytes
+/// each, 107 MiB.
 pub(crate) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What a file holds; part of the frame, so that no file passes for another.
@@ -17,6 +19,7 @@ pub(crate) enum FileKind {
     Plan = 2,
     Tx = 3,
     Map = 4,
+    Vault = 5,
 }
 
 /// Why a file's bytes are refused.

@@ -2,20 +2,28 @@
 
 use spillway_pay::{Plan, PlanMode, SignedTx, TxPurpose};
 use spillway_types::{
-    Atto, ChunkAddress, Domain, EvmAddress, Leaf, LeafHash, NetworkId, Nonce, PaymentId,
+    Atto, ChunkAddress, Domain, EvmAddress, Leaf, LeafHash, NetworkId, NodeHash, Nonce, PaymentId,
     PeerSecret, QuoteTerms, ReceiptBody, RewardAddress, Share, TxHash, UnixTime, Wei,
+    limits::MAX_BATCH_LEAVES,
 };
 
 use super::{
-    ChunkInfo, ChunkIx, Manifest, PlanFile, PlanIx, Record, SessionKey, SourceNote,
-    files::{FileKind, decode, encode},
+    ChunkInfo, ChunkIx, Manifest, PlanFile, PlanIx, Progressed, Record, SessionKey, SourceNote,
+    VaultNote,
+    files::{FileKind, MAX_FILE_BYTES, decode, encode},
     journal,
 };
 
 const GOLDEN: &str = include_str!("../../tests/golden/session-v1.txt");
+/// What batches have brought: files of the same version, and records after those above.
+const BATCHES: &str = include_str!("../../tests/golden/session-batches-v1.txt");
 
 fn golden(name: &str) -> Vec<u8> {
-    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    golden_of(GOLDEN, name)
+}
+
+fn golden_of(golden: &str, name: &str) -> Vec<u8> {
+    let line = golden.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     hex::decode(line.unwrap_or_default()).unwrap()
 }
 
@@ -102,6 +110,83 @@ fn records() -> Vec<Record> {
         Record::Dropped { plan: PlanIx(1) },
         Record::Finished,
     ]
+}
+
+fn batch_plan() -> PlanFile {
+    let PlanFile { plan, chunks, quotes } = plan();
+    let mode = PlanMode::Batch { root: NodeHash([18; 32]), tip: Atto(300), draws: 2 };
+    PlanFile { plan: Plan { mode, ..plan }, chunks, quotes }
+}
+
+fn batch_tx() -> SignedTx {
+    let payments = vec![PaymentId([12; 32]), PaymentId([19; 32])];
+    SignedTx { purpose: TxPurpose::PayMany { payments }, ..tx() }
+}
+
+fn vault() -> VaultNote {
+    VaultNote { draw_delay_secs: 900, claim_secs: 2_592_000 }
+}
+
+fn batch_records() -> Vec<Record> {
+    vec![
+        Record::ClaimOver { plan: PlanIx(0), refundable: Atto(2_800) },
+        Record::Refunded { plan: PlanIx(0), amount: Atto(2_800) },
+    ]
+}
+
+#[test]
+fn session_files_of_batches_are_byte_for_byte_as_documented() {
+    let files = [
+        ("plan", encode(FileKind::Plan, &batch_plan())),
+        ("tx", encode(FileKind::Tx, &batch_tx())),
+        ("vault", encode(FileKind::Vault, &vault())),
+        ("journal", journal::encode(&batch_records())),
+    ];
+    let lines = files.iter().map(|(name, bytes)| format!("{name} {}\n", hex::encode(bytes)));
+    let made = lines.collect::<Vec<_>>().concat();
+    assert_eq!(made, BATCHES, "formats never change: a new one is a new version beside it");
+}
+
+#[test]
+fn golden_session_files_of_batches_are_read() {
+    let golden = |name| golden_of(BATCHES, name);
+    assert_eq!(decode(FileKind::Plan, &golden("plan")), Ok(batch_plan()));
+    assert_eq!(decode(FileKind::Tx, &golden("tx")), Ok(batch_tx()));
+    assert_eq!(decode(FileKind::Vault, &golden("vault")), Ok(vault()));
+    let bytes = golden("journal");
+    assert_eq!(journal::parse(&bytes).unwrap(), (batch_records(), bytes.len()));
+}
+
+#[test]
+fn what_comes_back_is_counted_once() {
+    let mut progressed = Progressed::default();
+    let paid = Record::Paid { plan: PlanIx(0), recorded: UnixTime(1), total: Atto(5_000) };
+    let [claim_over, refunded] = <[Record; 2]>::try_from(batch_records()).unwrap();
+    for record in [&paid, &claim_over, &refunded, &refunded] {
+        progressed.apply(record);
+    }
+    let spend = &progressed.spend;
+    assert_eq!((spend.storage_cost, spend.refunded), (Atto(5_000), Atto(2_800)));
+    assert_eq!(spend.net_storage_cost(), Atto(2_200));
+    // A refund that was undone is owed again.
+    progressed.apply(&claim_over);
+    assert_eq!((progressed.spend.refunded, progressed.refunded.len()), (Atto::ZERO, 0));
+}
+
+#[test]
+fn the_largest_plan_is_within_what_is_read() {
+    let one = encode(FileKind::Plan, &batch_plan()).len() as u64;
+    let PlanFile { plan, chunks, quotes } = batch_plan();
+    let two = PlanFile {
+        plan: Plan { leaves: [plan.leaves.clone(), plan.leaves.clone()].concat(), ..plan },
+        chunks: [chunks.clone(), chunks].concat(),
+        quotes: [quotes.clone(), quotes].concat(),
+    };
+    let a_leaf = encode(FileKind::Plan, &two).len() as u64 - one;
+    // Amounts of 96 bits take up to 14 bytes, here 2; there are three a quote and one a share.
+    let largest = a_leaf + 5 * 4 * 12;
+    assert!(largest <= 2_000, "{largest}");
+    assert!(MAX_BATCH_LEAVES as u64 * largest < MAX_FILE_BYTES);
 }
 
 #[test]

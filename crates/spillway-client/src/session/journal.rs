@@ -36,6 +36,11 @@ pub(crate) enum Record {
     Dropped { plan: PlanIx },
     /// Everything is stored and the data map was handed out.
     Finished,
+    /// The claim window of a batch is over: so much of it comes back to its payer, from now on
+    /// without change. Written before it is asked for.
+    ClaimOver { plan: PlanIx, refundable: Atto },
+    /// Nothing more comes back of a batch: so much did.
+    Refunded { plan: PlanIx, amount: Atto },
 }
 
 /// Why a journal cannot be read.

@@ -2,7 +2,8 @@
 //!
 //! A session is a directory `sessions/<id>/`: `manifest` (what is uploaded; written once), `map`
 //! (the data map of level 0; written once), `plan-<k>` (what is paid, with the quotes; written
-//! once), `tx-<n>` (signed bytes; written before they are sent) and `journal` (what happened since).
+//! once), `vault` (the vault's times; written once, before the first plan of a batch), `tx-<n>` (signed
+//! bytes; written before they are sent) and `journal` (what happened since).
 //! There is no other state. The work is driven by the pure [`Batch::step`].
 //!
 //! Sessions are found by their [`SessionKey`], which is made of contents and never of a path. Beside
@@ -22,6 +23,9 @@ mod journal;
 mod key;
 mod manifest;
 mod open;
+mod refunds;
+mod regroup;
+mod vault_note;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +35,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use spillway_disk::{Disk, DiskError, FileLock, Overwrite, run};
-use spillway_pay::{Plan, SignedTx};
+use spillway_pay::{PaymentMode, Plan, SignedTx, Windows};
 use spillway_types::{
     Atto, Quote, UnixTime,
     limits::{CLOSE_GROUP, QUOTE_LIFETIME},
@@ -45,6 +49,9 @@ pub(crate) use journal::Record;
 pub(crate) use key::{KeyParts, SessionKey};
 pub(crate) use manifest::{ChunkInfo, Manifest, SourceNote};
 pub(crate) use open::{KeyLock, Snapshot, discard, list, spills_in_use};
+pub(crate) use refunds::{BatchPaid, batches_paid, note};
+pub(crate) use regroup::regroup;
+pub(crate) use vault_note::VaultNote;
 
 use crate::Spend;
 
@@ -100,6 +107,10 @@ pub(crate) struct Progressed {
     pub paid: BTreeMap<PlanIx, PaidAt>,
     /// Plans that can never be recorded any more.
     pub dropped: BTreeSet<PlanIx>,
+    /// What comes back of batches whose claim window is over.
+    pub refundable: BTreeMap<PlanIx, Atto>,
+    /// Batches of which nothing more comes back, and what did.
+    pub refunded: BTreeMap<PlanIx, Atto>,
     pub spend: Spend,
     pub finished: bool,
 }
@@ -140,6 +151,15 @@ impl Progressed {
                 self.dropped.insert(*plan);
             }
             Record::Finished => self.finished = true,
+            Record::ClaimOver { plan, refundable } => {
+                self.refunded.remove(plan);
+                self.refundable.insert(*plan, *refundable);
+                self.spend.refunded = self.refunded.values().copied().sum();
+            }
+            Record::Refunded { plan, amount } => {
+                self.refunded.insert(*plan, *amount);
+                self.spend.refunded = self.refunded.values().copied().sum();
+            }
         }
     }
 }
@@ -153,6 +173,7 @@ pub(crate) struct Session {
     pub manifest: Manifest,
     pub plans: Vec<PlanFile>,
     pub txs: Vec<SignedTx>,
+    pub vault: Option<VaultNote>,
     pub progressed: Progressed,
     held: Arc<Held>,
 }
@@ -227,6 +248,12 @@ impl Session {
         self.progressed.paid.keys().copied().collect()
     }
 
+    /// How the plans that are recorded on the chain pay; `None` without any.
+    pub(crate) fn payment_mode(&self) -> Option<PaymentMode> {
+        let paid = self.progressed.paid.keys();
+        paid.map(|plan| self.plan(*plan).plan.payment_mode()).reduce(PaymentMode::and)
+    }
+
     /// Plans that this session has paid itself.
     pub(crate) fn paid_here(&self) -> impl Iterator<Item = PlanIx> + '_ {
         self.progressed
@@ -258,8 +285,19 @@ impl Session {
         Ok(())
     }
 
-    /// Writes a plan durably.
-    pub(crate) async fn add_plan(&mut self, file: PlanFile) -> Result<PlanIx, DiskError> {
+    /// Writes a plan durably. Before the first plan of a batch, the vault's times: from then on the
+    /// session says by itself when its draws are over.
+    pub(crate) async fn add_plan(
+        &mut self,
+        file: PlanFile,
+        windows: &Windows,
+    ) -> Result<PlanIx, DiskError> {
+        if self.vault.is_none() && file.plan.batch_terms().is_some() {
+            let note = VaultNote::of(windows);
+            let bytes = files::encode(FileKind::Vault, &note);
+            self.held.write(&self.disk, self.dir.join(VaultNote::FILE), bytes).await?;
+            self.vault = Some(note);
+        }
         let plan =
             PlanIx(u32::try_from(self.plans.len()).expect("invariant: plans fit in 32 bits"));
         let path = self.dir.join(format!("plan-{}", plan.0));

@@ -12,7 +12,7 @@ use spillway_pay::SignedTx;
 use spillway_types::UnixTime;
 
 use super::{
-    Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Session, SessionKey,
+    Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Session, SessionKey, VaultNote,
     files::{self, FileError, FileKind, MAX_FILE_BYTES},
     journal::JournalError,
 };
@@ -30,6 +30,7 @@ pub(crate) struct Snapshot {
     pub manifest: Manifest,
     pub plans: Vec<PlanFile>,
     pub txs: Vec<SignedTx>,
+    pub vault: Option<VaultNote>,
     pub progressed: Progressed,
     journal: Journal,
 }
@@ -97,7 +98,8 @@ impl Snapshot {
         let manifest = load_manifest(disk, id)?;
         let plans = read_numbered(disk, id, &dir, ("plan", FileKind::Plan))?;
         let txs = read_numbered(disk, id, &dir, ("tx", FileKind::Tx))?;
-        let snapshot = Self { manifest, plans, txs, progressed, journal };
+        let vault = load_vault(disk, id)?;
+        let snapshot = Self { manifest, plans, txs, vault, progressed, journal };
         if snapshot.is_sound() {
             return Ok(snapshot);
         }
@@ -114,10 +116,12 @@ impl Snapshot {
                 && file.own_chunks().all(|chunk| (chunk.0 as usize) < chunks)
         };
         let known = |plan: &PlanIx| (plan.0 as usize) < self.plans.len();
-        let Progressed { stored, already, paid, dropped, .. } = &self.progressed;
+        let Progressed { stored, already, paid, dropped, refundable, refunded, .. } =
+            &self.progressed;
         self.plans.iter().all(plan_is_sound)
             && stored.iter().chain(already).all(|chunk| (chunk.0 as usize) < chunks)
             && paid.keys().chain(dropped).all(known)
+            && refundable.keys().chain(refunded.keys()).all(known)
     }
 }
 
@@ -127,6 +131,15 @@ pub(super) fn load_manifest(disk: &dyn Disk, id: &str) -> Result<Manifest, Uploa
 
 pub(super) fn load_plans(disk: &dyn Disk, id: &str) -> Result<Vec<PlanFile>, UploadError> {
     read_numbered(disk, id, &Path::new(SESSIONS).join(id), ("plan", FileKind::Plan))
+}
+
+/// The vault's times; sessions that planned no batch have none.
+pub(super) fn load_vault(disk: &dyn Disk, id: &str) -> Result<Option<VaultNote>, UploadError> {
+    let path = Path::new(SESSIONS).join(id).join(VaultNote::FILE);
+    match read(disk, id, &path, FileKind::Vault) {
+        Err(UploadError::Disk(DiskError::NotFound { .. })) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 pub(super) fn load_txs(disk: &dyn Disk, id: &str) -> Result<Vec<SignedTx>, UploadError> {
@@ -215,6 +228,7 @@ impl Session {
             manifest: snapshot.manifest,
             plans: snapshot.plans,
             txs: snapshot.txs,
+            vault: snapshot.vault,
             progressed: snapshot.progressed,
             held: Arc::new(Held { journal: Mutex::new(snapshot.journal), _lock: lock.0 }),
         }
@@ -254,6 +268,7 @@ impl Session {
             manifest,
             plans: Vec::new(),
             txs: Vec::new(),
+            vault: None,
             progressed: Progressed::default(),
             journal,
         };

@@ -93,7 +93,8 @@ impl Engine {
         }
         let own: Vec<Option<ChunkIx>> = found.iter().map(|at| at.map(|(_, chunk)| chunk)).collect();
         let chunks = own.iter().copied().flatten().collect();
-        let plan = self.session.add_plan(PlanFile { chunks: own, ..foreign.file }).await?;
+        let file = PlanFile { chunks: own, ..foreign.file };
+        let plan = self.session.add_plan(file, &self.job.vault.windows).await?;
         for (batch, chunks) in covered {
             self.apply(batch, Event::Covered { chunks });
         }

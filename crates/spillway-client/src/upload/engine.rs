@@ -3,14 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use spillway_pay::{Plan, PlanProofs, PlanStatus};
+use spillway_pay::{ModeReason, Plan, PlanProofs, PlanStatus};
 use spillway_seal::DataMap;
 use spillway_types::{PaymentId, limits};
 
 use super::{Job, pay, seal::Sealed, store::Bodies};
 use crate::{
     UploadError,
-    session::{Batch, ChunkIx, Effect, Event, PlanIx, Record, Session},
+    session::{Batch, ChunkIx, Effect, Event, PlanFile, PlanIx, Record, Session},
 };
 
 /// A chunk that is to be stored now.
@@ -19,6 +19,26 @@ pub(super) struct Waiting {
     pub batch: usize,
     pub plan: PlanIx,
     pub chunk: ChunkIx,
+}
+
+/// What is shown to nodes of one plan. Made when the first of its chunks is stored and gone with the
+/// last: plans are stored in order, so there are as many as chunks are stored at once, at most, and
+/// usually one or two. One of 65,536 leaves has 131,071 nodes of 64 bytes and as many places of 32:
+/// 10 MiB.
+pub(super) struct Shown {
+    pub proofs: PlanProofs,
+    pub payment: PaymentId,
+    /// Where each chunk's leaf is.
+    pub places: BTreeMap<ChunkIx, usize>,
+}
+
+impl Shown {
+    pub(super) fn of(file: &PlanFile) -> Self {
+        let proofs = file.plan.proofs().expect("invariant: a plan that is paid was checked");
+        let places = file.chunks.iter().enumerate();
+        let places = places.filter_map(|(at, chunk)| chunk.map(|chunk| (chunk, at))).collect();
+        Self { proofs, payment: file.plan.id(), places }
+    }
 }
 
 /// One upload under way.
@@ -30,8 +50,12 @@ pub(super) struct Engine {
     /// Plans to be paid, in order, with their batch.
     pub to_pay: Vec<(usize, PlanIx)>,
     pub to_store: VecDeque<Waiting>,
-    /// What nodes are shown for each plan that is being stored.
-    pub proofs: BTreeMap<PlanIx, (PlanProofs, PaymentId)>,
+    /// What nodes are shown for each plan of which something is being stored.
+    pub shown: BTreeMap<PlanIx, Shown>,
+    /// How many chunks of each plan wait or are being stored.
+    pub left: BTreeMap<PlanIx, usize>,
+    /// Why this run chose how to pay.
+    pub reason: Option<ModeReason>,
     /// Why paying stopped, if it did.
     pub pay_error: Option<UploadError>,
 }
@@ -51,7 +75,9 @@ impl Engine {
             batches: Vec::new(),
             to_pay: Vec::new(),
             to_store: VecDeque::new(),
-            proofs: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            left: BTreeMap::new(),
+            reason: None,
             pay_error: None,
         };
         engine.settle_plans().await?;
@@ -119,9 +145,7 @@ impl Engine {
     }
 
     fn queue(&mut self, batch: usize, plan: PlanIx, chunks: &[ChunkIx]) {
-        let file = &self.session.plan(plan).plan;
-        let proofs = file.proofs().expect("invariant: a plan that is paid was checked");
-        self.proofs.insert(plan, (proofs, file.id()));
+        *self.left.entry(plan).or_default() += chunks.len();
         self.to_store.extend(chunks.iter().map(|&chunk| Waiting { batch, plan, chunk }));
     }
 
@@ -160,7 +184,9 @@ impl Engine {
         if open.is_empty() {
             return Ok(());
         }
-        let offer = pay::offer(&self.job, &open, self.chunks_total()).await?;
+        let gas = self.job.estimate(&open).await?;
+        let offer = pay::offer(&open, None, gas, self.chunks_total());
+        self.job.options.progress.set_mode(offer.mode, None);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)
     }
 

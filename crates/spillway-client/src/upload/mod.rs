@@ -1,12 +1,13 @@
 //! The upload engine: the only place that knows all stages.
 //!
-//! `seal → quote → plan → pay → store`, one direction. What is left of an earlier run of the same
+//! `seal → quote → choose → plan → pay → store`, one direction. What is left of an earlier run of the same
 //! session is paid and stored first; then everything that is not planned yet is priced, shown to the
 //! user, planned, paid and stored. Storing overlaps paying: chunks of a paid plan are on their way
 //! while the next plan is paid. Each boundary is durable in the session before the next stage acts
 //! on the world, so the engine may die between any two lines.
 
 mod adopt;
+mod choosing;
 mod engine;
 mod pay;
 mod planning;
@@ -20,7 +21,7 @@ mod streams;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_pay::{VaultTerms, Wallet};
+use spillway_pay::{GasEstimate, VaultTerms, Wallet};
 use spillway_types::{Nonce, limits};
 
 use self::{
@@ -80,16 +81,21 @@ pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadEr
     job.options.progress.begin(Stage::Quote, None, Some(wanted.len() as u64));
     let outcomes = price_all(&job, wanted).await?;
     let chunks_total = outcomes.len() as u64;
-    let priced: Vec<Priced> = outcomes
+    let mut priced: Vec<Priced> = outcomes
         .into_iter()
         .filter_map(|outcome| match outcome {
             QuoteOutcome::Priced(priced) => Some(*priced),
             QuoteOutcome::Already { .. } => None,
         })
         .collect();
-    let plans = priced.chunks(limits::MAX_DIRECT_LEAVES);
-    let plans = plans.map(|part| pay::plan(&job, part)).collect::<Result<Vec<_>, _>>()?;
-    let offer = pay::offer(&job, &plans, chunks_total).await?;
+    priced.sort_by_key(|priced| priced.chunk);
+    let offer = match priced.as_slice() {
+        [] => pay::offer(&[], None, GasEstimate::default(), chunks_total),
+        priced => {
+            let chosen = choosing::chosen(&job, &priced.iter().collect::<Vec<_>>()).await?;
+            pay::offer(&chosen.plans, Some(chosen.reason), chosen.gas, chunks_total)
+        }
+    };
     Ok(Cost { bytes: dry.bytes, chunks_total, offer })
 }
 

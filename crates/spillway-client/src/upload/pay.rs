@@ -1,13 +1,13 @@
 //! The third stage: planning and paying. What is signed is durable in the session before it is sent;
 //! the chain's record decides what is paid.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use spillway_pay::{
-    Caps, JournalError, PaidPlan, PayError, PayRequest, Plan, PlanInput, PlanStatus, SignedTx,
-    TxJournal, plan_direct,
+    Candidate, Caps, GasEstimate, JournalError, ModeReason, PaidPlan, PayError, PayRequest,
+    PaymentMode, Plan, PlanStatus, SignedTx, TxJournal,
 };
 use spillway_types::{
     Atto, PaymentId, Quote, UnixTime,
@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use super::Job;
 use crate::{
     Offer, Spend, UploadError,
-    limits::{ASSUMED_BYTES_PER_SECOND, PAID_QUEUE},
-    session::{PlanIx, Priced, Session, TxWriter},
+    limits::PAID_QUEUE,
+    session::{PlanIx, Session, TxWriter},
 };
 
 /// What paying reports while it goes on.
@@ -38,47 +38,38 @@ pub(crate) struct PayEnd {
     pub error: Option<UploadError>,
 }
 
-/// Plans one batch.
-pub(crate) fn plan(job: &Job, priced: &[Priced]) -> Result<Plan, UploadError> {
-    let quotes = || priced.iter().flat_map(|priced| &priced.quotes).map(|quote| &quote.terms);
-    let now = job.parts.clock.now();
-    let quoted_window = quotes().map(|terms| terms.max_window_secs).min().unwrap_or(0);
-    let windows = job.vault.windows;
-    let plans = plan_direct(PlanInput {
-        domain: job.parts.domain,
-        payer: job.wallet.address(),
-        leaves: priced.iter().map(|priced| priced.leaf.clone()).collect(),
-        now,
-        first_expiry: quotes().map(|terms| terms.expires).min().unwrap_or(now),
-        upload_bytes: quotes().map(|terms| u64::from(terms.size)).sum(),
-        upload_rate: ASSUMED_BYTES_PER_SECOND,
-        min_window: windows.min,
-        max_window: windows.max.min(Duration::from_secs(quoted_window.into())),
-    })?;
-    let mut plans = plans.into_iter();
-    Ok(plans.next().expect("invariant: a batch is never empty and fits one plan"))
+impl Job {
+    /// What gas these plans take.
+    pub(crate) async fn estimate(&self, plans: &[Plan]) -> Result<GasEstimate, UploadError> {
+        let commit = self.options.batch.commit;
+        Ok(self.parts.payments.estimate(plans, self.wallet.address(), commit).await?)
+    }
 }
 
 /// What these plans cost, for the user to judge.
-pub(crate) async fn offer(
-    job: &Job,
+pub(crate) fn offer(
     plans: &[Plan],
+    reason: Option<ModeReason>,
+    gas: GasEstimate,
     chunks_total: u64,
-) -> Result<Offer, UploadError> {
+) -> Offer {
     let chunks_to_pay: u64 = plans.iter().map(|plan| plan.leaves.len() as u64).sum();
-    let gas = job.parts.payments.estimate(plans, job.wallet.address()).await?;
-    Ok(Offer {
-        storage_cost: plans.iter().map(Plan::total).sum(),
+    let Candidate { storage_cost, tips, gas } = Candidate::of(plans, gas);
+    Offer {
+        mode: plans.iter().map(Plan::payment_mode).reduce(PaymentMode::and),
+        reason,
+        storage_cost,
+        tips,
         gas: gas.gas,
         gas_cost: gas.cost,
         chunks_to_pay,
         chunks_already_stored: chunks_total.saturating_sub(chunks_to_pay),
-    })
+    }
 }
 
 /// Compares an offer and what was spent before with the caps of the options.
 pub(crate) fn check_caps(job: &Job, offer: &Offer, spent: &Spend) -> Result<(), UploadError> {
-    let cost: Atto = offer.storage_cost.saturating_add(spent.storage_cost);
+    let cost: Atto = offer.total().saturating_add(spent.storage_cost);
     if let Some(cap) = job.options.max_cost
         && cost > cap
     {
@@ -146,6 +137,7 @@ impl Paying {
                 gas_cost: self.job.options.max_gas_cost,
             },
             confirmations: self.confirmations,
+            commit: self.job.options.batch.commit,
         };
         match self.job.parts.payments.pay(request, &mut self.journal).await {
             Ok(paid) => PayEnd { spend: paid.spend.into(), error: None },
@@ -178,6 +170,7 @@ impl From<spillway_pay::Spend> for Spend {
     fn from(spend: spillway_pay::Spend) -> Self {
         Self {
             storage_cost: spend.paid,
+            refunded: Atto::ZERO,
             gas_used: spend.gas_used,
             gas_cost: spend.gas_cost,
             tx_hashes: spend.tx_hashes,

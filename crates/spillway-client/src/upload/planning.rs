@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use spillway_pay::{Plan, PlanError};
 
 use super::{
+    choosing::{self, Chosen},
     engine::Engine,
     pay, price_all,
     quote::{QuoteOutcome, Wanted},
 };
 use crate::{
-    Stage, UploadError,
+    Offer, Stage, UploadError,
     limits::MIN_TIME_TO_PAY,
-    session::{Batch, ChunkIx, Effect, Event, PlanFile, Priced, Record},
+    session::{Batch, ChunkIx, Effect, Event, PlanFile, Priced, Record, regroup},
 };
 
 impl Engine {
@@ -20,16 +21,24 @@ impl Engine {
     pub(super) async fn begin_rest(&mut self) -> Result<(), UploadError> {
         self.price().await?;
         let adopted = self.adopt().await?;
-        let quoted = self.quoted();
-        let plans = quoted.iter().map(|(_, priced)| pay::plan(&self.job, priced));
-        let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
+        let chosen = self.choose().await?;
         let open = adopted.iter().filter_map(|&batch| match &self.batches[batch] {
             Batch::Planned { plan, .. } => Some(self.session.plan(*plan).plan.clone()),
             _ => None,
         });
-        let all: Vec<Plan> = open.chain(plans.iter().cloned()).collect();
+        let mut all: Vec<Plan> = open.collect();
+        let gas = match &chosen {
+            Some(chosen) if all.is_empty() => Some(chosen.gas),
+            _ => None,
+        };
+        let (plans, reason) = chosen.map_or((Vec::new(), None), |c| (c.plans, Some(c.reason)));
+        all.extend(plans.iter().cloned());
         if !all.is_empty() {
-            self.approve(&all).await?;
+            let gas = match gas {
+                Some(gas) => gas,
+                None => self.job.estimate(&all).await?,
+            };
+            self.approve(&all, pay::offer(&all, reason, gas, self.chunks_total())).await?;
         }
         self.write_plans(plans).await?;
         for batch in adopted {
@@ -84,9 +93,23 @@ impl Engine {
             .collect()
     }
 
+    /// Plans everything that has a price, in the mode of the options, and groups it as the plans do.
+    async fn choose(&mut self) -> Result<Option<Chosen>, UploadError> {
+        let mut priced: Vec<&Priced> =
+            self.quoted().into_iter().flat_map(|(_, priced)| priced).collect();
+        priced.sort_by_key(|priced| priced.chunk);
+        if priced.is_empty() {
+            return Ok(None);
+        }
+        let chosen = choosing::chosen(&self.job, &priced).await?;
+        self.reason = Some(chosen.reason);
+        regroup(&mut self.batches, chosen.plans.iter().map(|plan| plan.leaves.len()));
+        Ok(Some(chosen))
+    }
+
     /// Compares the price with the caps and shows it to the user.
-    async fn approve(&self, plans: &[Plan]) -> Result<(), UploadError> {
-        let offer = pay::offer(&self.job, plans, self.chunks_total()).await?;
+    async fn approve(&self, plans: &[Plan], offer: Offer) -> Result<(), UploadError> {
+        self.job.options.progress.set_mode(offer.mode, offer.reason);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)?;
         if let Some(approve) = &self.job.options.approve
             && !approve.approve(&offer).await
@@ -122,7 +145,7 @@ impl Engine {
                     chunks: priced.iter().map(|priced| Some(priced.chunk)).collect(),
                     quotes: priced.iter().map(|priced| priced.quotes).collect(),
                 };
-                let plan = self.session.add_plan(file).await?;
+                let plan = self.session.add_plan(file, &self.job.vault.windows).await?;
                 self.apply(batch, Event::PlanWritten { plan });
             }
         }

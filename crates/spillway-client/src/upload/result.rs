@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spillway_disk::run;
-use spillway_pay::PaymentMode;
 use spillway_types::ChunkAddress;
 
 use super::engine::Engine;
@@ -40,7 +39,8 @@ impl Engine {
             chunks_total: manifest.chunks.len() as u64,
             chunks_stored: progressed.stored.len() as u64,
             chunks_already_stored: progressed.already.len() as u64,
-            payment_mode: (!progressed.paid.is_empty()).then_some(PaymentMode::Direct),
+            payment_mode: self.session.payment_mode(),
+            mode_reason: self.reason,
             spend: progressed.spend.clone(),
             data_map: manifest.root.clone(),
             public_address: manifest.public_address,
@@ -66,6 +66,7 @@ impl Engine {
             UploadError::Declined { .. }
                 | UploadError::OverCost { .. }
                 | UploadError::OverGasCost { .. }
+                | UploadError::NoBatch(_)
         );
         if given_up && self.session.plans.is_empty() {
             self.discard().await;
@@ -131,7 +132,8 @@ impl Engine {
         UploadError::PartialUpload {
             session: self.session.id().to_owned(),
             bytes: self.session.manifest.source.bytes,
-            payment_mode: (!progressed.paid.is_empty()).then_some(PaymentMode::Direct),
+            payment_mode: self.session.payment_mode(),
+            mode_reason: self.reason,
             stored: progressed.stored.iter().copied().map(address).collect(),
             already_stored: progressed.already.iter().copied().map(address).collect(),
             failed,

@@ -28,7 +28,8 @@ pub(crate) struct Order {
     pub info: ChunkInfo,
     pub leaf: Leaf,
     pub quotes: [Quote; CLOSE_GROUP],
-    /// Shared by all chunks of the plan: a direct one is about 32 KiB.
+    /// A direct one is about 32 KiB and shared by all chunks of the plan, one of a batch is the
+    /// chunk's own and 1.7 KiB at most.
     pub proof: Arc<PaymentProof>,
     pub payment: PaymentId,
     pub upload_by: UnixTime,

@@ -7,17 +7,17 @@ use spillway_disk::run;
 use spillway_types::Receipt;
 
 use super::{
-    engine::{Engine, Waiting},
+    engine::{Engine, Shown, Waiting},
     pay,
     store::{self, Order},
 };
 use crate::{
     ChunkFailure, Spend, Stage, UploadError,
     limits::STORE_WORKERS,
-    session::{ChunkIx, Effect, Event, PlanIx, Record},
+    session::{Effect, Event, PlanIx, Record},
 };
 
-type Stored = (usize, ChunkIx, Result<Result<Vec<Receipt>, ChunkFailure>, UploadError>);
+type Stored = (Waiting, Result<Result<Vec<Receipt>, ChunkFailure>, UploadError>);
 
 impl Engine {
     /// Pays what is to be paid, one plan after the other, and stores what is paid meanwhile.
@@ -68,24 +68,23 @@ impl Engine {
         self.job.options.progress.begin(stage, Some(bytes), Some(chunks));
     }
 
-    fn store_one(&self, waiting: Waiting) -> BoxFuture<'static, Stored> {
+    fn store_one(&mut self, waiting: Waiting) -> BoxFuture<'static, Stored> {
         let (job, bodies) = (Arc::clone(&self.job), Arc::clone(&self.bodies));
         let order = self.order(waiting);
-        let Waiting { batch, chunk, .. } = waiting;
-        async move { (batch, chunk, store::store(&job, &order, &bodies).await) }.boxed()
+        async move { (waiting, store::store(&job, &order, &bodies).await) }.boxed()
     }
 
-    fn order(&self, waiting: Waiting) -> Order {
+    fn order(&mut self, waiting: Waiting) -> Order {
         let file = self.session.plan(waiting.plan);
-        let at = file.chunks.iter().position(|listed| *listed == Some(waiting.chunk));
+        let shown = self.shown.entry(waiting.plan).or_insert_with(|| Shown::of(file));
+        let at = shown.places.get(&waiting.chunk).copied();
         let at = at.expect("invariant: a batch holds chunks of its own plan");
-        let (proof, payment) = &self.proofs[&waiting.plan];
         Order {
             info: *self.session.chunk(waiting.chunk),
             leaf: file.plan.leaves[at].clone(),
             quotes: file.quotes[at],
-            proof: proof.of(at),
-            payment: *payment,
+            proof: shown.proofs.of(at),
+            payment: shown.payment,
             upload_by: file.plan.upload_by,
         }
     }
@@ -137,7 +136,19 @@ impl Engine {
         Ok(())
     }
 
-    async fn take_stored(&mut self, (batch, chunk, result): Stored) -> Result<(), UploadError> {
+    /// One chunk of a plan less; with the last one goes what is shown of it.
+    fn count_down(&mut self, plan: PlanIx) {
+        let left = self.left.entry(plan).or_default();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.left.remove(&plan);
+            self.shown.remove(&plan);
+        }
+    }
+
+    async fn take_stored(&mut self, (waiting, result): Stored) -> Result<(), UploadError> {
+        let Waiting { batch, plan, chunk } = waiting;
+        self.count_down(plan);
         let info = *self.session.chunk(chunk);
         let event = match result? {
             Ok(receipts) => {
