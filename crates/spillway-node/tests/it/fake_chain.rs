@@ -30,13 +30,51 @@ struct State {
     vault: EvmAddress,
     head: Block,
     records: BTreeMap<PaymentId, (UnixTime, u64)>,
+    settled: BTreeMap<PaymentId, DrawSet>,
     failing: Option<ChainError>,
+    /// Only the beacon cannot be asked.
+    beacon_fails: bool,
+    /// The beacon's newest seed; of the newest block when nothing is said.
+    latest: Option<UnixTime>,
+    /// By boundary.
+    seeds: BTreeMap<u64, Seed>,
+    seeds_asked: usize,
+    gas_price: u128,
+}
+
+/// The vault's times.
+pub(crate) const WINDOWS: Windows = Windows {
+    min: Duration::from_mins(15),
+    max: Duration::from_hours(14 * 24),
+    draw_delay: Duration::from_mins(15),
+    claim: Duration::from_hours(30 * 24),
+};
+
+/// The beacon's.
+pub(crate) const EPOCH: Duration = Duration::from_hours(24);
+
+/// The boundary whose seed draws a batch.
+pub(crate) fn boundary(upload_by: UnixTime) -> UnixTime {
+    let draw_time = WINDOWS.draw_time(upload_by).as_secs();
+    UnixTime((draw_time / EPOCH.as_secs() + 1) * EPOCH.as_secs())
 }
 
 impl FakeChain {
     pub(crate) fn new(chain_id: u64, vault: EvmAddress, now: UnixTime) -> Self {
         let head = Block { number: 100, time: now };
-        let state = State { chain_id, vault, head, records: BTreeMap::new(), failing: None };
+        let state = State {
+            chain_id,
+            vault,
+            head,
+            records: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            failing: None,
+            beacon_fails: false,
+            latest: None,
+            seeds: BTreeMap::new(),
+            seeds_asked: 0,
+            gas_price: 1,
+        };
         Self {
             state: Mutex::new(state),
             asked: watch::Sender::new(0),
@@ -61,6 +99,44 @@ impl FakeChain {
     /// Every question fails with this from now on.
     pub(crate) fn fail(&self, error: Option<ChainError>) {
         self.state().failing = error;
+    }
+
+    /// Only the beacon cannot be asked from now on, or can again.
+    pub(crate) fn fail_beacon(&self, fails: bool) {
+        self.state().beacon_fails = fails;
+    }
+
+    /// The beacon's newest seed is of this time, whatever the newest block.
+    pub(crate) fn set_latest(&self, latest: UnixTime) {
+        self.state().latest = Some(latest);
+    }
+
+    /// Posts the seed of the batches of this `upload_by`.
+    pub(crate) fn post_seed(&self, upload_by: UnixTime, seed: Seed) {
+        let boundary = boundary(upload_by);
+        self.mine(boundary);
+        let mut state = self.state();
+        state.seeds.insert(boundary.as_secs(), seed);
+        state.latest = state.latest.max(Some(boundary));
+    }
+
+    /// How often it was asked for a seed.
+    pub(crate) fn seeds_asked(&self) -> usize {
+        self.state().seeds_asked
+    }
+
+    /// A unit of gas costs this much, and a third of it goes to whoever takes the transaction in.
+    pub(crate) fn set_gas_price(&self, wei: u128) {
+        self.state().gas_price = wei;
+    }
+
+    /// These draws are settled from the newest block on.
+    pub(crate) fn settle(&self, payment: PaymentId, draws: impl IntoIterator<Item = u8>) {
+        let mut state = self.state();
+        let settled = state.settled.entry(payment).or_default();
+        for draw in draws {
+            settled.insert(draw);
+        }
     }
 
     /// Holds answers back, or lets them go.
@@ -125,7 +201,7 @@ impl Chain for FakeChain {
             let recorded = state.records.get(&payment).filter(|(_, block)| *block <= number);
             RecordAt {
                 recorded: recorded.map(|(time, _)| *time),
-                settled: DrawSet::default(),
+                settled: state.settled.get(&payment).copied().unwrap_or_default(),
                 block: Block { number, time: state.head.time },
             }
         });
@@ -136,19 +212,33 @@ impl Chain for FakeChain {
     }
 
     async fn beacon(&self, vault: EvmAddress) -> Result<BeaconState, ChainError> {
+        if self.state().beacon_fails {
+            return Err(ChainError::Behind);
+        }
         self.answer(|state| BeaconState {
             beacon: vault,
-            epoch: Duration::from_hours(24),
-            latest: state.head.time,
+            epoch: EPOCH,
+            latest: state.latest.unwrap_or(state.head.time),
         })
     }
 
-    async fn seed(&self, _: EvmAddress, _: UnixTime) -> Result<Option<Seed>, ChainError> {
-        Ok(None)
+    async fn seed(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<Seed>, ChainError> {
+        self.state().seeds_asked += 1;
+        self.answer(|state| {
+            assert_eq!(vault, state.vault);
+            state.seeds.get(&boundary(upload_by).as_secs()).copied()
+        })
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        unreachable!("nodes send nothing")
+        self.answer(|state| {
+            let priority = state.gas_price / 3;
+            Fees { base: Wei(state.gas_price - priority), priority: Wei(priority) }
+        })
     }
 
     async fn estimate_gas(&self, _call: &Call) -> Result<u64, ChainError> {
@@ -168,7 +258,7 @@ impl Chain for FakeChain {
     }
 
     async fn windows(&self, _vault: EvmAddress) -> Result<Windows, ChainError> {
-        unreachable!("nodes go by their quotes")
+        self.answer(|_| WINDOWS)
     }
 
     async fn tokens(&self, _: EvmAddress, _: EvmAddress) -> Result<Atto, ChainError> {

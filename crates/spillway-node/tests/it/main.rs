@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod batches;
 mod ending;
 mod evidence;
 mod fake_chain;
 mod fake_peers;
+mod further;
 mod limits;
 mod lookups;
 mod neighbours;
@@ -15,4 +17,5 @@ mod puts;
 mod quotes;
 mod refusals;
 mod slow_store;
+mod wins;
 mod world;

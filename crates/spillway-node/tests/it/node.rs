@@ -6,18 +6,18 @@ use bytes::Bytes;
 use futures::future::join_all;
 use spillway_disk::{Clock, Disk, ManualClock, MemoryDisk, Overwrite, SystemClock};
 use spillway_net::{Address, Net, NetOptions};
-use spillway_node::{IdentityError, Node, NodeError, NodeOptions, limits::SILENT_POLLS};
+use spillway_node::{IdentityError, Node, NodeError, NodeOptions, limits::SILENT_POLLS, read_wins};
 use spillway_pay::ChainError;
-use spillway_store::StoreError;
+use spillway_store::{FsStore, FsStoreOptions, StoreError};
 use spillway_types::{
     ChunkAddress, DirectProof, Domain, EvmAddress, HasRequest, Leaf, Nonce, PaymentProof,
     PeerSecret, PutRequest, Quote, QuoteAnswer, QuoteItem, QuoteRequest, Refusal, RewardAddress,
-    UnixTime,
+    Seed, UnixTime, WinsPage, WinsRequest,
 };
 
 use crate::{
     fake_chain::FakeChain,
-    world::{CHUNK_BYTES, PAYER, START, WINDOW, chunk, domain, leaf, reward, secret},
+    world::{CHUNK_BYTES, Deal, PAYER, START, WINDOW, World, chunk, domain, leaf, reward, secret},
 };
 
 fn options(disk: &MemoryDisk, chain: &Arc<FakeChain>) -> NodeOptions {
@@ -262,4 +262,47 @@ async fn a_node_that_does_not_hear_the_chain_gives_no_price() {
     assert!(sells().await);
     net.shutdown().await;
     node.shutdown().await;
+}
+
+/// A node on its own follows the chain, walks its store, and tells what it has won.
+#[tokio::test]
+async fn a_node_notes_its_wins_and_tells_them() {
+    let (disk, chain) = (MemoryDisk::new(), chain_at(START));
+    let deal = stored_in_a_batch(&disk).await;
+    let upload_by = deal.put.proof.upload_by();
+    let clock = ManualClock::new(START);
+    let every = Duration::from_secs(3);
+    let options =
+        NodeOptions { clock: Arc::new(clock.clone()), head_poll: every, ..options(&disk, &chain) };
+    let node = Node::start(options).await.unwrap();
+    node.refresh_time().await.unwrap();
+    assert_eq!(node.wins(), 0);
+    chain.post_seed(upload_by, Seed([1; 32]));
+    node.refresh_time().await.unwrap();
+    let wins = read_wins(&disk).unwrap();
+    assert_eq!((node.wins(), wins.len()), (2, 2));
+    let net = client(node.addresses()).await;
+    let told = net.peers().wins(node.peer(), WinsRequest { after: None }).await.unwrap().page;
+    assert_eq!(told, Ok(WinsPage { wins, more: false }));
+    // By itself, when it is due: settled meanwhile.
+    chain.settle(deal.payment(), [0, 1]);
+    let asked = chain.asked();
+    clock.wait_for_sleepers(1).await;
+    clock.advance(every);
+    chain.wait_until_asked(asked + 1).await;
+    clock.wait_for_sleepers(1).await;
+    node.refresh_time().await.unwrap();
+    assert_eq!((node.wins(), read_wins(&disk).unwrap()), (0, vec![]));
+    net.shutdown().await;
+    node.shutdown().await;
+}
+
+/// Puts a chunk of a batch into a store on this disk.
+async fn stored_in_a_batch(disk: &MemoryDisk) -> Deal {
+    let options = FsStoreOptions::default();
+    let store = FsStore::open(Arc::new(disk.clone()), options).await.unwrap();
+    let world = World::with(store, |_| {});
+    let deal = world.paid_batch(1, |terms| terms.draws = 2).await;
+    world.put(&deal).await.unwrap();
+    deal
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use spillway_disk::{Clock, DiskOp, Fault, FaultPlan, Faults, MemoryDisk};
+use spillway_node::limits::DEFAULT_MAX_PRIZE;
 use spillway_store::{ChunkStore, FsStore, FsStoreOptions, MemoryStore, reservation_bytes};
 use spillway_types::{
     Atto, ChunkAddress, PeerKey, QuoteAnswer, QuoteItem, Refusal,
@@ -29,7 +30,8 @@ async fn a_quote_says_what_the_node_was_told_to_promise() {
     assert_eq!((terms.reward, terms.confirmations), (reward(0), 5));
     assert_eq!(u64::from(terms.max_window_secs), MAX_UPLOAD_WINDOW.as_secs());
     assert_eq!((terms.issued, terms.expires), (START, START.saturating_add(QUOTE_LIFETIME)));
-    assert_eq!((terms.min_tip, terms.max_prize), (Atto::ZERO, Atto::ZERO));
+    // Nothing was said of what a token is worth, so no tip is asked for.
+    assert_eq!((terms.min_tip, terms.max_prize), (Atto::ZERO, DEFAULT_MAX_PRIZE));
     let expected = world.terms.price.of(size, &world.store.capacity());
     assert_eq!(terms.price, expected);
     assert_eq!(world.chain.asked(), 0);

@@ -4,14 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use spillway_disk::ManualClock;
+use futures::FutureExt;
+use spillway_disk::{ManualClock, MemoryDisk};
 use spillway_net::{AdmittedPut, Serve};
-use spillway_node::{ChainClock, NodeService, Price, ServiceOptions, Terms};
+use spillway_node::{
+    Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms,
+};
+use spillway_pay::SumTree;
 use spillway_store::{ChunkStore, MemoryStore};
 use spillway_types::{
-    Atto, ChunkAddress, DirectProof, Domain, EvmAddress, Leaf, NetworkId, Nonce, PaymentId,
-    PaymentProof, PeerKey, PeerSecret, PutRequest, Quote, QuoteAnswer, QuoteItem, QuoteRequest,
-    QuoteTerms, Receipt, Refusal, RewardAddress, Share, UnixTime,
+    Atto, BatchProof, BatchTerms, ChunkAddress, DirectProof, Domain, EvmAddress, Leaf, NetworkId,
+    Nonce, PaymentId, PaymentProof, PeerKey, PeerSecret, PutRequest, Quote, QuoteAnswer, QuoteItem,
+    QuoteRequest, QuoteTerms, Receipt, Refusal, RewardAddress, Share, UnixTime,
 };
 
 use crate::{fake_chain::FakeChain, fake_peers::FakePeers};
@@ -54,6 +58,11 @@ pub(crate) struct World<S = MemoryStore> {
     pub(crate) peers: Arc<FakePeers>,
     pub(crate) store: Arc<S>,
     pub(crate) terms: Terms,
+    /// Where further proofs and wins are kept.
+    pub(crate) disk: MemoryDisk,
+    pub(crate) batches: Batches,
+    /// How long a silence of the chain may be from the next restart on.
+    pub(crate) patience: Option<Duration>,
     pub(crate) node: NodeService,
 }
 
@@ -79,14 +88,21 @@ impl<S: ChunkStore + 'static> World<S> {
         terms.price = Price::per_mib(Atto(1 << 30)).unwrap();
         change(&mut terms);
         let store = Arc::new(store);
-        let node = service(&clock, &chain, &peers, store.clone(), terms);
-        Self { clock, chain, peers, store, terms, node }
+        let disk = MemoryDisk::new();
+        let heard = ChainClock::new(Arc::new(clock.clone()));
+        let (batches, node) = service(heard, &chain, &peers, store.clone(), &disk, terms);
+        Self { clock, chain, peers, store, terms, disk, batches, patience: None, node }
     }
 
     /// Ends the node and starts it anew with what it keeps; `change` is what its operator changed.
     pub(crate) fn restart(&mut self, change: impl FnOnce(&mut Terms)) {
         change(&mut self.terms);
-        self.node = service(&self.clock, &self.chain, &self.peers, self.store.clone(), self.terms);
+        let Self { clock, chain, peers, store, disk, terms, .. } = &*self;
+        let mut heard = ChainClock::new(Arc::new(clock.clone()));
+        if let Some(patience) = self.patience {
+            heard = heard.with_patience(patience);
+        }
+        (self.batches, self.node) = service(heard, chain, peers, store.clone(), disk, *terms);
     }
 
     pub(crate) async fn ask(&self, address: ChunkAddress, size: u32) -> QuoteAnswer {
@@ -149,6 +165,35 @@ impl<S: ChunkStore + 'static> World<S> {
         priced.into_iter().map(deal).collect()
     }
 
+    /// Honest puts of chunks of one batch, which nobody has paid for yet; `change` is made to its
+    /// terms before the leaves are proven.
+    pub(crate) async fn batch_of(
+        &self,
+        numbers: &[u32],
+        change: impl FnOnce(&mut BatchTerms),
+    ) -> Vec<Deal> {
+        let mut deals = self.deal_of(numbers).await;
+        rebatch(&mut deals, change);
+        deals
+    }
+
+    /// A batch of one chunk, paid for now.
+    pub(crate) async fn paid_batch(
+        &self,
+        number: u32,
+        change: impl FnOnce(&mut BatchTerms),
+    ) -> Deal {
+        let deal = self.batch_of(&[number], change).await.remove(0);
+        self.pay(&deal);
+        deal
+    }
+
+    /// Hears the chain and does what follows.
+    pub(crate) async fn follow(&self) {
+        self.batches.hear().await.unwrap();
+        self.batches.tend(self.store.as_ref()).await;
+    }
+
     /// An honest put, paid for now.
     pub(crate) async fn paid_deal(&self, number: u32) -> Deal {
         let deal = self.deal(number).await;
@@ -185,21 +230,52 @@ impl<S: ChunkStore + 'static> World<S> {
 }
 
 fn service(
-    clock: &ManualClock,
+    clock: ChainClock,
     chain: &Arc<FakeChain>,
     peers: &Arc<FakePeers>,
     store: Arc<dyn ChunkStore>,
+    disk: &MemoryDisk,
     terms: Terms,
-) -> NodeService {
-    NodeService::new(ServiceOptions {
+) -> (Batches, NodeService) {
+    let opened = Batches::open(BatchesOptions {
+        disk: Arc::new(disk.clone()),
+        chain: chain.clone(),
+        domain: domain(),
+        terms,
+        clock: clock.clone(),
+    });
+    // Nothing of this world waits.
+    let batches = opened.now_or_never().unwrap().unwrap();
+    let node = NodeService::new(ServiceOptions {
         secret: secret(0),
         domain: domain(),
         terms,
         store,
         chain: chain.clone(),
-        clock: ChainClock::new(Arc::new(clock.clone())),
+        batches: batches.clone(),
+        clock,
         peers: peers.clone(),
-    })
+    });
+    (batches, node)
+}
+
+/// Makes one batch of the leaves of these puts, as they are now.
+pub(crate) fn rebatch(deals: &mut [Deal], change: impl FnOnce(&mut BatchTerms)) {
+    let leaves: Vec<Leaf> = deals.iter().map(|deal| deal.put.leaf.clone()).collect();
+    let tree = SumTree::new(&leaves).unwrap();
+    let mut terms = BatchTerms {
+        payer: PAYER,
+        root: tree.root().hash,
+        total: tree.root().sum,
+        tip: Atto::ZERO,
+        upload_by: START.saturating_add(WINDOW),
+        draws: 1,
+    };
+    change(&mut terms);
+    for (index, deal) in deals.iter_mut().enumerate() {
+        let siblings = tree.siblings(index);
+        deal.put.proof = PaymentProof::Batch(BatchProof { terms, siblings });
+    }
 }
 
 /// A put and its chunk.
@@ -239,6 +315,13 @@ impl Deal {
     pub(crate) fn upload_by(&mut self, upload_by: UnixTime) {
         let PaymentProof::Direct(direct) = &mut self.put.proof else { panic!("direct") };
         direct.upload_by = upload_by;
+    }
+
+    pub(crate) fn batch(&mut self) -> &mut BatchProof {
+        match &mut self.put.proof {
+            PaymentProof::Batch(batch) => batch,
+            _ => panic!("batch"),
+        }
     }
 
     pub(crate) fn direct(&mut self) -> &mut DirectProof {

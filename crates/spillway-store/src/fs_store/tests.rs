@@ -259,7 +259,7 @@ async fn fail_every_step(fault: Fault, onwards: bool, mut left: impl AsyncFnMut(
         faults.disarm();
         let address = ChunkAddress::of(&chunk);
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 assert!(clean || !onwards, "step {at} did not fail");
                 assert_eq!(store.get(address).await.unwrap().as_ref(), Some(&chunk));
             }
