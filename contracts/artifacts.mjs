@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Rebuilds contracts/artifacts/*.json from the sources; with --check it writes nothing and exits 1 when a
-// committed artifact is not byte for byte what the sources give.
+// committed artifact is not byte for byte what the sources give, or a vector not what its script gives.
 //
 // src/ is compiled alone, from nothing and into a directory of its own: with the IR pipeline the bytecode can depend
 // on what else is compiled beside it. So are the test tokens.
@@ -64,6 +64,13 @@ function update(sources, names, directory) {
   }
 }
 
+if (check) {
+  for (const name of ["batch", "drand"]) {
+    const script = path.join(here, "vectors", `${name}.mjs`);
+    const run = spawnSync(process.execPath, [script, "--check"], { encoding: "utf8" });
+    if (run.status !== 0) fail(run.stderr.trim());
+  }
+}
 update(["src"], CONTRACTS, target);
 const testSources = TEST_CONTRACTS.map((name) => path.join("test", "support", `${name}.sol`));
 update(testSources, TEST_CONTRACTS, path.join(target, "test"));
