@@ -156,6 +156,21 @@ impl RpcChain {
             .ok_or(ChainError::Behind)
     }
 
+    /// The time that a block mined now would have, as the server says.
+    pub(crate) async fn pending_time(&self) -> Result<UnixTime, ChainError> {
+        Ok(self.raw_block("pending".into()).await?.place().time)
+    }
+
+    /// The beacon's seed for the time `after`; `None` while it is not known.
+    pub(crate) async fn seed_after(
+        &self,
+        beacon: EvmAddress,
+        after: UnixTime,
+    ) -> Result<Option<Seed>, ChainError> {
+        let seed = self.latest(beacon, IBeacon::seedAfterCall { t: U256::from(after.0) }).await?;
+        Ok((!seed.is_zero()).then_some(Seed(seed.0)))
+    }
+
     async fn block_at(&self, at: At) -> Result<RpcBlock, ChainError> {
         match at {
             At::Finalized => self.raw_block("finalized".into()).await,

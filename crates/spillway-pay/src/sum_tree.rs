@@ -23,22 +23,23 @@ pub struct SumNode {
 }
 
 impl SumNode {
-    /// The node of a leaf.
+    /// The node of a leaf. Its shares must fit 96 bits each, else hash and sum say different things:
+    /// whoever builds or checks a tree looks at them first.
     pub fn leaf(leaf: &Leaf) -> Self {
         Self { hash: NodeHash(leaf.hash().0), sum: leaf.total() }
     }
 
-    /// The node above these two. Sums that do not fit are cut to the largest amount, which no
-    /// total is: whoever builds or checks a tree checks the sums.
+    /// The node above these two; `None` when their sum is over [`Atto::MAX_SHARE`], which no total
+    /// is.
     #[must_use]
-    pub fn above(left: Self, right: Self) -> Self {
+    pub fn above(left: Self, right: Self) -> Option<Self> {
+        let sum = left.sum.checked_add(right.sum).filter(|&sum| sum <= Atto::MAX_SHARE)?;
         let mut preimage = [0; 128];
         preimage[..32].copy_from_slice(&left.hash.0);
         preimage[48..64].copy_from_slice(&left.sum.0.to_be_bytes());
         preimage[64..96].copy_from_slice(&right.hash.0);
         preimage[112..].copy_from_slice(&right.sum.0.to_be_bytes());
-        let sum = left.sum.saturating_add(right.sum);
-        Self { hash: NodeHash(keccak256(preimage).0), sum }
+        Some(Self { hash: NodeHash(keccak256(preimage).0), sum })
     }
 }
 
@@ -73,13 +74,16 @@ struct SumHasher;
 impl Hasher for SumHasher {
     type Hash = SumNode;
 
-    /// Of raw data: the trees here are made of nodes, so this is never asked for.
+    /// Of raw data: the trees here are made of nodes, so this is never asked for. A node of nothing
+    /// is in no tree.
     fn hash(data: &[u8]) -> SumNode {
         SumNode { hash: NodeHash(keccak256(data).0), sum: Atto::ZERO }
     }
 
     fn concat_and_hash(left: &SumNode, right: Option<&SumNode>) -> SumNode {
-        right.map_or(*left, |right| SumNode::above(*left, *right))
+        let Some(right) = right else { return *left };
+        SumNode::above(*left, *right)
+            .expect("invariant: a tree is built after its total is checked")
     }
 }
 

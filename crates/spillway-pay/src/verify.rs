@@ -2,11 +2,14 @@
 
 use spillway_types::{
     Atto, BatchProof, BatchTerms, DirectProof, Leaf, LeafHash, NodeHash, PaymentProof, Retry,
-    RewardAddress, Side,
+    RewardAddress, Side, UnixTime,
     limits::{MAX_DIRECT_ENTRIES, MAX_DRAWS, MAX_PROOF_DEPTH},
 };
 
 use crate::{PlanMode, SumNode, SumTree, TreeError};
+
+/// Bits of a time in the vault's words.
+const UPLOAD_BY_BITS: u32 = 40;
 
 /// Why a proof does not show that a leaf is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,9 +87,12 @@ pub enum ProofError {
     /// A sum on the path is more than the total.
     #[error("the sum at level {level} is over the total")]
     SumTooLarge {
-        /// Which level, from 0.
+        /// Which level: the leaf's is 0.
         level: usize,
     },
+    /// An end of the upload window that does not fit 40 bits: its word would say something else.
+    #[error("the end of the upload window is over 40 bits")]
+    UploadByTooLate,
     /// The path ends in another hash or sum than the batch's.
     #[error("the leaf is not in the batch")]
     NotInBatch,
@@ -120,10 +126,30 @@ pub fn leaf_is_paid(proof: &PaymentProof, leaf: &Leaf) -> Result<(), ProofError>
             let entries = direct.entries.iter().filter(|entry| entry.leaf == hash).count();
             Err(ProofError::NotPaid { leaf: hash, entries })
         }
-        PaymentProof::Batch(batch) => batch_leaf(batch, leaf).map(drop),
+        PaymentProof::Batch(batch) => {
+            // The vault would burn the share of nobody, and takes no direct payment to it.
+            nobody_is_paid(leaf.shares.iter().map(|share| share.payee))?;
+            batch_leaf(batch, leaf).map(drop)
+        }
         // A proof of a kind that this version does not know pays for nothing.
         _ => Err(ProofError::NotPaid { leaf: leaf.hash(), entries: 0 }),
     }
+}
+
+/// Checks that no payee is the zero address.
+fn nobody_is_paid(payees: impl Iterator<Item = RewardAddress>) -> Result<(), ProofError> {
+    match payees.enumerate().find(|&(_, payee)| payee == RewardAddress::ZERO) {
+        Some((index, _)) => Err(ProofError::ZeroPayee { index }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the end of an upload window is the same number in the vault's words.
+fn upload_by_fits(upload_by: UnixTime) -> Result<(), ProofError> {
+    if upload_by.0 >= 1 << UPLOAD_BY_BITS {
+        return Err(ProofError::UploadByTooLate);
+    }
+    Ok(())
 }
 
 /// Which points of `0..total` a leaf covers: it wins the draws that fall on them.
@@ -142,8 +168,13 @@ impl LeafSpan {
     }
 }
 
-/// Checks that a leaf is part of a batch, and where: the same steps as in the vault, so that a node
-/// takes nothing that could not be settled.
+/// Checks that a leaf is part of a batch, and where: exactly what the vault checks when it settles,
+/// so that whoever holds a proof that is taken here is paid if the leaf is drawn. At most 35 hashes:
+/// three of the leaf and one a level.
+///
+/// Amounts are looked at before anything is hashed, because words cut them; a tree whose sums are
+/// wrong somewhere else is not noticed, and need not be: no two leaves that are proven can cover the
+/// same point, and together they cover at most the total.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -163,20 +194,19 @@ pub fn batch_leaf(proof: &BatchProof, leaf: &Leaf) -> Result<LeafSpan, ProofErro
     if span.sum == Atto::ZERO {
         return Err(ProofError::ZeroLeaf);
     }
-    for (level, sibling) in proof.siblings.iter().enumerate() {
+    if span.sum > total {
+        return Err(ProofError::SumTooLarge { level: 0 });
+    }
+    for (level, sibling) in (1..).zip(&proof.siblings) {
         let beside = SumNode { hash: sibling.hash, sum: sibling.sum };
-        if beside.sum > total {
-            return Err(ProofError::SumTooLarge { level });
-        }
-        node = match sibling.side {
-            Side::Left => {
-                span.from = span.from.saturating_add(beside.sum);
-                SumNode::above(beside, node)
-            }
+        let above = match sibling.side {
+            Side::Left => SumNode::above(beside, node),
             Side::Right => SumNode::above(node, beside),
         };
-        if node.sum > total {
-            return Err(ProofError::SumTooLarge { level });
+        node = above.filter(|above| above.sum <= total).ok_or(ProofError::SumTooLarge { level })?;
+        if sibling.side == Side::Left {
+            // It stays below the total, as the node's sum does.
+            span.from = span.from.saturating_add(beside.sum);
         }
     }
     if node != (SumNode { hash: proof.terms.root, sum: total }) {
@@ -198,6 +228,7 @@ pub fn batch_is_sound(terms: &BatchTerms) -> Result<(), ProofError> {
     if terms.tip > Atto::MAX_SHARE {
         return Err(ProofError::TipTooLarge);
     }
+    upload_by_fits(terms.upload_by)?;
     let most = terms.total.0.min(MAX_DRAWS as u128);
     if terms.draws == 0 || u128::from(terms.draws) > most {
         return Err(ProofError::Draws { found: terms.draws, most });
@@ -214,6 +245,7 @@ pub fn direct_is_sound(direct: &DirectProof) -> Result<(), ProofError> {
     if found == 0 || found > MAX_DIRECT_ENTRIES {
         return Err(ProofError::EntryCount { found });
     }
+    upload_by_fits(direct.upload_by)?;
     for (index, entry) in direct.entries.iter().enumerate() {
         if entry.share.amount > Atto::MAX_SHARE {
             return Err(ProofError::AmountTooLarge { index });
@@ -232,7 +264,8 @@ pub fn direct_is_sound(direct: &DirectProof) -> Result<(), ProofError> {
 /// Checks what the vault checks of a plan, but for times.
 pub(crate) fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
     // Before the proof cuts amounts into words.
-    for (index, share) in plan.leaves.iter().flat_map(|leaf| &leaf.shares).enumerate() {
+    let shares = || plan.leaves.iter().flat_map(|leaf| &leaf.shares);
+    for (index, share) in shares().enumerate() {
         if share.amount > Atto::MAX_SHARE {
             return Err(ProofError::AmountTooLarge { index });
         }
@@ -240,6 +273,7 @@ pub(crate) fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
     match (plan.direct(), plan.batch_terms(), plan.mode) {
         (Some(direct), ..) => direct_is_sound(&direct),
         (None, Some(terms), PlanMode::Batch { root, .. }) => {
+            nobody_is_paid(shares().map(|share| share.payee))?;
             let found = SumTree::new(&plan.leaves)?.root().hash;
             if found != root {
                 return Err(ProofError::WrongRoot { expected: root, found });

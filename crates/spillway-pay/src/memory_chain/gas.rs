@@ -25,9 +25,9 @@ pub(super) const SETTLE: u64 = 12_000;
 /// A win whose draw is done.
 pub(super) const DONE: u64 = 700;
 /// A win but for levels and shares.
-pub(super) const WIN: u64 = 6_800;
+pub(super) const WIN: u64 = 5_900;
 /// A level of a win's proof.
-pub(super) const LEVEL: u64 = 850;
+pub(super) const LEVEL: u64 = 500;
 /// Writing down what is settled, once a call.
 pub(super) const SETTLED: u64 = 5_000;
 /// Sending the tips to somebody who has tokens.
