@@ -33,6 +33,7 @@ pub mod deploy;
 mod error;
 mod intrinsic;
 mod journal;
+mod keeper;
 mod memory_chain;
 mod pay_error;
 mod payments;
@@ -55,6 +56,7 @@ pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose}
 pub use deploy::{DeployOptions, Deployed, Deployer};
 pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};
+pub use keeper::{Keeper, KeeperOptions};
 pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainOptions, Mining};
 pub use pay_error::{PayError, PayFailure};
 pub use payments::{

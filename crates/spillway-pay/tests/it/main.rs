@@ -11,6 +11,7 @@ mod deadlines;
 mod faults;
 mod gaps;
 mod gas;
+mod keeper;
 mod limits;
 mod overlap;
 mod pay_once;
