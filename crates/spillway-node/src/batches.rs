@@ -69,6 +69,28 @@ pub struct BatchesOptions {
     pub clock: ChainClock,
 }
 
+/// How much is kept of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Leaves that wait for their draw, in memory.
+    pub indexed_leaves: usize,
+    /// Further proofs, on disk.
+    pub further_proofs: usize,
+    /// Wins, on disk and in memory.
+    pub wins: usize,
+}
+
+impl Default for BatchLimits {
+    /// [`MAX_INDEXED_LEAVES`], [`MAX_FURTHER_PROOFS`], [`MAX_WINS`].
+    fn default() -> Self {
+        Self {
+            indexed_leaves: MAX_INDEXED_LEAVES,
+            further_proofs: MAX_FURTHER_PROOFS,
+            wins: MAX_WINS,
+        }
+    }
+}
+
 /// What a node knows and keeps of batch payments. Clones are the same.
 #[derive(Clone)]
 pub struct Batches {
@@ -88,20 +110,22 @@ struct Shared {
     writing: Turns<()>,
     /// One look at what there is to do at a time.
     tending: Turns<()>,
-    /// Leaves may be in the store that the index had no room for.
+    /// The index has more room.
+    room: Notify,
+    /// A leaf that the index had no room for may have room now, if the store is walked.
     walk_due: Notify,
     /// How often the chain was heard.
     heard: watch::Sender<u64>,
-    /// How often the store was walked to its end.
+    /// How often the store was walked as far as there was room.
     walked: watch::Sender<u64>,
 }
 
-/// The newest that was heard of the chain, beside its time.
+/// The newest that was heard of the chain, beside its time; each with the monotonic time at which it
+/// was heard.
 #[derive(Debug, Default)]
 struct News {
-    /// With the monotonic time at which it was heard.
     beacon: Option<(BeaconState, Duration)>,
-    fees: Option<Fees>,
+    fees: Option<(Fees, Duration)>,
 }
 
 struct Book {
@@ -111,7 +135,7 @@ struct Book {
     wins: Ranked<WinKey, Win>,
     /// By the beacon's boundary.
     seeds: Lru<u64, Seed>,
-    /// A leaf found no room in the index.
+    /// A leaf that is not met by a walk under way found no room in the index.
     walk_again: bool,
     /// The boundary that was asked for last.
     asked_seed: u64,
@@ -136,13 +160,27 @@ impl Batches {
     /// # Cancel safety
     /// Dropping it opens nothing; files may have been cleaned up.
     pub async fn open(options: BatchesOptions) -> Result<Self, NodeError> {
+        Self::open_with(options, BatchLimits::default()).await
+    }
+
+    /// As [`Batches::open`], with other limits than the usual.
+    ///
+    /// # Errors
+    /// As [`Batches::open`].
+    ///
+    /// # Cancel safety
+    /// As [`Batches::open`].
+    pub async fn open_with(
+        options: BatchesOptions,
+        limits: BatchLimits,
+    ) -> Result<Self, NodeError> {
         let BatchesOptions { disk, chain, domain, terms, clock } = options;
         let windows = chain.windows(domain.vault).await?;
         let loaded = run(&disk, move |disk| loading::load(disk, &domain)).await?;
         let book = Book {
-            index: Index::new(MAX_INDEXED_LEAVES),
-            further: Ranked::new(MAX_FURTHER_PROOFS),
-            wins: Ranked::new(MAX_WINS),
+            index: Index::new(limits.indexed_leaves),
+            further: Ranked::new(limits.further_proofs),
+            wins: Ranked::new(limits.wins),
             seeds: Lru::new(MAX_SEEDS),
             walk_again: false,
             asked_seed: 0,
@@ -159,6 +197,7 @@ impl Batches {
             book: Mutex::new(book),
             writing: Turns::default(),
             tending: Turns::default(),
+            room: Notify::new(),
             walk_due: Notify::new(),
             heard: watch::Sender::new(0),
             walked: watch::Sender::new(0),
@@ -182,17 +221,20 @@ impl Batches {
         clock.heard(chain.block(At::Depth(0)).await?.time);
         let beacon = chain.beacon(domain.vault).await?;
         self.news().beacon = Some((beacon, clock.monotonic()));
+        self.shared.heard.send_modify(|heard| *heard += 1);
         if terms.token_rate.is_some() {
             let fees = chain.fees().await?;
-            self.news().fees = Some(fees);
+            self.news().fees = Some((fees, clock.monotonic()));
         }
-        self.shared.heard.send_modify(|heard| *heard += 1);
         Ok(())
     }
 
-    /// The least tip a draw that the node asks for now.
+    /// The least tip a draw that the node asks for now. While the price of gas was not heard of for as
+    /// long as the chain's silence may be, it is more than any batch can offer.
     pub fn min_tip(&self) -> Atto {
-        min_tip(self.shared.terms.token_rate, self.news().fees)
+        let known = self.news().fees;
+        let fees = known.filter(|(_, heard)| !self.shared.clock.is_too_long_ago(*heard));
+        min_tip(self.shared.terms.token_rate, fees.map(|(fees, _)| fees))
     }
 
     /// How many wins are noted.
@@ -291,20 +333,25 @@ impl Batches {
         self.remove(unwanted).await;
     }
 
-    /// Puts a leaf into the index, unless its time is over.
+    /// Puts a leaf into the index, unless its time is over; one that finds no room there is looked for
+    /// later.
     fn index(&self, leaf: &Leaf, proof: &BatchProof, place: Place) {
+        if !self.try_index(leaf, proof, place) {
+            self.book().walk_again = true;
+        }
+    }
+
+    /// Puts a leaf into the index, unless its time is over; false when there is no room.
+    fn try_index(&self, leaf: &Leaf, proof: &BatchProof, place: Place) -> bool {
         let terms = &proof.terms;
         let Ok(span) = batch_leaf(proof, leaf) else {
-            return;
+            return true;
         };
         if self.is_over(terms.upload_by) {
-            return;
+            return true;
         }
         let found = Found { address: leaf.address, sum: span.sum, place };
-        let mut book = self.book();
-        if !book.index.add(terms.id(&self.shared.domain), terms, span.from, found) {
-            book.walk_again = true;
-        }
+        self.book().index.add(terms.id(&self.shared.domain), terms, span.from, found)
     }
 
     /// Whether no draw of a batch can be settled any more, by the chain's time.

@@ -47,7 +47,7 @@ mod service;
 mod slots;
 mod tip;
 
-pub use batches::{Batches, BatchesOptions};
+pub use batches::{BatchLimits, Batches, BatchesOptions};
 pub use chain_clock::ChainClock;
 pub use error::NodeError;
 pub use evidence::{Evidence, EvidenceError};

@@ -166,7 +166,7 @@ pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 pub const DEFAULT_MAX_PRIZE: Atto = Atto(10_000_000_000_000_000_000);
 
 /// Leaves of batches that wait for their draw, in memory: about 150 bytes each, 38 MiB. With full
-/// chunks they are 1 TiB. Those beyond are found by walking the store again when others are drawn.
+/// chunks they are 1 TiB. Those beyond are found by walking the store when others are drawn.
 pub const MAX_INDEXED_LEAVES: usize = 262_144;
 
 /// Chunks whose evidence is read between two looks at the list of chunks while the store is walked.

@@ -121,8 +121,8 @@ impl Node {
     }
 
     /// Asks for the chain's news now, and not only when it is due: after a test network's time was
-    /// moved or its beacon has a seed. When it returns, the store was walked once since the start,
-    /// and the wins that follow from these news are noted or dropped.
+    /// moved or its beacon has a seed. When it returns, the store was walked once since the start
+    /// (as far as the index has room), and the wins that follow from these news are noted or dropped.
     ///
     /// # Errors
     /// [`NodeError::Chain`]; what was known before is kept.

@@ -44,8 +44,11 @@ impl Batches {
             room |= self.note_wins(store, id, seed).await;
         }
         self.drop_settled().await;
-        if room && std::mem::take(&mut self.book().walk_again) {
-            self.shared.walk_due.notify_one();
+        if room {
+            self.shared.room.notify_one();
+            if std::mem::take(&mut self.book().walk_again) {
+                self.shared.walk_due.notify_one();
+            }
         }
     }
 

@@ -7,7 +7,8 @@ use crate::{Evidence, limits::WALK_STEP};
 
 impl Batches {
     /// Reads the evidence of every chunk of the store and puts the batches that wait for their draw
-    /// into the index. One chunk is read at a time; nothing waits for it.
+    /// into the index. One chunk is read at a time; nothing waits for it. When the index is full, it
+    /// waits until some batches were drawn, and goes on where it was.
     ///
     /// # Cancel safety
     /// It may be dropped at any time; the next one begins anew.
@@ -19,7 +20,7 @@ impl Batches {
             after = Some(last);
             for address in addresses {
                 match store.evidence(address).await {
-                    Ok(Some(bytes)) => self.index_evidence(address, &bytes),
+                    Ok(Some(bytes)) => self.index_evidence(address, &bytes).await,
                     Ok(None) => {}
                     Err(error) => {
                         tracing::error!(%address, %error, "the evidence of a chunk cannot be read");
@@ -38,12 +39,12 @@ impl Batches {
         self.shared.walk_due.notified().await;
     }
 
-    /// Counts the walks that came to their end.
+    /// Counts how often a walk came to its end, or to where it waits for room.
     pub(crate) fn walked(&self) -> watch::Receiver<u64> {
         self.shared.walked.subscribe()
     }
 
-    fn index_evidence(&self, address: ChunkAddress, bytes: &[u8]) {
+    async fn index_evidence(&self, address: ChunkAddress, bytes: &[u8]) {
         let evidence = match Evidence::decode(bytes) {
             Ok(evidence) => evidence,
             Err(error) => {
@@ -55,7 +56,10 @@ impl Batches {
             && *evidence.domain() == self.shared.domain
             && evidence.leaf.address == address
         {
-            self.index(&evidence.leaf, proof, Place::Chunk);
+            while !self.try_index(&evidence.leaf, proof, Place::Chunk) {
+                self.shared.walked.send_modify(|walked| *walked += 1);
+                self.shared.room.notified().await;
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     world::{CHUNK_BYTES, Deal, START, WINDOW, World, rebatch, reward},
 };
 
+/// What is changed of a put.
+type Change = fn(&mut Deal);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Refused by its header alone: nothing stored, the chain never asked.
@@ -175,7 +178,7 @@ async fn a_proof_that_was_changed() {
     let world = World::new();
     let deals = world.batch_of(&[1, 2, 3], |terms| terms.draws = 2).await;
     world.pay(&deals[0]);
-    let broken: Vec<(&str, fn(&mut Deal))> = vec![
+    let broken: Vec<(&str, Change)> = vec![
         ("hash", |deal| deal.batch().siblings[0].hash.0[31] ^= 1),
         ("sum", |deal| deal.batch().siblings[0].sum.0 += 1),
         ("side", |deal| deal.batch().siblings[0].side = Side::Left),
@@ -376,4 +379,24 @@ async fn the_tip_follows_the_price_of_gas() {
     world.chain.record_payment(deals[0].payment(), world.clock.now());
     assert_receipt(&world.put(&deals[0]).await.unwrap(), &deals[0]);
     assert!(matches!(deals[0].put.proof, PaymentProof::Batch(_)));
+}
+
+/// A price of gas that is old is none: nobody is asked for a tip that may not pay.
+#[tokio::test]
+async fn no_tip_is_enough_while_the_price_of_gas_is_not_heard() {
+    let mut world = World::new();
+    let patience = Duration::from_mins(1);
+    world.patience = Some(patience);
+    world.restart(|terms| terms.token_rate = Some(TokenRate(Wei(1 << 60))));
+    let usual = world.batches.min_tip();
+    world.chain.fail_fees(true);
+    world.clock.advance(patience);
+    assert_eq!(world.batches.hear().await, Err(ChainError::Behind));
+    assert_eq!(world.batches.min_tip(), usual);
+    world.clock.advance(Duration::from_millis(1));
+    let deal = world.deal(1).await;
+    assert_eq!(deal.put.quotes[0].terms.min_tip, Atto(u128::MAX));
+    world.chain.fail_fees(false);
+    world.batches.hear().await.unwrap();
+    assert_eq!(world.batches.min_tip(), usual);
 }

@@ -3,14 +3,17 @@
 use spillway_node::{Evidence, EvidenceError};
 use spillway_store::MAX_EVIDENCE_BYTES;
 use spillway_types::{
-    Atto, ChunkAddress, DirectProof, Leaf, LeafHash, Nonce, PaymentId, PaymentProof, QuoteTerms,
-    ReceiptBody, Share, UnixTime,
+    Atto, BatchProof, BatchTerms, ChunkAddress, DirectProof, Leaf, LeafHash, NodeHash, Nonce,
+    PaymentId, PaymentProof, QuoteTerms, ReceiptBody, Share, Sibling, Side, UnixTime,
 };
 
 use crate::world::{PAYER, domain, leaf, quotes_like, reward, secret};
 
 /// The bytes that version 1 writes for [`sample`], in hexadecimal digits.
 const GOLDEN: &str = include_str!("../golden/evidence-v1.hex");
+
+/// The bytes that version 1 writes for [`batch_sample`].
+const GOLDEN_BATCH: &str = include_str!("../golden/evidence-batch-v1.hex");
 
 fn sample(receipts: u8) -> Evidence {
     let address = ChunkAddress::of(b"chunk");
@@ -59,6 +62,30 @@ fn golden_bytes() {
     let golden = hex::decode(GOLDEN.split_whitespace().collect::<String>()).unwrap();
     assert_eq!(hex::encode(sample(2).encode().unwrap()), hex::encode(&golden));
     assert_eq!(Evidence::decode(&golden), Ok(sample(2)));
+}
+
+/// The same, paid by a batch.
+fn batch_sample() -> Evidence {
+    let mut evidence = sample(0);
+    let terms = BatchTerms {
+        payer: PAYER,
+        root: NodeHash([0xaa; 32]),
+        total: Atto(1_000_000_007),
+        tip: Atto(9),
+        upload_by: UnixTime(1_800_090_000),
+        draws: 200,
+    };
+    let sibling = |side| Sibling { hash: NodeHash([0xbb; 32]), sum: Atto(300), side };
+    let siblings = vec![sibling(Side::Left), sibling(Side::Right)];
+    evidence.proof = PaymentProof::Batch(BatchProof { terms, siblings });
+    evidence
+}
+
+#[test]
+fn golden_bytes_of_a_batch() {
+    let golden = hex::decode(GOLDEN_BATCH.split_whitespace().collect::<String>()).unwrap();
+    assert_eq!(hex::encode(batch_sample().encode().unwrap()), hex::encode(&golden));
+    assert_eq!(Evidence::decode(&golden), Ok(batch_sample()));
 }
 
 #[test]

@@ -34,6 +34,8 @@ struct State {
     failing: Option<ChainError>,
     /// Only the beacon cannot be asked.
     beacon_fails: bool,
+    /// Only the price of gas cannot be asked.
+    fees_fail: bool,
     /// The beacon's newest seed; of the newest block when nothing is said.
     latest: Option<UnixTime>,
     /// By boundary.
@@ -70,6 +72,7 @@ impl FakeChain {
             settled: BTreeMap::new(),
             failing: None,
             beacon_fails: false,
+            fees_fail: false,
             latest: None,
             seeds: BTreeMap::new(),
             seeds_asked: 0,
@@ -104,6 +107,11 @@ impl FakeChain {
     /// Only the beacon cannot be asked from now on, or can again.
     pub(crate) fn fail_beacon(&self, fails: bool) {
         self.state().beacon_fails = fails;
+    }
+
+    /// Only the price of gas cannot be asked from now on, or can again.
+    pub(crate) fn fail_fees(&self, fails: bool) {
+        self.state().fees_fail = fails;
     }
 
     /// The beacon's newest seed is of this time, whatever the newest block.
@@ -235,6 +243,9 @@ impl Chain for FakeChain {
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
+        if self.state().fees_fail {
+            return Err(ChainError::Behind);
+        }
         self.answer(|state| {
             let priority = state.gas_price / 3;
             Fees { base: Wei(state.gas_price - priority), priority: Wei(priority) }

@@ -12,7 +12,7 @@ use crate::{
     fake_chain::WINDOWS,
     puts::assert_receipt,
     slow_store::SlowStore,
-    world::{Deal, World},
+    world::{Deal, World, rebatch},
 };
 
 const PROOFS: &str = "proofs";
@@ -212,4 +212,44 @@ async fn damaged_files_go_and_what_is_not_understood_stays() {
     // It is kept anew when it is shown again.
     assert_receipt(&world.put(&deal).await.unwrap(), &deal);
     assert_eq!(world.disk.read(&path, 10_000).unwrap(), good);
+}
+
+/// A batch of one leaf that pays the node this much more than its price, and others what they ask.
+async fn paid_more(world: &World, number: u64, more: u128) -> Deal {
+    let mut deal = world.deal(1).await;
+    deal.put.leaf.shares[0].amount.0 += more;
+    // Whatever it pays others is no reason to keep it.
+    deal.put.leaf.shares[1].amount.0 += 1_000_000 / (1 + more);
+    rebatch(std::slice::from_mut(&mut deal), nth(number));
+    world.pay(&deal);
+    deal
+}
+
+/// Whoever would fill the room pays the node for it, and the least goes first.
+#[tokio::test]
+async fn when_there_is_no_room_those_go_that_pay_the_least() {
+    let mut world = World::new();
+    world.limits.further_proofs = 2;
+    world.restart(|_| {});
+    world.put(&world.paid_deal(1).await).await.unwrap();
+    let kept = async |world: &World, deal: &Deal, expected: &[&Deal]| {
+        assert_receipt(&world.put(deal).await.unwrap(), deal);
+        let mut expected: Vec<String> = expected.iter().map(|deal| file(deal)).collect();
+        expected.sort_unstable();
+        assert_eq!(files(&world.disk), expected);
+    };
+    let low = paid_more(&world, 1, 1).await;
+    let middle = paid_more(&world, 2, 2).await;
+    kept(&world, &low, &[&low]).await;
+    kept(&world, &middle, &[&low, &middle]).await;
+    // As little as the least: the chunk is signed for, the proof is not kept.
+    let as_low = paid_more(&world, 3, 1).await;
+    kept(&world, &as_low, &[&low, &middle]).await;
+    let high = paid_more(&world, 4, 3).await;
+    kept(&world, &high, &[&middle, &high]).await;
+    kept(&world, &low, &[&middle, &high]).await;
+    // A start with less room keeps the best.
+    world.limits.further_proofs = 1;
+    world.restart(|_| {});
+    assert_eq!(files(&world.disk), [file(&high)]);
 }

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
 use spillway_net::Serve;
 use spillway_node::{
+    ChainClock, Follower,
     limits::{MAX_SEED_QUESTIONS, MAX_SETTLED_QUESTIONS, WINS_PAGES_BURST, WINS_PAGES_PER_SECOND},
     read_wins,
 };
@@ -445,4 +446,54 @@ async fn a_directory_without_wins_has_none() {
     let world = World::new();
     assert_eq!(on_disk(&world.disk), []);
     assert_eq!(world.store.chunks(), 0);
+}
+
+#[tokio::test]
+async fn when_there_is_no_room_the_wins_go_that_pay_the_least() {
+    let mut world = World::new();
+    world.limits.wins = 3;
+    world.restart(|_| {});
+    // Two prizes of a half, four of a quarter each.
+    let large = stored_batch(&world, &[1], 1, |terms| terms.draws = 2).await;
+    let small = stored_batch(&world, &[2], 1, |terms| terms.draws = 4).await;
+    world.chain.post_seed(upload_by(&large), SEED);
+    world.follow().await;
+    let wins = told(&world).await;
+    let of = |deals: &[Deal]| {
+        let of_it = wins.iter().filter(|win| win.terms == deals[0].clone().batch().terms);
+        of_it.count()
+    };
+    assert_eq!((of(&large), of(&small)), (2, 1));
+    assert_eq!(on_disk(&world.disk), wins);
+    world.limits.wins = 1;
+    world.restart(|_| {});
+    let left = told(&world).await;
+    assert_eq!((left.len(), left[0].terms), (1, large[0].clone().batch().terms));
+    assert_eq!(on_disk(&world.disk), left);
+}
+
+/// Leaves that the index had no room for are found when others were drawn.
+#[tokio::test]
+async fn a_full_index_loses_no_win() {
+    let mut world = World::new();
+    world.limits.indexed_leaves = 2;
+    world.restart(|_| {});
+    let deals = stored_batch(&world, &[1, 2, 3, 4, 5], 5, |terms| terms.draws = 50).await;
+    let wins = expected(&deals, SEED);
+    assert_eq!(wins.len(), 50);
+    world.chain.post_seed(upload_by(&deals), SEED);
+    world.follow().await;
+    assert!(told(&world).await.len() < 50);
+    let clock = ChainClock::new(Arc::new(world.clock.clone()));
+    let every = Duration::from_secs(12);
+    let store = world.store.clone();
+    let follower = Follower::start(world.batches.clone(), store, clock, every);
+    // Each look at the head makes room for the next leaves; how many it takes is no matter.
+    for _ in 0..1_000 {
+        world.clock.advance(every);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.batches.wins(), 50);
+    assert_eq!(told(&world).await, wins);
+    follower.shutdown().await;
 }

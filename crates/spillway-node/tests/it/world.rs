@@ -8,7 +8,7 @@ use futures::FutureExt;
 use spillway_disk::{ManualClock, MemoryDisk};
 use spillway_net::{AdmittedPut, Serve};
 use spillway_node::{
-    Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms,
+    BatchLimits, Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms,
 };
 use spillway_pay::SumTree;
 use spillway_store::{ChunkStore, MemoryStore};
@@ -63,6 +63,8 @@ pub(crate) struct World<S = MemoryStore> {
     pub(crate) batches: Batches,
     /// How long a silence of the chain may be from the next restart on.
     pub(crate) patience: Option<Duration>,
+    /// How much is kept of batches from the next restart on.
+    pub(crate) limits: BatchLimits,
     pub(crate) node: NodeService,
 }
 
@@ -90,8 +92,10 @@ impl<S: ChunkStore + 'static> World<S> {
         let store = Arc::new(store);
         let disk = MemoryDisk::new();
         let heard = ChainClock::new(Arc::new(clock.clone()));
-        let (batches, node) = service(heard, &chain, &peers, store.clone(), &disk, terms);
-        Self { clock, chain, peers, store, terms, disk, batches, patience: None, node }
+        let limits = BatchLimits::default();
+        let batches = open(heard.clone(), &chain, &disk, terms, limits);
+        let node = service(heard, &chain, &peers, store.clone(), &batches, terms);
+        Self { clock, chain, peers, store, terms, disk, batches, patience: None, limits, node }
     }
 
     /// Ends the node and starts it anew with what it keeps; `change` is what its operator changed.
@@ -102,7 +106,9 @@ impl<S: ChunkStore + 'static> World<S> {
         if let Some(patience) = self.patience {
             heard = heard.with_patience(patience);
         }
-        (self.batches, self.node) = service(heard, chain, peers, store.clone(), disk, *terms);
+        let batches = open(heard.clone(), chain, disk, *terms, self.limits);
+        self.node = service(heard, chain, peers, store.clone(), &batches, *terms);
+        self.batches = batches;
     }
 
     pub(crate) async fn ask(&self, address: ChunkAddress, size: u32) -> QuoteAnswer {
@@ -229,24 +235,28 @@ impl<S: ChunkStore + 'static> World<S> {
     }
 }
 
+fn open(
+    clock: ChainClock,
+    chain: &Arc<FakeChain>,
+    disk: &MemoryDisk,
+    terms: Terms,
+    limits: BatchLimits,
+) -> Batches {
+    let (disk, chain, domain) = (Arc::new(disk.clone()), chain.clone(), domain());
+    let options = BatchesOptions { disk, chain, domain, terms, clock };
+    // Nothing of this world waits.
+    Batches::open_with(options, limits).now_or_never().unwrap().unwrap()
+}
+
 fn service(
     clock: ChainClock,
     chain: &Arc<FakeChain>,
     peers: &Arc<FakePeers>,
     store: Arc<dyn ChunkStore>,
-    disk: &MemoryDisk,
+    batches: &Batches,
     terms: Terms,
-) -> (Batches, NodeService) {
-    let opened = Batches::open(BatchesOptions {
-        disk: Arc::new(disk.clone()),
-        chain: chain.clone(),
-        domain: domain(),
-        terms,
-        clock: clock.clone(),
-    });
-    // Nothing of this world waits.
-    let batches = opened.now_or_never().unwrap().unwrap();
-    let node = NodeService::new(ServiceOptions {
+) -> NodeService {
+    NodeService::new(ServiceOptions {
         secret: secret(0),
         domain: domain(),
         terms,
@@ -255,8 +265,7 @@ fn service(
         batches: batches.clone(),
         clock,
         peers: peers.clone(),
-    });
-    (batches, node)
+    })
 }
 
 /// Makes one batch of the leaves of these puts, as they are now.
