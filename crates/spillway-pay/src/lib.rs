@@ -23,6 +23,7 @@
 
 pub mod anvil;
 mod artifacts;
+pub mod authorize;
 mod batch_planner;
 mod calls;
 mod chain;

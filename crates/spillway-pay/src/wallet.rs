@@ -3,11 +3,13 @@ use std::fmt;
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
-    primitives::Signature,
+    primitives::{B256, Signature},
     signers::{SignerSync, k256::ecdsa::SigningKey, local::PrivateKeySigner},
 };
 use spillway_types::{EvmAddress, TxHash};
 use zeroize::Zeroizing;
+
+use crate::authorize::TokenSignature;
 
 /// Why a text is not a wallet's key. The text itself is never part of the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,19 @@ impl Wallet {
             .expect("invariant: signing a hash with a local key cannot fail");
         let envelope = TxEnvelope::from(tx.into_signed(signature));
         (TxHash(envelope.tx_hash().0), envelope.encoded_2718())
+    }
+
+    /// Signs a hash that was made of typed data. Deterministic (RFC 6979).
+    pub(crate) fn sign_digest(&self, digest: [u8; 32]) -> TokenSignature {
+        let signature: Signature = self
+            .signer
+            .sign_hash_sync(&B256::new(digest))
+            .expect("invariant: signing a hash with a local key cannot fail");
+        TokenSignature {
+            v: 27 + u8::from(signature.v()),
+            r: signature.r().to_be_bytes(),
+            s: signature.s().to_be_bytes(),
+        }
     }
 }
 

@@ -259,6 +259,11 @@ impl<'a> Run<'a> {
         hashes.filter_map(|hash| self.receipts.get(&hash)).any(|receipt| receipt.success)
     }
 
+    /// The newest block that a known transaction is in; 0 without one.
+    pub(super) fn newest_receipt(&self) -> u64 {
+        self.receipts.values().map(|receipt| receipt.block).max().unwrap_or(0)
+    }
+
     /// How many transactions are known.
     pub(super) fn known(&self) -> usize {
         self.txs.len()

@@ -83,10 +83,9 @@ impl Run<'_> {
         let sender = self.wallet.address();
         let started = self.options.clock.monotonic();
         let mut pause = timing.first_poll;
-        // The block in which the last of our posts was mined: another one in the same block would be
-        // too early.
-        let mut posted_at = None;
         loop {
+            // A server that does not know the block of our last post may not know the seed either.
+            let is_behind = chain.block(At::Depth(0)).await?.number < self.newest_receipt();
             if let Some(seed) = chain.seed(vault, post.upload_by).await? {
                 return Ok(Some(seed));
             }
@@ -94,10 +93,9 @@ impl Run<'_> {
             if waited >= timing.patience {
                 return Ok(None);
             }
-            let newest = chain.block(At::Depth(0)).await?.number;
             let call = calls::post_seed(post.beacon, sender, post.after, post.proof);
             let may = match chain.estimate_gas(&call).await {
-                Ok(_) => posted_at.is_none_or(|number| newest > number),
+                Ok(_) => !is_behind,
                 Err(error) if is_later(&error) => false,
                 Err(error) => return Err(error.into()),
             };
@@ -113,7 +111,6 @@ impl Run<'_> {
                     Err(PayFailure::Chain(error)) if is_later(&error) => {}
                     Err(failure) => return Err(failure),
                 }
-                posted_at = Some(chain.block(At::Depth(0)).await?.number);
                 pause = timing.first_poll;
             } else {
                 self.options.clock.sleep(pause).await;

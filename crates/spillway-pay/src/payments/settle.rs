@@ -146,6 +146,19 @@ impl Payments {
         Ok(settled)
     }
 
+    /// The wins that [`Payments::settle`] would send now, each draw once, and those that it would leave
+    /// out, with the reason. Nothing is signed and nothing is sent.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn settleable(&self, wins: &[Win]) -> Result<(Vec<Win>, Vec<Skipped>), PayError> {
+        let terms = self.check_domain().await?;
+        let mut skipped = Vec::new();
+        let batches = self.sort_wins(wins, terms.windows, &mut skipped).await?;
+        let open = batches.into_iter().flat_map(|batch| batch.wins).cloned();
+        Ok((open.collect(), skipped))
+    }
+
     /// The wins that can be settled, by batch; the others are noted with the reason.
     async fn sort_wins<'w>(
         &self,

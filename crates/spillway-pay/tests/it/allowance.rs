@@ -4,7 +4,7 @@ use spillway_pay::{Chain, PayFailure, TxPurpose};
 use spillway_types::Atto;
 
 use crate::{
-    on_both_chains,
+    on_both_chains_in_both_modes,
     support::{LEAF_COST, Stage, TestJournal},
 };
 
@@ -59,7 +59,7 @@ async fn paid_plans_are_left_out_of_it(stage: Stage) {
     assert_eq!(paid.spend.gas_used, gas);
 }
 
-on_both_chains!(
+on_both_chains_in_both_modes!(
     what_is_there_is_used_and_the_rest_stays,
     too_little_is_raised_to_exactly_what_is_needed,
     paid_plans_are_left_out_of_it,

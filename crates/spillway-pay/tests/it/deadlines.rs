@@ -6,7 +6,7 @@ use spillway_pay::{At, Chain, PayFailure, PlanStatus, Spend};
 use spillway_types::Atto;
 
 use crate::{
-    on_both_chains,
+    on_both_chains_in_both_modes,
     support::{FINALITY, LEAF_COST, Stage, TestJournal},
 };
 
@@ -88,7 +88,7 @@ async fn a_payment_that_is_mined_too_late_fails_with_its_reason(stage: Stage) {
     assert_eq!(stage.allowance().await, Atto(LEAF_COST));
 }
 
-on_both_chains!(
+on_both_chains_in_both_modes!(
     an_expired_plan_is_open_until_a_finalized_block_says_otherwise,
     a_paid_plan_is_never_dropped,
     nothing_is_signed_for_an_expired_plan,

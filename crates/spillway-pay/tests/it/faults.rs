@@ -6,7 +6,7 @@ use spillway_pay::{Chain, PayError, PayFailure, SignedTx, TxPurpose};
 use spillway_types::{Atto, Wei};
 
 use crate::{
-    on_both_chains,
+    on_both_chains_in_both_modes,
     support::{LEAF_COST, SendFault, Stage, TestJournal},
 };
 
@@ -310,7 +310,7 @@ async fn a_payment_that_vanishes_while_it_gets_deeper_is_sent_again(stage: Stage
     stage.assert_charged(Atto(LEAF_COST)).await;
 }
 
-on_both_chains!(
+on_both_chains_in_both_modes!(
     a_payment_that_vanishes_while_it_gets_deeper_is_sent_again,
     whatever_happens_to_a_sending_it_is_charged_once,
     a_journal_that_fails_keeps_everything_here,

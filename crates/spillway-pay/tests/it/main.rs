@@ -4,6 +4,7 @@
 
 mod allowance;
 mod anvil_process;
+mod authorized;
 mod batch;
 mod chain_suite;
 mod chaos;
@@ -11,6 +12,8 @@ mod deadlines;
 mod faults;
 mod gaps;
 mod gas;
+mod groups;
+mod hostile;
 mod keeper;
 mod limits;
 mod overlap;
@@ -18,8 +21,34 @@ mod pay_once;
 mod refusals;
 mod rpc;
 mod secrets;
+mod settling;
 mod support;
 mod vectors;
+
+/// Runs a test of a [`support::Stage`] on both chains, once with direct plans and once with batches
+/// that are paid one by one.
+macro_rules! on_both_chains_in_both_modes {
+    ($($name:ident),+ $(,)?) => {
+        crate::on_both_chains!($($name),+);
+        mod in_batches_on_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                let stage = crate::support::Stage::memory().await;
+                let commit = spillway_pay::CommitChoice::OneByOne;
+                super::$name(stage.in_batches(commit)).await;
+            })+
+        }
+        mod in_batches_on_anvil {
+            $(#[tokio::test]
+            async fn $name() {
+                let stage = crate::support::Stage::anvil().await;
+                let commit = spillway_pay::CommitChoice::OneByOne;
+                super::$name(stage.in_batches(commit)).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_chains_in_both_modes;
 
 /// Runs a test of a [`support::Stage`] on both chains.
 macro_rules! on_both_chains {

@@ -2,6 +2,7 @@
 
 mod control;
 mod journal;
+mod raw;
 mod turbo_clock;
 mod watched_chain;
 
@@ -11,7 +12,7 @@ use spillway_disk::{Clock, Disk, MemoryDisk, SystemClock};
 use spillway_pay::{
     Anvil, AnvilOptions, At, Caps, Chain, CommitChoice, DeployOptions, Deployed, Deployer,
     FindOptions, MemoryChain, MemoryChainOptions, PayRequest, PayTiming, Payments, PaymentsOptions,
-    Plan, PlanMode, RpcChain, RpcOptions, SignedTx, Wallet, Windows,
+    Plan, PlanMode, RpcChain, RpcOptions, SignedTx, SumTree, Wallet, Windows,
 };
 use spillway_types::{
     Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, TxHash, UnixTime, Wei,
@@ -19,6 +20,7 @@ use spillway_types::{
 
 pub(crate) use control::Control;
 pub(crate) use journal::TestJournal;
+pub(crate) use raw::raw_creation;
 pub(crate) use turbo_clock::TurboClock;
 pub(crate) use watched_chain::{SendFault, WatchedChain};
 
@@ -46,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) domain: Domain,
     pub(crate) locks: Arc<dyn Disk>,
     pub(crate) timing: PayTiming,
+    /// Plans are batches, and paid like this; `None`: direct payments.
+    pub(crate) batches: Option<CommitChoice>,
 }
 
 pub(crate) fn wallet(seed: u8) -> Wallet {
@@ -115,7 +119,13 @@ impl Stage {
                 outage: Duration::from_secs(2),
                 ..PayTiming::default()
             },
+            batches: None,
         }
+    }
+
+    /// All plans are batches from now on.
+    pub(crate) fn in_batches(self, commit: CommitChoice) -> Self {
+        Self { batches: Some(commit), ..self }
     }
 
     pub(crate) fn options(&self) -> PaymentsOptions {
@@ -152,7 +162,7 @@ impl Stage {
             earlier,
             caps: Caps::default(),
             confirmations: 0,
-            commit: CommitChoice::default(),
+            commit: self.batches.unwrap_or_default(),
         }
     }
 
@@ -160,14 +170,20 @@ impl Stage {
         self.chain.block(At::Depth(0)).await.unwrap().time
     }
 
-    /// A plan of so many leaves at 15 each: shares 1 to 5 to payees 1 to 5.
+    /// A plan of so many leaves at 15 each: shares 1 to 5 to payees 1 to 5. A batch has one draw and
+    /// no tip, so that it costs as much.
     pub(crate) async fn plan(&self, name: u8, leaves: u8) -> Plan {
         let now = self.time().await;
+        let leaves: Vec<Leaf> = (0..leaves).map(|index| leaf([name, index])).collect();
+        let mode = match self.batches {
+            None => PlanMode::Direct,
+            Some(_) => batch_mode(&leaves, 0, 1),
+        };
         Plan {
             domain: self.domain,
-            mode: PlanMode::Direct,
+            mode,
             payer: self.payer.address(),
-            leaves: (0..leaves).map(|index| leaf([name, index])).collect(),
+            leaves,
             upload_by: now.saturating_add(Duration::from_hours(24)),
             valid_until: now.saturating_add(Duration::from_mins(55)),
         }
@@ -209,6 +225,11 @@ impl Stage {
         assert_eq!(self.tokens_of_payer().await, TOKENS.saturating_sub(amount), "payer");
         assert_eq!(self.tokens_of_vault().await, amount, "vault");
     }
+}
+
+/// A batch over these leaves.
+pub(crate) fn batch_mode(leaves: &[Leaf], tip: u128, draws: u8) -> PlanMode {
+    PlanMode::Batch { root: SumTree::new(leaves).unwrap().root().hash, tip: Atto(tip), draws }
 }
 
 /// What a leaf of [`leaf`] costs.
