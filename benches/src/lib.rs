@@ -1,10 +1,17 @@
-//! Measurements against other people's crates. Owns the data that is measured and the way results
-//! are reported; each comparison is a binary in `src/bin`. Heavy comparators are dependencies of
-//! this crate only. Deliberately absent: assertions about speed, which belong to who reads the
-//! figures, on a machine that is doing nothing else.
+//! Measurements: against other people's crates, of gas on a real chain, and of what draws pay. Owns the
+//! data that is measured and the way results are reported; each is a binary in `src/bin`. Heavy
+//! comparators are dependencies of this crate only, behind the feature `comparators`. Deliberately
+//! absent: assertions about speed, which belong to who reads the figures, on a machine that is doing
+//! nothing else.
 
+#[cfg(feature = "comparators")]
 mod comparison;
+#[cfg(feature = "comparators")]
 mod samples;
+mod statistics;
 
+#[cfg(feature = "comparators")]
 pub use comparison::Comparison;
+#[cfg(feature = "comparators")]
 pub use samples::{random, source_text};
+pub use statistics::{Check, Statistics, StatisticsOptions};

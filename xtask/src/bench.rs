@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::build::Program;
 use crate::devnet::Devnet;
 use crate::figures::{bytes_in, median};
 use crate::interrupt::Interrupt;
@@ -13,23 +14,34 @@ use crate::spillway::Spillway;
 use crate::table::Table;
 use crate::transfer::{NODES, Transfer};
 use crate::workspace::Workspace;
-use crate::{BenchArguments, command, random_file, release, setup};
+use crate::{BenchArguments, command, random_file, setup};
 
 /// Size of the file in `transfer`, in MB (10⁶ bytes).
 pub(crate) const DEFAULT_MEGABYTES: u64 = 500;
 /// How often `transfer` runs; the machine's noise is the reason for a median.
 pub(crate) const DEFAULT_ROUNDS: u32 = 3;
 
+/// A program of the crate of benchmarks.
+const BENCH: Program =
+    Program { package: "spillway-benches", name: "", features: &[], release: false };
+
+/// What `statistics` writes.
+const STATISTICS_PAGE: &str = "docs/batch-statistics.md";
+
 /// Every benchmark and what it says.
 const KNOWN: &[(&str, &str)] = &[
+    ("gas", "gas of payments on a chain of its own, beside the published network's figures"),
     ("seal", "sealing and opening in one thread, beside the published self_encryption"),
+    ("statistics", "what draws pay, simulated: the page docs/batch-statistics.md"),
     ("transfer", "upload and download of random bytes over 20 nodes in another process"),
 ];
 
 /// Runs the benchmark of that name.
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
     match arguments.name.as_str() {
+        "gas" => gas(workspace, arguments.json),
         "seal" => seal(workspace, arguments.json),
+        "statistics" => statistics(workspace, arguments),
         "transfer" => transfer(workspace, arguments),
         unknown => bail!("there is no benchmark `{unknown}`; {}", known()),
     }
@@ -42,14 +54,46 @@ fn known() -> String {
 }
 
 fn seal(workspace: &Workspace, json: bool) -> Result<()> {
-    let program = release::build(workspace, "spillway-benches", "seal")?;
-    let arguments: &[&str] = if json { &["--json"] } else { &[] };
+    // Speed is what it measures.
+    bench(
+        workspace,
+        Program { features: &["comparators"], release: true, ..BENCH },
+        "seal",
+        flags(json),
+    )
+}
+
+/// What it measures does not depend on how it is built.
+fn gas(workspace: &Workspace, json: bool) -> Result<()> {
+    setup::run(workspace)?;
+    bench(workspace, BENCH, "gas", flags(json))
+}
+
+fn statistics(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
+    let mut flags = flags(arguments.json);
+    if arguments.write {
+        flags.extend(["--write", STATISTICS_PAGE]);
+    }
+    bench(workspace, BENCH, "statistics", flags)
+}
+
+fn flags(json: bool) -> Vec<&'static str> {
+    if json { vec!["--json"] } else { Vec::new() }
+}
+
+fn bench(
+    workspace: &Workspace,
+    program: Program,
+    name: &'static str,
+    arguments: Vec<&str>,
+) -> Result<()> {
+    let program = Program { name, ..program }.build(workspace)?;
     command::run(&mut command::program(program, arguments, workspace.root()))
 }
 
 fn transfer(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
     setup::run(workspace)?;
-    let program = release::build(workspace, "spillway-cli", "spillway")?;
+    let program = Program::SPILLWAY.build(workspace)?;
     let interrupt = Interrupt::register()?;
     let mut rounds = Vec::new();
     for round in 1..=arguments.rounds {
@@ -185,7 +229,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         assert_eq!(
             known().lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(),
-            ["known", "seal", "transfer"]
+            ["known", "gas", "seal", "statistics", "transfer"]
         );
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::build::Program;
 use crate::devnet::Devnet;
 use crate::figures::{bytes_in, integer, whole_units};
 use crate::interrupt::Interrupt;
@@ -13,7 +14,7 @@ use crate::spillway::{Run, Spillway};
 use crate::table::Table;
 use crate::transfer::{NODES, Transfer};
 use crate::workspace::Workspace;
-use crate::{random_file, release, setup};
+use crate::{random_file, setup};
 
 /// The file that the demonstration makes: 64 MB (10⁶ bytes).
 const FILE_BYTES: u64 = 64_000_000;
@@ -24,7 +25,7 @@ const FILE_SEED: u64 = 64;
 pub(crate) fn run(workspace: &Workspace, path: Option<&Path>) -> Result<()> {
     let given = path.map(readable).transpose()?;
     setup::run(workspace)?;
-    let program = release::build(workspace, "spillway-cli", "spillway")?;
+    let program = Program::SPILLWAY.build(workspace)?;
     let interrupt = Interrupt::register()?;
     let scratch = workspace.scratch("demo-")?;
 

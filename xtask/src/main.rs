@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod build;
 mod check;
 mod command;
 mod compare;
@@ -19,7 +20,6 @@ mod devnet;
 mod figures;
 mod interrupt;
 mod random_file;
-mod release;
 mod setup;
 mod spillway;
 mod suite;
@@ -71,11 +71,14 @@ enum Task {
 
 #[derive(Args, Debug)]
 struct BenchArguments {
-    /// `seal`, or `transfer`.
+    /// `gas`, `seal`, `statistics`, or `transfer`.
     name: String,
-    /// Print one JSON object in place of a table.
+    /// Print JSON, one object a line, in place of a table or page.
     #[arg(long)]
     json: bool,
+    /// statistics: write the page in docs/, too.
+    #[arg(long)]
+    write: bool,
     /// transfer: size of the random file in MB (10⁶ bytes).
     #[arg(long, default_value_t = bench::DEFAULT_MEGABYTES, value_parser = clap::value_parser!(u64).range(1..))]
     megabytes: u64,

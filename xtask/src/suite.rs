@@ -13,8 +13,8 @@ use crate::{check, command, contracts, setup};
 
 /// The end-to-end tests: whole networks, so `--quick` leaves them out.
 const END_TO_END: &str = "spillway-tests";
-/// The benchmarks with their heavy comparators: clippy compiles them, there is nothing to test in them.
-const BENCHES: &str = "spillway-benches";
+/// The heavy comparators of the benchmarks: clippy compiles them, there is nothing to test in them.
+const COMPARATORS: &str = "spillway-benches/comparators";
 
 /// One step before the Rust tests.
 struct Step {
@@ -91,17 +91,26 @@ fn licences(workspace: &Workspace) -> Result<()> {
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
-    let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        COMPARATORS,
+        "--",
+        "-D",
+        "warnings",
+    ];
     command::run(&mut cargo(workspace, &arguments))
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
-    let mut command = cargo(workspace, &["doc", "--workspace", "--no-deps", "--exclude", BENCHES]);
+    let mut command = cargo(workspace, &["doc", "--workspace", "--no-deps"]);
     command::run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn doctests(workspace: &Workspace) -> Result<()> {
-    command::run(&mut cargo(workspace, &["test", "--workspace", "--doc", "--exclude", BENCHES]))
+    command::run(&mut cargo(workspace, &["test", "--workspace", "--doc"]))
 }
 
 /// The last command: every test but doctests.
@@ -111,7 +120,6 @@ fn test_arguments(nextest: bool, quick: bool) -> Vec<&'static str> {
     } else {
         vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]
     };
-    arguments.extend(["--exclude", BENCHES]);
     if quick {
         arguments.extend(["--exclude", END_TO_END]);
     }
@@ -136,15 +144,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_command_covers_all_but_the_benchmarks() {
+    fn the_last_command_covers_everything() {
         assert_eq!(
             test_arguments(true, false),
-            ["nextest", "run", "--workspace", "--no-fail-fast", "--exclude", "spillway-benches"]
+            ["nextest", "run", "--workspace", "--no-fail-fast"]
         );
         assert_eq!(
             test_arguments(false, true).join(" "),
             "test --workspace --lib --bins --tests --examples --no-fail-fast \
-             --exclude spillway-benches --exclude spillway-tests"
+             --exclude spillway-tests"
         );
     }
 }

@@ -1,4 +1,4 @@
-use alloy_primitives::{Keccak256, keccak256};
+use alloy_primitives::keccak256;
 use serde::{Deserialize, Serialize};
 
 use crate::{Atto, ChunkAddress, LeafHash, RewardAddress, limits::CLOSE_GROUP};
@@ -41,14 +41,14 @@ impl Leaf {
     /// The leaf's hash, as the vault computes it:
     /// `keccak256("leaf" padded to 32 ‖ address ‖ keccak256(share words))`.
     pub fn hash(&self) -> LeafHash {
-        let mut shares = Keccak256::new();
-        for share in &self.shares {
-            shares.update(share.word());
+        let mut words = [[0; 32]; CLOSE_GROUP];
+        for (word, share) in words.iter_mut().zip(&self.shares) {
+            *word = share.word();
         }
         let mut preimage = [0; 96];
         preimage[..4].copy_from_slice(b"leaf");
         preimage[32..64].copy_from_slice(self.address.as_bytes());
-        preimage[64..].copy_from_slice(shares.finalize().as_slice());
+        preimage[64..].copy_from_slice(keccak256(words.as_flattened()).as_slice());
         LeafHash(keccak256(preimage).0)
     }
 }

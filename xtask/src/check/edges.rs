@@ -11,7 +11,7 @@ use super::{Finding, Tree, reasons::table_rows};
 ///
 /// The last four are at the top, nothing may depend on them: `spillway-testnet` builds nodes and clients
 /// from their parts, so it hands them real disks and stores; `spillway-tests` looks at balances, receipts
-/// and disks below the client; `spillway-benches` measures one crate at a time.
+/// and disks below the client; `spillway-benches` measures sealing and payments.
 const EDGES: &[(&str, &[&str])] = &[
     ("spillway-types", &[]),
     ("spillway-disk", &["spillway-types"]),
@@ -54,7 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-testnet",
         ],
     ),
-    ("spillway-benches", &["spillway-types", "spillway-seal"]),
+    ("spillway-benches", &["spillway-types", "spillway-disk", "spillway-seal", "spillway-pay"]),
     ("xtask", &[]),
 ];
 
