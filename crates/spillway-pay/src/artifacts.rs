@@ -3,13 +3,13 @@
 use std::{sync::LazyLock, time::Duration};
 
 use alloy::{
-    primitives::{U256, hex},
+    primitives::{Bytes, U256, hex},
     sol_types::SolValue,
 };
 use serde::Deserialize;
 use spillway_types::{Atto, EvmAddress};
 
-use crate::{Windows, contracts::address};
+use crate::{Windows, contracts::address, deploy::DrandOptions};
 
 #[derive(Deserialize)]
 struct Artifact {
@@ -23,6 +23,10 @@ pub(crate) static TOKEN_CODE: LazyLock<Vec<u8>> =
 /// Creation code of the beacon of test networks.
 pub(crate) static BEACON_CODE: LazyLock<Vec<u8>> =
     LazyLock::new(|| code(include_str!("../../../contracts/artifacts/BlockhashBeacon.json")));
+
+/// Creation code of the beacon that takes drand's signatures.
+pub(crate) static DRAND_CODE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| code(include_str!("../../../contracts/artifacts/DrandBeacon.json")));
 
 /// Creation code of the vault.
 pub(crate) static VAULT_CODE: LazyLock<Vec<u8>> =
@@ -45,6 +49,19 @@ pub(crate) fn token_creation(supply: Atto) -> Vec<u8> {
 pub(crate) fn beacon_creation(epoch: Duration) -> Vec<u8> {
     let mut code = BEACON_CODE.clone();
     code.extend(U256::from(epoch.as_secs()).abi_encode());
+    code
+}
+
+/// What creates a beacon of one seed an epoch, from the signatures of a drand network.
+pub(crate) fn drand_creation(drand: &DrandOptions, epoch: Duration) -> Vec<u8> {
+    let mut code = DRAND_CODE.clone();
+    let words = (
+        U256::from(drand.genesis.0),
+        U256::from(drand.period.as_secs()),
+        U256::from(epoch.as_secs()),
+        Bytes::copy_from_slice(&drand.negated_key),
+    );
+    code.extend(words.abi_encode_params());
     code
 }
 

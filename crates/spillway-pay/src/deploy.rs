@@ -8,7 +8,7 @@ use alloy::{
     primitives::{TxKind, U256},
 };
 use spillway_disk::Clock;
-use spillway_types::{Atto, EvmAddress, TxHash, Wei};
+use spillway_types::{Atto, EvmAddress, TxHash, UnixTime, Wei};
 
 use crate::{
     Call, Chain, PayError, PayFailure, TxReceipt, Wallet, Windows, artifacts, calls,
@@ -35,12 +35,23 @@ pub struct DeployOptions {
     pub supply: Atto,
 }
 
+/// A drand network, as its beacon contract knows it. The epoch is that of [`DeployOptions`].
+#[derive(Clone, Debug)]
+pub struct DrandOptions {
+    /// When round 1 was made.
+    pub genesis: UnixTime,
+    /// How long there is between two rounds, in whole seconds, not 0.
+    pub period: Duration,
+    /// The negative of the group's key: a point of G2, 256 bytes in the encoding of EIP-2537.
+    pub negated_key: Vec<u8>,
+}
+
 /// Where things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The token.
     pub token: EvmAddress,
-    /// The beacon of block hashes: it wants a keeper.
+    /// The beacon: one of block hashes wants a keeper.
     pub beacon: EvmAddress,
     /// The vault.
     pub vault: EvmAddress,
@@ -58,7 +69,7 @@ pub struct Deployer<'a> {
 }
 
 impl Deployer<'_> {
-    /// Deploys the token, a beacon, and a vault for both.
+    /// Deploys the token, a beacon of block hashes, and a vault for both.
     ///
     /// # Errors
     /// When the chain refuses or cannot be asked.
@@ -66,11 +77,48 @@ impl Deployer<'_> {
     /// # Cost
     /// Gas of three transactions.
     pub async fn deploy(&self, options: DeployOptions) -> Result<Deployed, PayError> {
+        self.deploy_all(options, artifacts::beacon_creation(options.epoch)).await
+    }
+
+    /// As [`Deployer::deploy`], with a beacon that takes drand's signatures. It needs a chain with
+    /// the precompiles of EIP-2537 and no keeper: whoever wants a seed posts its signature.
+    ///
+    /// # Errors
+    /// When the chain refuses, because of the key's length or the period too, or cannot be asked.
+    ///
+    /// # Cost
+    /// Gas of three transactions.
+    pub async fn deploy_with_drand(
+        &self,
+        options: DeployOptions,
+        drand: &DrandOptions,
+    ) -> Result<Deployed, PayError> {
+        self.deploy_all(options, artifacts::drand_creation(drand, options.epoch)).await
+    }
+
+    async fn deploy_all(
+        &self,
+        options: DeployOptions,
+        beacon: Vec<u8>,
+    ) -> Result<Deployed, PayError> {
         let token = self.create(artifacts::token_creation(options.supply)).await?;
-        let beacon = self.create(artifacts::beacon_creation(options.epoch)).await?;
+        let beacon = self.create(beacon).await?;
         let vault = artifacts::vault_creation(token, beacon, options.windows);
         let vault = self.create(vault).await?;
         Ok(Deployed { token, beacon, vault })
+    }
+
+    /// Sends a call, for example one that pays with somebody else's signature, and waits until it is
+    /// mined.
+    ///
+    /// # Errors
+    /// When the chain refuses or cannot be asked; `call.from` must be the wallet.
+    ///
+    /// # Cost
+    /// What the call says, and gas.
+    pub async fn send_call(&self, call: Call) -> Result<TxReceipt, PayError> {
+        let gas = self.chain.estimate_gas(&call).await?;
+        self.send(to_call(call.to), call.data, Wei::ZERO, gas + gas / 5).await
     }
 
     /// Sends tokens.
@@ -87,9 +135,7 @@ impl Deployer<'_> {
         amount: Atto,
     ) -> Result<TxHash, PayError> {
         let call: Call = calls::transfer(token, self.wallet.address(), to, amount);
-        let gas = self.chain.estimate_gas(&call).await?;
-        let receipt = self.send(to_call(call.to), call.data, Wei::ZERO, gas + gas / 5).await?;
-        Ok(receipt.hash)
+        Ok(self.send_call(call).await?.hash)
     }
 
     /// Sends coins.

@@ -18,8 +18,8 @@
 //!
 //! A crash anywhere leaves the journal and the chain: calling `pay` again with the same plans and
 //! what the journal holds goes on. Deliberately absent: the journal's place on disk (the caller's),
-//! caches of nonces or balances, and
-//! protection from an RPC that lies.
+//! caches of nonces or balances,
+//! and protection from an RPC that lies.
 
 pub mod anvil;
 mod artifacts;
@@ -54,7 +54,7 @@ pub use anvil::{Anvil, AnvilError, AnvilOptions, FindOptions};
 pub use batch_planner::{BatchInput, BatchRefused, PRIZE_PER_TIP, plan_batches};
 pub use chain::{At, BeaconState, Block, Call, Chain, Fees, RecordAt, TxReceipt, Windows};
 pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose};
-pub use deploy::{DeployOptions, Deployed, Deployer};
+pub use deploy::{DeployOptions, Deployed, Deployer, DrandOptions};
 pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};
 pub use keeper::{Keeper, KeeperOptions};

@@ -1,5 +1,9 @@
 use std::fmt;
 
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    eips::eip2718::Decodable2718,
+};
 use serde::{Deserialize, Serialize};
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
@@ -78,6 +82,12 @@ pub struct SignedTx {
 }
 
 impl SignedTx {
+    /// The call's data, as the chain charges for it. Empty when the bytes are no transaction.
+    pub fn calldata(&self) -> Vec<u8> {
+        let decoded = TxEnvelope::decode_2718(&mut self.raw.as_slice());
+        decoded.map(|tx| tx.input().to_vec()).unwrap_or_default()
+    }
+
     /// The most that it can cost in gas.
     pub fn max_cost(&self) -> Wei {
         self.max_fee.saturating_mul(self.gas_limit.into())
