@@ -12,9 +12,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod cluster;
+mod deal;
+mod draws;
 mod hooked_disk;
 mod member;
 mod network;
+mod notes;
 mod picture;
 mod playbook;
 mod program;
@@ -22,11 +25,15 @@ mod running;
 mod seeded;
 mod tricks;
 mod turbo_clock;
+pub mod vault_calls;
 
 pub use cluster::{Charged, Cluster, ClusterOptions, PRICE_PER_MIB, SEGMENT, TOKENS};
+pub use deal::{Answers, Deal, send};
+pub use draws::Draws;
 pub use hooked_disk::HookedDisk;
 pub use member::Member;
-pub use network::{Balances, Network};
+pub use network::{Balances, Network, at_small_chunks};
+pub use notes::Notes;
 pub use picture::{Picture, Seen};
 pub use playbook::{Asked, Playbook};
 pub use program::{Program, Ran};

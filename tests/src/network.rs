@@ -7,9 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use spillway_pay::Wallet;
-use spillway_testnet::{Anvil, FindOptions, Testnet, TestnetOptions};
-use spillway_types::{Atto, ChunkAddress, Wei};
+use spillway_disk::MemoryDisk;
+use spillway_node::Price;
+use spillway_pay::{At, PayTiming, Payments, PaymentsOptions, Wallet};
+use spillway_testnet::{
+    Anvil, ChangeNode, FindOptions, NodeOptions, TestClient, TestNode, Testnet, TestnetOptions,
+    Windows,
+};
+use spillway_types::{
+    Atto, ChunkAddress, EvmAddress, RewardAddress, UnixTime, Wei, Win, WinsRequest,
+};
 use tempfile::TempDir;
 
 use crate::{Playbook, Program, Ran, Running};
@@ -41,7 +48,7 @@ pub struct Balances {
 }
 
 impl Balances {
-    /// The same after an upload that cost so much, in so many transactions.
+    /// The same after direct payments that cost so much, in so many transactions.
     #[must_use]
     pub fn after(&self, cost: Atto, transactions: u64) -> Self {
         Self {
@@ -51,11 +58,31 @@ impl Balances {
             transactions: self.transactions + transactions,
         }
     }
+
+    /// The same after batches whose totals and tips are so much, in so many transactions: the vault
+    /// has it, and owes it to nobody yet.
+    #[must_use]
+    pub fn after_batches(&self, escrow: Atto, transactions: u64) -> Self {
+        let credits = self.credits;
+        Self { credits, ..self.after(escrow, transactions) }
+    }
+}
+
+/// The same prices for chunks that are 4,096 times smaller.
+pub fn at_small_chunks(options: TestnetOptions) -> TestnetOptions {
+    let price = Price::per_mib(Atto(4_096 * 10_000_000_000_000)).unwrap();
+    let change: ChangeNode = Arc::new(move |_, node| NodeOptions { price, ..node });
+    TestnetOptions { change: Some(change), ..options }
 }
 
 impl Network {
-    /// Starts it with honest nodes.
+    /// Starts it with honest nodes that take direct payments only.
     pub async fn start(nodes: usize) -> Self {
+        Self::with(nodes, |options| TestnetOptions { max_prize: Atto::ZERO, ..options }).await
+    }
+
+    /// Starts it with honest nodes, changed in this way.
+    pub async fn with(nodes: usize, change: impl FnOnce(TestnetOptions) -> TestnetOptions) -> Self {
         let program = Program::find();
         let place = tempfile::tempdir().unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).to_owned();
@@ -63,16 +90,68 @@ impl Network {
             Anvil::find(&FindOptions { start_dir: Some(here), ..FindOptions::default() }).unwrap();
         let book = Playbook::new(nodes);
         let wrapped = book.clone();
-        let testnet = Testnet::start(TestnetOptions {
+        let testnet = Testnet::start(change(TestnetOptions {
             nodes,
             wrap: Some(Arc::new(move |index, honest| Some(wrapped.wrap(index, honest)))),
             ..TestnetOptions::new(place.path().join("network"), anvil)
-        })
+        }))
         .await
         .unwrap();
         let manifest = serde_json::to_vec(&testnet.manifest()).unwrap();
         std::fs::write(place.path().join("devnet.json"), manifest).unwrap();
         Self { testnet, book, program, place }
+    }
+
+    /// Starts it with honest nodes that take batches, and ask for a chunk of a KiB as much as they
+    /// usually ask for one of 4 MiB: so a few bytes are worth what an upload is worth.
+    pub async fn batches(nodes: usize) -> Self {
+        Self::with(nodes, at_small_chunks).await
+    }
+
+    /// Lets time jump forward until the chain is at this time, or a moment later.
+    pub async fn go_to(&self, time: UnixTime) {
+        self.testnet.advance(time.since(self.time().await)).await.unwrap();
+        assert!(self.time().await >= time);
+    }
+
+    /// The chain's time.
+    pub async fn time(&self) -> UnixTime {
+        self.testnet.chain().block(At::Depth(0)).await.unwrap().time
+    }
+
+    /// The times of the vault.
+    pub async fn windows(&self) -> Windows {
+        self.testnet.chain().windows(self.testnet.domain().vault).await.unwrap()
+    }
+
+    /// All draws that a node says it has won, asked over its socket.
+    pub async fn wins(&self, client: &TestClient, node: &TestNode) -> Vec<Win> {
+        let (mut wins, mut after) = (Vec::<Win>::new(), None);
+        loop {
+            let request = WinsRequest { after };
+            let response = client.net().peers().wins(node.peer(), request).await.unwrap();
+            let page = response.page.unwrap();
+            wins.extend(page.wins);
+            let last = wins.last().map(|win| (win.terms.id(self.testnet.domain()), win.draw));
+            if !page.more {
+                return wins;
+            }
+            assert!(last > after, "a page is never empty when there is more");
+            after = last;
+        }
+    }
+
+    /// Payments of this network beside those of its clients: with locks of their own, as on another
+    /// machine.
+    pub fn payments(&self, timing: PayTiming) -> Payments {
+        Payments::new(PaymentsOptions {
+            chain: Arc::clone(self.testnet.chain()),
+            domain: *self.testnet.domain(),
+            token: None,
+            clock: Arc::new(self.testnet.clock().clone()),
+            wallet_locks: Arc::new(MemoryDisk::new()),
+            timing,
+        })
     }
 
     /// Where the program runs.
@@ -128,23 +207,31 @@ impl Network {
 
     /// Who has what on the chain now.
     pub async fn balances(&self) -> Balances {
-        let (testnet, chain) = (&self.testnet, self.testnet.chain());
-        let payer = testnet.wallet().address();
-        let vault = testnet.domain().vault;
-        let mut credits = Atto::ZERO;
-        for node in testnet.running() {
-            let credit = chain.credit(vault, node.reward()).await.unwrap();
-            credits = credits.saturating_add(credit);
-        }
+        let payer = self.testnet.wallet().address();
         Balances {
-            payer: chain.tokens(testnet.token(), payer).await.unwrap(),
-            vault: chain
-                .tokens(testnet.token(), spillway_types::EvmAddress(vault.0))
-                .await
-                .unwrap(),
-            credits,
-            transactions: chain.pending_nonce(payer).await.unwrap(),
+            payer: self.tokens(payer).await,
+            vault: self.tokens(self.testnet.domain().vault).await,
+            credits: self.credits().await.into_values().sum(),
+            transactions: self.testnet.chain().pending_nonce(payer).await.unwrap(),
         }
+    }
+
+    /// What the vault owes each node; those that it owes nothing are left out.
+    pub async fn credits(&self) -> BTreeMap<RewardAddress, Atto> {
+        let mut credits = BTreeMap::new();
+        for reward in self.testnet.rewards() {
+            let vault = self.testnet.domain().vault;
+            let credit = self.testnet.chain().credit(vault, reward).await.unwrap();
+            if credit > Atto::ZERO {
+                credits.insert(reward, credit);
+            }
+        }
+        credits
+    }
+
+    /// Tokens that an account has.
+    pub async fn tokens(&self, account: EvmAddress) -> Atto {
+        self.testnet.chain().tokens(self.testnet.token(), account).await.unwrap()
     }
 
     /// Every chunk on the nodes' disks, and on how many of them it is.

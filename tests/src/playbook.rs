@@ -31,6 +31,8 @@ pub struct Playbook(Arc<Inner>);
 struct Inner {
     tricks: Vec<Mutex<Arc<Tricks>>>,
     log: Mutex<Vec<Asked>>,
+    /// Headers of puts, while they are kept.
+    puts: Mutex<Option<Vec<PutRequest>>>,
     hanging: watch::Sender<usize>,
 }
 
@@ -40,6 +42,7 @@ impl Playbook {
         Self(Arc::new(Inner {
             tricks: (0..nodes).map(|_| Mutex::default()).collect(),
             log: Mutex::default(),
+            puts: Mutex::default(),
             hanging: watch::Sender::new(0),
         }))
     }
@@ -86,6 +89,20 @@ impl Playbook {
     /// Every request that reached a node since the last call.
     pub fn take_log(&self) -> Vec<Asked> {
         std::mem::take(&mut self.0.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on keeps the header of every put that reaches a node.
+    pub fn keep_puts(&self) {
+        *self.puts() = Some(Vec::new());
+    }
+
+    /// The headers that were kept, and keeps none from now on.
+    pub fn take_puts(&self) -> Vec<PutRequest> {
+        self.puts().take().unwrap_or_default()
+    }
+
+    fn puts(&self) -> MutexGuard<'_, Option<Vec<PutRequest>>> {
+        self.0.puts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when so many puts hang or have hung since [`Playbook::forget_hanging`].
@@ -138,6 +155,9 @@ impl Serve for Tricky {
         request: PutRequest,
     ) -> Result<Box<dyn AdmittedPut>, Refusal> {
         self.note(RequestKind::Put, request.leaf.address);
+        if let Some(puts) = self.book.puts().as_mut() {
+            puts.push(request.clone());
+        }
         let tricks = self.tricks();
         match tricks.admit.as_ref().map_or(Admit::Serve, |trick| trick(&request)) {
             Admit::Serve => {

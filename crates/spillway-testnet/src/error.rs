@@ -19,6 +19,9 @@ pub enum TestnetError {
     /// The contracts cannot be deployed.
     #[error("the contracts cannot be deployed")]
     Deploy(#[source] PayError),
+    /// The beacon cannot be given its seeds.
+    #[error("the beacon's seeds cannot be posted")]
+    Seeds(#[source] PayError),
     /// There is no key for the account that pays.
     #[error(transparent)]
     Wallet(#[from] WalletError),
@@ -67,7 +70,7 @@ impl TestnetError {
         match self {
             Self::Anvil(error) => error.retry(),
             Self::Chain(error) => error.retry(),
-            Self::Deploy(error) => error.retry(),
+            Self::Deploy(error) | Self::Seeds(error) => error.retry(),
             Self::Disk(error) => error.retry(),
             Self::Node { source, .. } => source.retry(),
             Self::Net(error) => error.retry(),

@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use spillway_disk::run;
 use spillway_net::{Net, NetOptions, Serve};
 use spillway_node::{
-    ChainClock, Identity, NodeError, NodeOptions, NodeService, ServiceOptions, Terms,
+    Batches, BatchesOptions, ChainClock, Follower, Identity, NodeError, NodeOptions, NodeService,
+    ServiceOptions, Terms,
 };
 use spillway_store::{ChunkStore, FsStore, FsStoreOptions};
 
@@ -17,6 +18,8 @@ pub(crate) struct HostileNode {
     pub(crate) store: Arc<FsStore>,
     pub(crate) net: Net,
     service: NodeService,
+    batches: Batches,
+    follower: Follower,
 }
 
 impl HostileNode {
@@ -39,27 +42,51 @@ impl HostileNode {
             ..NetOptions::node(secret.clone(), options.listen, options.bootstrap)
         })
         .await?;
+        let terms = Terms {
+            reward: options.reward,
+            price: options.price,
+            confirmations: options.confirmations,
+            max_window: options.max_window,
+            token_rate: options.token_rate,
+            max_prize: options.max_prize,
+        };
+        let clock = ChainClock::new(options.clock);
+        let batches = Batches::open(BatchesOptions {
+            disk: options.disk,
+            chain: Arc::clone(&options.chain),
+            domain: options.domain,
+            terms,
+            clock: clock.clone(),
+        })
+        .await?;
+        let chunks = Arc::clone(&store) as Arc<dyn ChunkStore>;
         let service = NodeService::new(ServiceOptions {
             secret: secret.clone(),
             domain: options.domain,
-            terms: Terms {
-                price: options.price,
-                confirmations: options.confirmations,
-                max_window: options.max_window,
-                ..Terms::new(options.reward)
-            },
-            store: Arc::clone(&store) as Arc<dyn ChunkStore>,
+            terms,
+            store: Arc::clone(&chunks),
             chain: options.chain,
-            clock: ChainClock::new(options.clock),
+            batches: batches.clone(),
+            clock: clock.clone(),
             peers: net.peers(),
         });
         net.serve(wrap(Arc::new(service.clone())));
-        Ok(Self { store, net, service })
+        let follower = Follower::start(batches.clone(), chunks, clock, options.head_poll);
+        Ok(Self { store, net, service, batches, follower })
+    }
+
+    /// Hears the chain's news now, and notes or drops the wins that follow from them.
+    pub(crate) async fn refresh(&self) -> Result<(), NodeError> {
+        self.batches.hear().await?;
+        self.batches.walk(self.store.as_ref()).await;
+        self.batches.tend(self.store.as_ref()).await;
+        Ok(())
     }
 
     /// Ends it in order.
     pub(crate) async fn shutdown(self) {
         self.service.drain(DRAIN).await;
         self.net.shutdown().await;
+        self.follower.shutdown().await;
     }
 }

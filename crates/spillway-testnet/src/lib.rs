@@ -5,7 +5,8 @@
 //! reach it, and [`TestClock`], which follows the chain when a test sets it forward. Behind
 //! `spillway devnet`, the end-to-end tests and the benchmarks.
 //!
-//! Tasks: those of the nodes' networks; Anvil is a child process. [`Testnet::shutdown`] ends all.
+//! Tasks: those of the nodes, and one that tends the beacon, so that batches are drawn; Anvil is a
+//! child process. [`Testnet::shutdown`] ends all.
 //!
 //! Invariants: everything that is written is in one fresh directory below the one that was named,
 //! and goes with the network. What a crash leaves: that directory, named `testnet-…`, and perhaps
@@ -19,6 +20,7 @@ mod hostile_node;
 mod keys;
 mod manifest;
 mod options;
+mod seed_keeper;
 mod test_client;
 mod test_clock;
 mod test_node;

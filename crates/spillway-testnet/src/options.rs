@@ -1,9 +1,9 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use spillway_net::{Serve, Transports};
-use spillway_node::NodeOptions;
+use spillway_node::{NodeOptions, limits::DEFAULT_MAX_PRIZE};
 use spillway_pay::Windows;
-use spillway_types::limits::MAX_UPLOAD_WINDOW;
+use spillway_types::{Atto, TokenRate, Wei, limits::MAX_UPLOAD_WINDOW};
 
 /// The shortest window of the vault. Uploads take a day at least; the vault's own limit must leave
 /// room between the plan and the block that takes it, and there tests can be short.
@@ -39,6 +39,11 @@ pub struct TestnetOptions {
     pub windows: Windows,
     /// How long there is between two seeds of the beacon.
     pub epoch: Duration,
+    /// What a token is worth to the nodes: what the tips are counted by that they ask for. `None`:
+    /// they ask for none.
+    pub token_rate: Option<TokenRate>,
+    /// The largest prize a draw that the nodes take; zero: they take no batches.
+    pub max_prize: Atto,
     /// Nodes that are started in another way.
     pub change: Option<ChangeNode>,
     /// Nodes that are not honest.
@@ -48,6 +53,17 @@ pub struct TestnetOptions {
 impl TestnetOptions {
     /// Capacity of a node when nothing else is said: 10 GiB.
     pub const CAPACITY_BYTES: u64 = 10 << 30;
+
+    /// What a token is worth to the nodes when nothing else is said: one coin.
+    ///
+    /// A chunk of 4 MiB costs 5 · 4 · 10^13 = 2 · 10^14 units of the token. The tip of a draw is worth
+    /// 92,985 gas, so at Anvil's price of gas, which falls from 2 to 1 gwei, it is 1.9 to 0.9 · 10^14
+    /// units: half a chunk to one. A draw must pay six tips to be worth settling, and a batch has one
+    /// draw for up to 256 chunks: 6 chunks at 2 gwei, 3 at 1 gwei. A batch costs its payer some 72,000
+    /// gas and that tip, together 165,000 gas, whatever its size; directly one chunk costs 100,000 gas
+    /// and each further one some 30,000. So one or two chunks are paid directly, and a few dozen are a
+    /// batch.
+    pub const TOKEN_RATE: TokenRate = TokenRate(Wei(1_000_000_000_000_000_000));
 
     /// 20 nodes of 10 GiB with QUIC and TCP, and windows of 15 minutes to 14 days.
     pub fn new(data_dir: PathBuf, anvil: PathBuf) -> Self {
@@ -64,6 +80,8 @@ impl TestnetOptions {
                 claim: CLAIM_WINDOW,
             },
             epoch: EPOCH,
+            token_rate: Some(Self::TOKEN_RATE),
+            max_prize: DEFAULT_MAX_PRIZE,
             change: None,
             wrap: None,
         }
@@ -77,6 +95,7 @@ impl fmt::Debug for TestnetOptions {
             .field("data_dir", &self.data_dir)
             .field("capacity_bytes", &self.capacity_bytes)
             .field("transports", &self.transports)
+            .field("token_rate", &self.token_rate)
             .finish_non_exhaustive()
     }
 }

@@ -25,6 +25,7 @@ impl TestClient {
         data_dir: &Path,
         wallet_locks: &Path,
         bootstrap: Vec<spillway_net::Address>,
+        timing: PayTiming,
     ) -> Result<Self, TestnetError> {
         let data: Arc<dyn Disk> = Arc::new(RealDisk::create(data_dir)?);
         let payments = Arc::new(Payments::new(PaymentsOptions {
@@ -33,7 +34,7 @@ impl TestClient {
             token: None,
             clock: Arc::new(shared.clock.clone()),
             wallet_locks: Arc::new(RealDisk::create(wallet_locks)?),
-            timing: PayTiming::default(),
+            timing,
         }));
         let secret = PeerSecret::generate().map_err(|_| WalletError::NoRandomness)?;
         let transports = shared.options.transports;

@@ -22,6 +22,12 @@ impl TestClock {
     pub fn advance(&self, by: Duration) {
         self.ahead_secs.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
+
+    /// Sets wall time forward to this time at least; never back.
+    pub fn reach(&self, time: UnixTime) {
+        let ahead = time.since(SystemClock.now()).as_secs();
+        self.ahead_secs.fetch_max(ahead, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -51,5 +57,16 @@ mod tests {
         let before = other.now();
         clock.advance(Duration::from_hours(1));
         assert!(other.now() >= before.saturating_add(Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn it_reaches_a_time_and_is_never_set_back() {
+        let clock = TestClock::default();
+        let later = clock.now().saturating_add(Duration::from_hours(31 * 24));
+        clock.reach(later);
+        let now = clock.now();
+        assert!(now >= later && now <= later.saturating_add(Duration::from_mins(1)));
+        clock.reach(UnixTime(0));
+        assert!(clock.now() >= now);
     }
 }

@@ -55,6 +55,8 @@ impl TestNode {
             capacity_bytes: shared.options.capacity_bytes,
             confirmations: 0,
             max_window: shared.options.windows.max,
+            token_rate: shared.options.token_rate,
+            max_prize: shared.options.max_prize,
             listen,
             bootstrap,
             transports: shared.options.transports,
@@ -134,6 +136,19 @@ impl TestNode {
     /// Whether its disk has the chunk.
     pub fn has_file(&self, address: ChunkAddress) -> bool {
         self.chunk_file(address).exists()
+    }
+
+    /// Hears the chain's news now, and not only when it is due: what follows from the newest block is
+    /// so when this returns, wins included.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn refresh(&self) -> Result<(), TestnetError> {
+        let refreshed = match &self.running {
+            Running::Honest(node) => node.refresh_time().await,
+            Running::Hostile(node) => node.refresh().await,
+        };
+        refreshed.map_err(|source| TestnetError::Node { node: self.index, source })
     }
 
     /// Waits until the network is found and it knows this many other nodes.

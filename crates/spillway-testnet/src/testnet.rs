@@ -10,15 +10,17 @@ use spillway_disk::Clock;
 use spillway_net::{Address, NetError};
 use spillway_node::NodeError;
 use spillway_pay::{
-    Anvil, AnvilOptions, Chain, DeployOptions, Deployed, Deployer, RpcChain, RpcOptions, Wallet,
+    Anvil, AnvilOptions, At, Chain, DeployOptions, Deployed, Deployer, Keeper, KeeperOptions,
+    PayTiming, RpcChain, RpcOptions, Wallet,
 };
-use spillway_types::{Atto, Domain, EvmAddress, NetworkId, Wei};
+use spillway_types::{Atto, Domain, EvmAddress, NetworkId, RewardAddress, Wei};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Manifest, TestClient, TestClock, TestNode, TestnetError, TestnetOptions, test_node::Shared,
+    Manifest, TestClient, TestClock, TestNode, TestnetError, TestnetOptions,
+    seed_keeper::SeedKeeper, test_node::Shared,
 };
 
 /// What the account that pays has: a thousand million of each, in units of 10^-18.
@@ -45,6 +47,7 @@ pub struct Testnet {
     deployed: Deployed,
     wallet: Arc<Wallet>,
     nodes: Vec<Slot>,
+    keeper: SeedKeeper,
     anvil: Anvil,
     root: TempDir,
 }
@@ -53,7 +56,7 @@ pub struct Testnet {
 #[derive(Debug)]
 enum Slot {
     Running(Box<TestNode>),
-    Stopped(Vec<Address>),
+    Stopped { addresses: Vec<Address>, reward: RewardAddress },
 }
 
 impl Testnet {
@@ -96,13 +99,46 @@ impl Testnet {
         let count = options.nodes;
         let shared = Shared { options, domain, chain, clock };
         let nodes = Vec::with_capacity(count);
-        let mut testnet = Self { shared, deployed, wallet, nodes, anvil, root };
+        let keeper = SeedKeeper::start(keeper(&shared, &anvil).await?);
+        let mut testnet = Self { shared, deployed, wallet, nodes, keeper, anvil, root };
         for index in 0..count {
             let node = testnet.start_node(index, testnet.free_ports()).await?;
             testnet.nodes.push(Slot::Running(Box::new(node)));
         }
         testnet.wait_until_ready().await?;
         Ok(testnet)
+    }
+
+    /// Leaves the beacon alone, so that no seed becomes known any more, until
+    /// [`Testnet::wake_beacon`]. [`Testnet::post_seeds`] still posts.
+    pub async fn silence_beacon(&self) {
+        self.keeper.set_silent(true).await;
+    }
+
+    /// Tends the beacon again.
+    pub async fn wake_beacon(&self) {
+        self.keeper.set_silent(false).await;
+    }
+
+    /// Makes all seeds known that are due, and lets every node that runs hear of it: when this
+    /// returns, they have noted what they won. After [`Testnet::advance`], nothing has to be waited
+    /// for.
+    ///
+    /// # Errors
+    /// When the chain does not take a seed, or cannot be asked.
+    pub async fn post_seeds(&self) -> Result<(), TestnetError> {
+        self.keeper.post_due().await.map_err(TestnetError::Seeds)?;
+        self.follow_chain().await?;
+        self.refresh().await
+    }
+
+    /// Lets every node that runs hear the chain's news now.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn refresh(&self) -> Result<(), TestnetError> {
+        futures::future::try_join_all(self.running().map(TestNode::refresh)).await?;
+        Ok(())
     }
 
     /// Any free port of each transport.
@@ -171,8 +207,17 @@ impl Testnet {
     pub fn running(&self) -> impl Iterator<Item = &TestNode> {
         self.nodes.iter().filter_map(|slot| match slot {
             Slot::Running(node) => Some(node.as_ref()),
-            Slot::Stopped(_) => None,
+            Slot::Stopped { .. } => None,
         })
+    }
+
+    /// Where each node is paid, stopped ones included.
+    pub fn rewards(&self) -> Vec<RewardAddress> {
+        let reward = |slot: &Slot| match slot {
+            Slot::Running(node) => node.reward(),
+            Slot::Stopped { reward, .. } => *reward,
+        };
+        self.nodes.iter().map(reward).collect()
     }
 
     /// Node `index`; `None` when it is stopped or there is none.
@@ -184,8 +229,8 @@ impl Testnet {
     pub async fn stop_node(&mut self, index: usize) {
         let Some(slot) = self.nodes.get_mut(index) else { return };
         if let Slot::Running(node) = slot {
-            let addresses = node.addresses();
-            if let Slot::Running(node) = std::mem::replace(slot, Slot::Stopped(addresses)) {
+            let stopped = Slot::Stopped { addresses: node.addresses(), reward: node.reward() };
+            if let Slot::Running(node) = std::mem::replace(slot, stopped) {
                 node.shutdown().await;
             }
         }
@@ -197,7 +242,7 @@ impl Testnet {
     /// # Errors
     /// As [`Testnet::start`].
     pub async fn restart_node(&mut self, index: usize) -> Result<(), TestnetError> {
-        let Some(Slot::Stopped(addresses)) = self.nodes.get(index) else { return Ok(()) };
+        let Some(Slot::Stopped { addresses, .. }) = self.nodes.get(index) else { return Ok(()) };
         let node = self.start_where_it_was(index, &addresses.clone()).await?;
         self.nodes[index] = Slot::Running(Box::new(node));
         self.wait_until_ready().await
@@ -228,8 +273,20 @@ impl Testnet {
     /// # Errors
     /// When its directory cannot be used or it cannot join.
     pub async fn client(&self, data_dir: &Path) -> Result<TestClient, TestnetError> {
+        self.client_with(data_dir, PayTiming::default()).await
+    }
+
+    /// The same, with other waiting times for its payments.
+    ///
+    /// # Errors
+    /// As [`Testnet::client`].
+    pub async fn client_with(
+        &self,
+        data_dir: &Path,
+        timing: PayTiming,
+    ) -> Result<TestClient, TestnetError> {
         let locks = self.state_dir();
-        TestClient::start(&self.shared, data_dir, &locks, self.bootstrap()).await
+        TestClient::start(&self.shared, data_dir, &locks, self.bootstrap(), timing).await
     }
 
     /// What [`spillway_client::Connected`] needs for a client on the machine's own clock.
@@ -314,6 +371,13 @@ impl Testnet {
         self.anvil.advance(by).await?;
         self.anvil.mine(1).await?;
         self.shared.clock.advance(by);
+        self.follow_chain().await
+    }
+
+    /// Lets nodes and clients be at the chain's time at least: each block that is mined by hand sets
+    /// it a second forward.
+    async fn follow_chain(&self) -> Result<(), TestnetError> {
+        self.shared.clock.reach(self.shared.chain.block(At::Depth(0)).await?.time);
         Ok(())
     }
 
@@ -327,16 +391,29 @@ impl Testnet {
     /// # Errors
     /// When the chain does not end or something cannot be removed.
     pub async fn shutdown(self) -> Result<(), TestnetError> {
-        let Self { nodes, anvil, root, .. } = self;
+        let Self { nodes, keeper, anvil, root, .. } = self;
+        keeper.shutdown().await;
         let ending = nodes.into_iter().filter_map(|slot| match slot {
             Slot::Running(node) => Some(node.shutdown()),
-            Slot::Stopped(_) => None,
+            Slot::Stopped { .. } => None,
         });
         futures::future::join_all(ending).await;
         anvil.shutdown().await.map_err(TestnetError::Shutdown)?;
         let path = root.path().to_owned();
         remove(root).map_err(|source| TestnetError::Directory { path, source })
     }
+}
+
+/// Who tends the beacon, with a wallet of its own.
+async fn keeper(shared: &Shared, anvil: &Anvil) -> Result<Keeper, TestnetError> {
+    let wallet = Wallet::random()?;
+    anvil.set_coins(wallet.address(), COINS).await?;
+    Ok(Keeper::new(KeeperOptions {
+        rpc: RpcOptions::new(anvil.rpc_url()),
+        clock: Arc::new(shared.clock.clone()),
+        wallet,
+        vault: shared.domain.vault,
+    })?)
 }
 
 /// Removes the directory, which Anvil may be clearing at the same moment.

@@ -2,6 +2,10 @@
 //! own. Each test has a network of its own, so they are few and each does several things.
 
 mod bad_input;
+mod batch_life;
+mod batch_once;
+mod batch_refusals;
+mod batch_trouble;
 mod hostile_client;
 mod interruption;
 mod round_trip;
