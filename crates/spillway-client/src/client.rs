@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AccountError, BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote,
-    SessionStatus, SettleOptions, SettleReport, Source, Target, UploadError, UploadOptions,
+    SessionStatus, SettleOptions, SettleReport, Source, Spend, Target, UploadError, UploadOptions,
     Uploaded, download,
     session::{self, Snapshot},
     spill,
@@ -174,13 +174,20 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
         chunks_total: manifest.chunks.len() as u64,
         chunks_paid: paid.map(|file| file.own_chunks().count() as u64).sum(),
         chunks_stored: (progressed.stored.len() + progressed.already.len()) as u64,
-        spend: progressed.spend.clone(),
+        spend: Spend { tips: tips(&snapshot), ..progressed.spend.clone() },
         upload_by,
         batches: batches(&snapshot),
         finished: progressed.finished,
         running,
         damage: None,
     }
+}
+
+/// The tips of the batches that a session has paid itself.
+fn tips(snapshot: &Snapshot) -> Atto {
+    let paid = snapshot.progressed.paid.iter().filter(|(_, paid)| paid.total > Atto::ZERO);
+    let terms = paid.filter_map(|(plan, _)| snapshot.plans[plan.0 as usize].plan.batch_terms());
+    terms.map(|terms| terms.tips()).sum()
 }
 
 /// The batches that a session has paid itself.

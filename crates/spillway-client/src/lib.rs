@@ -41,7 +41,9 @@ pub use options::{
 pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded};
 pub use progress::{Progress, ProgressSender, Stage};
 pub use refunds::{RefundReport, Refundable, RefundedBatch, refund, refundable};
-pub use settling::{SeedWanted, SettleOptions, SettleReport, WinsFailure, missing_seeds, settle};
+pub use settling::{
+    SeedWanted, SettleOptions, SettleReport, WinsFailure, missing_seeds, newest_seed, settle,
+};
 pub use tree::TreeError;
 
 // What an embedder needs to fill the options, so that this crate is the only one to name.

@@ -8,7 +8,9 @@ use spillway_types::{Atto, ChunkAddress, PaymentId, TxHash, UnixTime, Wei};
 pub struct Spend {
     /// What the vault took, the tips of batches included.
     pub storage_cost: Atto,
-    /// What of that came back, because nobody claimed it.
+    /// What of that are tips for whoever settles batches.
+    pub tips: Atto,
+    /// What of `storage_cost` came back, because nobody claimed it.
     pub refunded: Atto,
     /// Gas used, an approval included.
     pub gas_used: u64,

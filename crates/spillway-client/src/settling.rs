@@ -1,13 +1,16 @@
 //! Settling what nodes have won. A node holds no key: whoever settles for it gets the tips.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use spillway_disk::{Disk, run};
 use spillway_net::{Peers, PeersError};
 use spillway_pay::{At, PayError, Payments, Settled, Wallet, verify};
 use spillway_types::{
-    BatchProof, LeafHash, PaymentId, PeerKey, Refusal, Retry, Seed, UnixTime, Win, WinsPage,
-    WinsRequest,
+    Atto, BatchProof, LeafHash, PaymentId, PeerKey, Refusal, Retry, RewardAddress, Seed, UnixTime,
+    Win, WinsPage, WinsRequest,
 };
 
 use crate::{
@@ -25,6 +28,8 @@ pub struct SettleOptions {
     pub from: Vec<PeerKey>,
     /// Seeds to make known first; see [`missing_seeds`].
     pub seeds: Vec<SeedWanted>,
+    /// Only look: no seed is posted, nothing is settled and nothing is spent.
+    pub dry_run: bool,
 }
 
 /// A seed that is to be known.
@@ -62,7 +67,7 @@ impl WinsFailure {
     }
 }
 
-/// What [`settle`] has done.
+/// What [`settle`] has done, or in a dry run would do.
 #[derive(Clone, Debug, Default)]
 pub struct SettleReport {
     /// The seeds that were asked for; `None`: not known yet.
@@ -71,6 +76,9 @@ pub struct SettleReport {
     pub wins: u64,
     /// What was settled, and what was not and why; of the latter the first 4,096.
     pub settled: Settled,
+    /// What these draws pay whom, as credit in the vault. Payees are those of draws that the vault has
+    /// paid, so nobody makes this long for nothing.
+    pub payees: BTreeMap<RewardAddress, Atto>,
     /// Nodes whose wins are not known, or not all.
     pub silent: Vec<(PeerKey, WinsFailure)>,
 }
@@ -96,8 +104,14 @@ pub async fn settle(
     wallet: &Wallet,
     options: SettleOptions,
 ) -> Result<SettleReport, AccountError> {
-    let mut round = Round { payments, wallet, wins: BTreeMap::new(), report: Default::default() };
+    let dry_run = options.dry_run;
+    let (wins, report) = (BTreeMap::new(), SettleReport::default());
+    let mut round = Round { payments, wallet, dry_run, wins, report };
     for SeedWanted { upload_by, proof } in options.seeds {
+        if dry_run {
+            round.report.seeds.push((upload_by, None));
+            continue;
+        }
         let seed = payments.post_seed(wallet, upload_by, &proof, &mut Forgets).await?;
         round.report.seeds.push((upload_by, seed));
     }
@@ -143,10 +157,30 @@ pub async fn missing_seeds(
     Ok(missing)
 }
 
+/// The newest seed that could be known, if nobody has made it known: by an upload window that it draws.
+/// For whoever has a proof of it and no sessions of his own; see [`missing_seeds`].
+///
+/// # Errors
+/// When the chain cannot be asked.
+///
+/// # Cancel safety
+/// It only reads.
+pub async fn newest_seed(payments: &Payments) -> Result<Option<UnixTime>, AccountError> {
+    let windows = payments.check_domain().await?.windows;
+    let (chain, vault) = (payments.chain(), payments.domain().vault);
+    let epoch = chain.beacon(vault).await?.epoch.as_secs().max(1);
+    let now = chain.block(At::Depth(0)).await?.time;
+    // The last end of an epoch decides all draws of the epoch before it.
+    let draw_time = UnixTime((now.0 / epoch * epoch).saturating_sub(1));
+    let upload_by = draw_time.saturating_sub(windows.draw_delay);
+    Ok(chain.seed(vault, upload_by).await?.is_none().then_some(upload_by))
+}
+
 /// Wins that are settled together.
 struct Round<'a> {
     payments: &'a Payments,
     wallet: &'a Wallet,
+    dry_run: bool,
     /// By draw and leaf: a node may name another leaf of the batch than the one that was drawn, and
     /// must not hide the right one.
     wins: BTreeMap<(PaymentId, u8, LeafHash), Win>,
@@ -177,8 +211,9 @@ impl Round<'_> {
         if wins.is_empty() {
             return Ok(());
         }
+        let done = self.send(&wins).await;
         let total = &mut self.report.settled;
-        match self.payments.settle(self.wallet, &wins, &mut Forgets).await {
+        match done {
             Ok(settled) => {
                 total.transactions += settled.transactions;
                 total.draws += settled.draws;
@@ -193,6 +228,36 @@ impl Round<'_> {
                 let spend = plus(&total.spend, spend);
                 Err(PayError { failure, spend }.into())
             }
+        }
+    }
+
+    /// Sends what can be settled, or only looks at it, and notes whom it pays.
+    async fn send(&mut self, wins: &[Win]) -> Result<Settled, PayError> {
+        let (open, mut skipped) = self.payments.settleable(wins).await?;
+        if self.dry_run {
+            self.note_payees(open.iter());
+            return Ok(Settled {
+                draws: u32::try_from(open.len()).unwrap_or(u32::MAX),
+                tips: open.iter().map(|win| win.terms.tip).sum(),
+                prizes: open.iter().map(|win| win.terms.prize(win.draw)).sum(),
+                skipped,
+                ..Settled::default()
+            });
+        }
+        let settled = self.payments.settle(self.wallet, &open, &mut Forgets).await?;
+        let left: BTreeSet<(PaymentId, u8)> =
+            settled.skipped.iter().map(|skipped| (skipped.payment, skipped.draw)).collect();
+        let domain = *self.payments.domain();
+        let is_left = |win: &&Win| left.contains(&(win.terms.id(&domain), win.draw));
+        self.note_payees(open.iter().filter(|win| !is_left(win)));
+        skipped.extend(settled.skipped);
+        Ok(Settled { skipped, ..settled })
+    }
+
+    fn note_payees<'w>(&mut self, wins: impl Iterator<Item = &'w Win>) {
+        for share in wins.flat_map(Win::payouts) {
+            let sum = self.report.payees.entry(share.payee).or_default();
+            *sum = sum.saturating_add(share.amount);
         }
     }
 }
@@ -240,3 +305,6 @@ async fn gather(
     }
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,13 @@ impl Session {
             .map(|(plan, _)| *plan)
     }
 
+    /// What was spent, with what of it are tips.
+    pub(crate) fn spend(&self) -> Spend {
+        let batches = self.paid_here().filter_map(|plan| self.plan(plan).plan.batch_terms());
+        let tips = batches.map(|terms| terms.tips()).sum();
+        Spend { tips, ..self.progressed.spend.clone() }
+    }
+
     /// Chunks without a quorum of receipts, in order.
     pub(crate) fn open_chunks(&self) -> impl Iterator<Item = ChunkIx> + '_ {
         let count = u32::try_from(self.manifest.chunks.len());

@@ -170,6 +170,8 @@ impl From<spillway_pay::Spend> for Spend {
     fn from(spend: spillway_pay::Spend) -> Self {
         Self {
             storage_cost: spend.paid,
+            // What they are is known to the session, which has the plans.
+            tips: Atto::ZERO,
             refunded: Atto::ZERO,
             gas_used: spend.gas_used,
             gas_cost: spend.gas_cost,

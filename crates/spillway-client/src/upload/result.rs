@@ -41,7 +41,7 @@ impl Engine {
             chunks_already_stored: progressed.already.len() as u64,
             payment_mode: self.session.payment_mode(),
             mode_reason: self.reason,
-            spend: progressed.spend.clone(),
+            spend: self.session.spend(),
             data_map: manifest.root.clone(),
             public_address: manifest.public_address,
             skipped: manifest.source.skipped.iter().map(Into::into).collect(),
@@ -139,7 +139,7 @@ impl Engine {
             failed,
             paid_unstored,
             total: self.chunks_total(),
-            spend: progressed.spend.clone(),
+            spend: self.session.spend(),
             cause: cause.map(Box::new),
         }
     }

@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use spillway_disk::{Clock, ManualClock, MemoryDisk};
+use spillway_pay::{
+    Caps, CommitChoice, MemoryChain, MemoryChainOptions, PayRequest, PayTiming, PaymentsOptions,
+    Plan, PlanMode, SkipReason, SumTree, Windows,
+};
+use spillway_types::{
+    Atto, BatchTerms, ChunkAddress, Domain, EvmAddress, HasRequest, HasResponse, Leaf, NetworkId,
+    PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse, RewardAddress, Share, Wei,
+    WinsResponse,
+};
+
+use super::*;
+
+const START: UnixTime = UnixTime(1_800_000_000);
+const TOKEN: EvmAddress = EvmAddress([2; 20]);
+const VAULT: EvmAddress = EvmAddress([3; 20]);
+const SEED: Seed = Seed([4; 32]);
+
+/// A clock on which every pause is over at once.
+#[derive(Debug)]
+struct Hasty(ManualClock);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> UnixTime {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.advance(duration);
+    }
+}
+
+/// A chain with one batch of four leaves, whose seed is known.
+struct World {
+    payments: Payments,
+    wallet: Wallet,
+    leaves: Vec<Leaf>,
+    terms: BatchTerms,
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock = Arc::new(Hasty(ManualClock::new(START)));
+        let chain = MemoryChain::new(MemoryChainOptions::new(clock.clone()));
+        let wallet = Wallet::from_bytes(&[5; 32]).unwrap();
+        let payer = wallet.address();
+        chain.put_token(TOKEN, payer, Atto(1_000_000));
+        let windows = Windows {
+            min: Duration::from_mins(15),
+            max: Duration::from_hours(24),
+            draw_delay: Duration::from_mins(15),
+            claim: Duration::from_hours(24 * 30),
+        };
+        chain.put_vault(VAULT, TOKEN, windows);
+        chain.set_coins(payer, Wei(10_u128.pow(18)));
+        let domain = Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: VAULT };
+        let payments = Payments::new(PaymentsOptions {
+            chain: Arc::new(chain.clone()),
+            domain,
+            token: None,
+            clock: clock.clone(),
+            wallet_locks: Arc::new(MemoryDisk::new()),
+            timing: PayTiming::default(),
+        });
+        let leaf = |number: u8| Leaf {
+            address: ChunkAddress([number; 32]),
+            shares: [Share { payee: RewardAddress([number + 1; 20]), amount: Atto(100) }; 5],
+        };
+        let leaves: Vec<Leaf> = (0..4).map(leaf).collect();
+        let root = SumTree::new(&leaves).unwrap().root().hash;
+        let plan = Plan {
+            domain,
+            mode: PlanMode::Batch { root, tip: Atto(7), draws: 1 },
+            payer,
+            leaves: leaves.clone(),
+            upload_by: START.saturating_add(Duration::from_hours(1)),
+            valid_until: START.saturating_add(Duration::from_mins(10)),
+        };
+        let request = PayRequest {
+            plans: std::slice::from_ref(&plan),
+            wallet: &wallet,
+            earlier: &[],
+            caps: Caps::default(),
+            confirmations: 0,
+            commit: CommitChoice::default(),
+        };
+        payments.pay(request, &mut Forgets).await.unwrap();
+        let terms = plan.batch_terms().unwrap();
+        clock.0.advance(Duration::from_hours(48));
+        chain.put_seed(VAULT, terms.upload_by, SEED);
+        chain.mine(1);
+        Self { payments, wallet, leaves, terms }
+    }
+
+    /// What a node would show if this leaf had won.
+    fn win(&self, leaf: usize) -> Win {
+        let siblings = SumTree::new(&self.leaves).unwrap().siblings(leaf);
+        Win { terms: self.terms, draw: 0, leaf: self.leaves[leaf].clone(), siblings }
+    }
+
+    /// The leaf that was drawn.
+    fn drawn(&self) -> usize {
+        let id = self.terms.id(self.payments.domain());
+        (self.terms.draw_point(SEED, id, 0).0 / 500) as usize
+    }
+
+    async fn settle(&self, pages: Vec<(PeerKey, Vec<WinsPage>)>) -> SettleReport {
+        self.ask(pages, false).await
+    }
+
+    async fn ask(&self, pages: Vec<(PeerKey, Vec<WinsPage>)>, dry_run: bool) -> SettleReport {
+        let from = pages.iter().map(|(peer, _)| *peer).collect();
+        let options = SettleOptions { from, dry_run, ..SettleOptions::default() };
+        let peers = Pages(pages.into_iter().collect());
+        settle(&peers, &self.payments, &self.wallet, options).await.unwrap()
+    }
+}
+
+/// Peers that show these pages, the last one for ever.
+#[derive(Debug)]
+struct Pages(BTreeMap<PeerKey, Vec<WinsPage>>);
+
+const NONE: PeersError = PeersError::NoPeers;
+
+#[async_trait]
+impl Peers for Pages {
+    fn local(&self) -> PeerKey {
+        peer(0)
+    }
+
+    async fn closest(&self, _: ChunkAddress, _: usize) -> Result<Vec<PeerKey>, PeersError> {
+        Err(NONE)
+    }
+
+    async fn known_closest(&self, _: ChunkAddress, _: usize) -> Result<Vec<PeerKey>, PeersError> {
+        Err(NONE)
+    }
+
+    async fn quote(&self, _: PeerKey, _: QuoteRequest) -> Result<QuoteResponse, PeersError> {
+        Err(NONE)
+    }
+
+    async fn put(&self, _: PeerKey, _: PutRequest, _: Bytes) -> Result<PutResponse, PeersError> {
+        Err(NONE)
+    }
+
+    async fn get(&self, _: PeerKey, _: ChunkAddress) -> Result<Option<Bytes>, PeersError> {
+        Err(NONE)
+    }
+
+    async fn has(&self, _: PeerKey, _: HasRequest) -> Result<HasResponse, PeersError> {
+        Err(NONE)
+    }
+
+    async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
+        let pages = self.0.get(&peer).ok_or(PeersError::Unreachable { peer })?;
+        let at = usize::from(request.after.is_some()).min(pages.len() - 1);
+        Ok(WinsResponse { page: Ok(pages[at].clone()) })
+    }
+}
+
+fn peer(number: u8) -> PeerKey {
+    PeerSecret::from_seed(&[number + 1; 32]).peer()
+}
+
+fn page(wins: Vec<Win>, more: bool) -> WinsPage {
+    WinsPage { wins, more }
+}
+
+#[tokio::test]
+async fn a_wrong_leaf_does_not_hide_the_one_that_was_drawn() {
+    let world = World::new().await;
+    let drawn = world.drawn();
+    let wrong = (drawn + 1) % 4;
+    let liar = (peer(1), vec![page(vec![world.win(wrong)], false)]);
+    let honest = (peer(2), vec![page(vec![world.win(drawn)], false)]);
+    let payees = BTreeMap::from([(RewardAddress([drawn as u8 + 1; 20]), Atto(2_000))]);
+    let look = world.ask(vec![liar.clone(), honest.clone()], true).await;
+    assert_eq!((look.settled.draws, look.settled.transactions, &look.payees), (1, 0, &payees));
+    let report = world.settle(vec![liar, honest.clone()]).await;
+    assert_eq!(report.payees, payees);
+    assert_eq!((report.wins, report.settled.draws, report.silent.len()), (2, 1, 0));
+    assert_eq!((report.settled.prizes, report.settled.tips), (Atto(2_000), Atto(7)));
+    let [skipped] = report.settled.skipped.as_slice() else { panic!("{report:?}") };
+    assert!(matches!(skipped.reason, SkipReason::NotDrawn { .. }), "{skipped:?}");
+
+    let again = world.settle(vec![honest]).await;
+    assert_eq!((again.wins, again.settled.draws, again.settled.spend.gas_used), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn wins_whose_proof_does_not_hold_are_not_kept() {
+    let world = World::new().await;
+    let mut cut = world.win(world.drawn());
+    cut.siblings.pop();
+    let mut bent = world.win(world.drawn());
+    bent.leaf.shares[0].amount = Atto(101);
+    let pages = vec![page(vec![cut, bent], false)];
+    let report = world.settle(vec![(peer(1), pages)]).await;
+    assert_eq!((report.wins, report.settled.draws, report.settled.skipped.len()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_shows_the_same_page_for_ever_is_left_and_what_it_showed_is_settled() {
+    let world = World::new().await;
+    let win = world.win(world.drawn());
+    let pages = vec![page(vec![win], true)];
+    let empty = (peer(2), vec![page(Vec::new(), true)]);
+    let report = world.settle(vec![(peer(1), pages), empty]).await;
+    assert_eq!((report.wins, report.settled.draws), (1, 1));
+    let out_of_order = WinsFailure::OutOfOrder;
+    assert_eq!(report.silent, [(peer(1), out_of_order.clone()), (peer(2), out_of_order)]);
+}
