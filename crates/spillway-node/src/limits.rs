@@ -156,7 +156,9 @@ pub const SEED_GAS: u64 = 191_000;
 pub const DRAWS_PER_SEED: u64 = 64;
 
 /// Gas that the tip of one draw pays for: one and a half of what settling it takes, so that it still
-/// pays when gas has become dearer until the draw (90,000), and its part of a seed (2,985).
+/// pays when gas has become dearer until the draw (90,000), and its part of a seed (2,985). What a
+/// rollup takes for publishing a transaction, beside gas, is not in it: where that is much, the
+/// operator's rate must allow for it.
 pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 
 /// The largest prize of a draw that a node takes when nothing else is said: 10 tokens. A draw for
@@ -197,7 +199,7 @@ pub const MAX_SEEDS: usize = 1_024;
 
 /// Batches of which the chain is asked, after one look at the head, which draws are settled; one
 /// after the other, all in turn. With the most wins that there may be, each in a batch of its own,
-/// and the default poll, each is asked after in 3.5 hours, of a claim window of weeks.
+/// and the default poll, each is asked after in 3.4 hours, of a claim window of weeks.
 pub const MAX_SETTLED_QUESTIONS: usize = 16;
 
 /// Pages of wins that one peer may ask for in a second; one is 92 KiB at most.
