@@ -85,8 +85,9 @@ async fn wait(mut signals: mpsc::Receiver<()>, stop: Stop, console: Console) {
     if signals.recv().await.is_none() {
         return;
     }
-    stop.soon.cancel();
+    // Said first: what is asked to stop may be the end of the program.
     console.note("Stopping; once more to stop at once.");
+    stop.soon.cancel();
     if signals.recv().await.is_none() {
         return;
     }

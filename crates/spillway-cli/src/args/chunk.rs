@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ClientArgs, PaymentArgs};
+use super::{ClientArgs, ModeArgs, PaymentArgs};
 
 /// `chunk`.
 #[derive(Debug, Subcommand)]
@@ -19,9 +19,11 @@ pub(crate) struct ChunkPut {
     /// File with the bytes; - for standard input
     pub(crate) path: PathBuf,
     #[command(flatten)]
-    pub(crate) payment: PaymentArgs,
-    #[command(flatten)]
     pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
+    #[command(flatten)]
+    pub(crate) payment: PaymentArgs,
 }
 
 /// `chunk get`.

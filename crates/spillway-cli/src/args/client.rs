@@ -1,9 +1,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use spillway_types::{Atto, Wei};
-
-use super::{parse_atto, parse_wei};
 
 /// Where this program keeps what it must not forget.
 #[derive(Clone, Debug, Default, Args)]
@@ -72,19 +69,4 @@ pub(crate) struct ClientArgs {
     pub(crate) chain: ChainArgs,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
-}
-
-/// What a command that pays may be told.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Payment")]
-pub(crate) struct PaymentArgs {
-    /// Fail before paying if storage costs more, in the token's smallest unit
-    #[arg(long, value_name = "ATTO", value_parser = parse_atto)]
-    pub(crate) max_cost: Option<Atto>,
-    /// Fail before paying if gas costs more, in the coin's smallest unit
-    #[arg(long, value_name = "WEI", value_parser = parse_wei)]
-    pub(crate) max_gas_cost: Option<Wei>,
-    /// Pay without asking; needed where nobody can be asked: without a terminal, and with --json
-    #[arg(short, long)]
-    pub(crate) yes: bool,
 }

@@ -1,10 +1,12 @@
 //! What can be said on the command line.
 
+mod account;
 mod amounts;
 mod chunk;
 mod client;
 mod devnet;
 mod node;
+mod payment;
 mod transfer;
 mod wallet;
 
@@ -13,14 +15,16 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use amounts::{parse_atto, parse_capacity, parse_wei};
-pub(crate) use chunk::{ChunkCommand, ChunkGet, ChunkPut};
-pub(crate) use client::{
-    ChainArgs, ClientArgs, DataArgs, KeyArgs, ManifestArgs, NetworkArgs, PaymentArgs,
+pub(crate) use account::{Refund, Settle, Status};
+pub(crate) use amounts::{
+    parse_atto, parse_capacity, parse_duration, parse_leaves, parse_token_rate, parse_wei,
 };
-pub(crate) use devnet::Devnet;
-pub(crate) use node::{NodeCommand, NodeRun};
-pub(crate) use transfer::{Cost, Download, Mode, Upload};
+pub(crate) use chunk::{ChunkCommand, ChunkGet, ChunkPut};
+pub(crate) use client::{ChainArgs, ClientArgs, DataArgs, KeyArgs, ManifestArgs, NetworkArgs};
+pub(crate) use devnet::{Devnet, DevnetTimes};
+pub(crate) use node::{NodeCommand, NodeRun, NodeWins};
+pub(crate) use payment::{Commit, Mode, ModeArgs, PaymentArgs};
+pub(crate) use transfer::{Cost, Download, Upload};
 pub(crate) use wallet::{AccountArgs, AccountOnChainArgs, Wallet, WalletCommand};
 
 /// What stands below the options of `--help`.
@@ -51,6 +55,7 @@ default. Environment:
   SPILLWAY_DATA_DIR          as --data-dir, but for `devnet`
   SPILLWAY_MAX_COST          as --max-cost
   SPILLWAY_MAX_GAS_COST      as --max-gas-cost
+  SPILLWAY_TOKEN_RATE        as --token-rate, but for `devnet`
   SPILLWAY_ANVIL             as --anvil
   SPILLWAY_CONFIG            as --config
   SPILLWAY_LOG               what is logged, for instance spillway_client=debug
@@ -102,8 +107,12 @@ pub(crate) enum Command {
     /// Store and fetch single chunks as they are, neither encrypted nor split
     #[command(subcommand)]
     Chunk(ChunkCommand),
-    /// List the uploads on this machine, those that are not finished first
-    Status(DataArgs),
+    /// List the uploads on this machine, those that are not finished first, and what can be refunded
+    Status(Box<Status>),
+    /// Pay nodes the draws that their chunks have won; whoever does it earns the tips
+    Settle(Box<Settle>),
+    /// Take back what nobody has claimed of batches
+    Refund(Box<Refund>),
     /// The account that pays
     Wallet(Box<Wallet>),
     /// Run a storage node

@@ -1,20 +1,8 @@
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{ClientArgs, PaymentArgs};
-
-/// How to pay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// Whatever costs least; direct for now
-    #[default]
-    Auto,
-    /// Each chunk by itself
-    Direct,
-    /// Any number of chunks at once; not available yet
-    Batch,
-}
+use super::{ClientArgs, ModeArgs, PaymentArgs};
 
 /// `upload`.
 #[derive(Debug, Args)]
@@ -24,11 +12,6 @@ pub(crate) struct Upload {
     /// Make it readable for everybody who has its link
     #[arg(long)]
     pub(crate) public: bool,
-    /// How to pay
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) mode: Mode,
-    #[command(flatten)]
-    pub(crate) payment: PaymentArgs,
     /// Where the data map goes: the file with which alone a private upload can be read [default:
     /// NAME.datamap in the current directory]
     #[arg(short, long, value_name = "DATAMAP")]
@@ -42,6 +25,10 @@ pub(crate) struct Upload {
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
+    #[command(flatten)]
+    pub(crate) payment: PaymentArgs,
 }
 
 /// `cost`.
@@ -57,6 +44,8 @@ pub(crate) struct Cost {
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
 }
 
 /// `download`.

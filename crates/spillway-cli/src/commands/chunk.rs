@@ -13,6 +13,7 @@ use spillway_types::limits::MAX_CHUNK_BYTES;
 use super::{
     Context,
     download::{address, no_json},
+    mode::pay_as,
     summary::{Measured, UploadSummary, report},
     upload::Job,
 };
@@ -44,13 +45,9 @@ async fn put(context: &Context, args: &ChunkPut) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Code::Failure, format!("cannot read the chunk: {error}")))
     });
     let chunk = read.await??;
-    let settings = context.settings(Layer::from(&args.client).with_payment(&args.payment))?;
-    let options = UploadOptions {
-        max_cost: settings.max_cost(),
-        max_gas_cost: settings.max_gas_cost(),
-        approve,
-        ..UploadOptions::default()
-    };
+    let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
+    let settings = context.settings(flags)?;
+    let options = UploadOptions { approve, ..pay_as(&args.mode, &settings) };
     let job = Job { source: Source::Chunk(chunk), wallet: Arc::new(settings.wallet()?), options };
     let (uploaded, measured) = job.run(context, &settings).await?;
     let result = uploaded.public_address.map(|address| format!("{address}\n"));

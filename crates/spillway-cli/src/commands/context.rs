@@ -1,6 +1,9 @@
 use std::{io::Read, path::Path, path::PathBuf, sync::Arc};
 
-use spillway_client::{Approve, ConnectOptions, Connected, Source, StreamSource};
+use spillway_client::{
+    Address, Approve, ChainOptions, ConnectOptions, Connected, Disk, DiskError, Payments, RealDisk,
+    Source, StreamSource, connect_chain,
+};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -60,17 +63,48 @@ impl Context {
 
     /// Joins the network.
     pub(crate) async fn connect(&self, settings: &Settings) -> Result<Connected, Failure> {
+        self.connect_to(settings, settings.bootstrap()?).await
+    }
+
+    /// Joins the network by way of these peers.
+    pub(crate) async fn connect_to(
+        &self,
+        settings: &Settings,
+        bootstrap: Vec<Address>,
+    ) -> Result<Connected, Failure> {
         let options = ConnectOptions {
             data_dir: settings.data_dir()?,
             state_dir: settings.state_dir()?,
             network: settings.network(),
-            bootstrap: settings.bootstrap()?,
+            bootstrap,
             rpc_url: settings.rpc_url()?,
             chain_id: settings.chain_id(),
             vault: settings.vault()?,
             stop: self.stop.clone(),
         };
         self.until_stopped(Box::pin(Connected::connect(options))).await
+    }
+
+    /// The vault and its chain, without the network.
+    pub(crate) async fn chain(&self, settings: &Settings) -> Result<Arc<Payments>, Failure> {
+        let options = ChainOptions {
+            state_dir: settings.state_dir()?,
+            network: settings.network(),
+            rpc_url: settings.rpc_url()?,
+            chain_id: settings.chain_id(),
+            vault: settings.vault()?,
+        };
+        self.until_stopped(Box::pin(connect_chain(options))).await
+    }
+
+    /// Where uploads are remembered. `None` when nothing was ever uploaded from here: looking does
+    /// not make the directory.
+    pub(crate) fn data(settings: &Settings) -> Result<Option<Arc<dyn Disk>>, Failure> {
+        match RealDisk::open(&settings.data_dir()?) {
+            Ok(disk) => Ok(Some(Arc::new(disk))),
+            Err(DiskError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits for something that is of no use any more when the program is asked to stop.

@@ -3,16 +3,18 @@ use std::{
     io::{self, Read},
     mem,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
 use spillway_client::Mode as FileMode;
-use spillway_testnet::{Anvil, FindOptions, Manifest, Testnet, TestnetOptions};
+use spillway_testnet::{Anvil, FindOptions, Manifest, Testnet, TestnetOptions, Windows};
+use spillway_types::limits::MIN_UPLOAD_WINDOW;
 use zeroize::Zeroizing;
 
 use super::Context;
 use crate::{
-    args::Devnet,
+    args::{Devnet, DevnetTimes},
     exit::{Code, Failure},
     local::Output,
     render::Text,
@@ -29,11 +31,17 @@ struct Ready {
     rpc_url: String,
     chain_id: u64,
     vault: String,
+    epoch_seconds: u64,
+    min_window_seconds: u64,
+    max_window_seconds: u64,
+    draw_delay_seconds: u64,
+    claim_window_seconds: u64,
 }
 
 /// `devnet`: until a signal, or until the chain ends by itself. Then it removes what it made: the manifest, what is below the
 /// data directory, and that itself if it made it.
 pub(super) async fn run(context: &Context, args: &Devnet) -> Result<(), Failure> {
+    check(&args.times)?;
     let anvil = find_anvil(context, args)?;
     let manifest = manifest_file(&args.manifest)?;
     let data_dir = DataDir::make(&args.data_dir)?;
@@ -50,15 +58,53 @@ async fn run_in(
 ) -> Result<(), Failure> {
     let nodes = usize::from(args.nodes);
     context.console.note(format_args!("Starting a chain and {nodes} nodes …"));
-    let options = TestnetOptions { nodes, ..TestnetOptions::new(args.data_dir.clone(), anvil) };
+    let times = &args.times;
+    let options = TestnetOptions {
+        nodes,
+        windows: Windows {
+            min: times.min_window,
+            max: times.max_window,
+            draw_delay: times.draw_delay,
+            claim: times.claim_window,
+        },
+        epoch: times.epoch,
+        token_rate: Some(times.token_rate.unwrap_or(TestnetOptions::TOKEN_RATE)),
+        ..TestnetOptions::new(args.data_dir.clone(), anvil)
+    };
     let testnet = context.until_stopped(Box::pin(Testnet::start(options))).await?;
-    let result = serve(context, &testnet, manifest).await;
+    let result = serve(context, &testnet, manifest, times).await;
     let ended = testnet.shutdown().await.map_err(Failure::from);
     result.and(ended)
 }
 
+/// What no vault takes, or no client.
+fn check(times: &DevnetTimes) -> Result<(), Failure> {
+    if times.claim_window <= times.epoch {
+        let (claim, epoch) = (times.claim_window.as_secs(), times.epoch.as_secs());
+        let message =
+            format!("a claim window of {claim} s can miss seeds that come every {epoch} s");
+        return Err(
+            Failure::usage(message).hint("say a longer --claim-window or a shorter --epoch")
+        );
+    }
+    if times.max_window < 2 * times.min_window {
+        let (max, min) = (times.max_window.as_secs(), times.min_window.as_secs());
+        let message =
+            format!("a longest window of {max} s is less than twice the shortest of {min} s");
+        return Err(
+            Failure::usage(message).hint("say a longer --max-window or a shorter --min-window")
+        );
+    }
+    Ok(())
+}
+
 /// Says how to reach the network, waits, and takes it back.
-async fn serve(context: &Context, testnet: &Testnet, file: &Output) -> Result<(), Failure> {
+async fn serve(
+    context: &Context,
+    testnet: &Testnet,
+    file: &Output,
+    times: &DevnetTimes,
+) -> Result<(), Failure> {
     let manifest = testnet.manifest();
     let mut json = serde_json::to_vec_pretty(&manifest)
         .map_err(|error| Failure::new(Code::Failure, format!("cannot encode: {error}")))?;
@@ -66,7 +112,8 @@ async fn serve(context: &Context, testnet: &Testnet, file: &Output) -> Result<()
     // Readable by its owner only: it holds a key.
     file.write(&json, FileMode::Private)?;
     let written = Written { path: &file.path, json: Zeroizing::new(json), is_there: true };
-    let said = context.console.summary(&ready(testnet, &manifest, file), &text(&manifest, file));
+    let ready = ready(testnet, &manifest, file, times);
+    let said = context.console.summary(&ready, &text(&manifest, file, times));
     let ended = match said {
         Ok(()) => wait(context, testnet).await,
         Err(failure) => Err(failure),
@@ -125,26 +172,56 @@ impl Drop for Written<'_> {
     }
 }
 
-fn ready(testnet: &Testnet, manifest: &Manifest, file: &Output) -> Ready {
+fn ready(testnet: &Testnet, manifest: &Manifest, file: &Output, times: &DevnetTimes) -> Ready {
     Ready {
         nodes: testnet.nodes(),
         manifest: file.path.display().to_string(),
         rpc_url: manifest.rpc_url.clone(),
         chain_id: manifest.chain_id,
         vault: manifest.vault.clone(),
+        epoch_seconds: times.epoch.as_secs(),
+        min_window_seconds: times.min_window.as_secs(),
+        max_window_seconds: times.max_window.as_secs(),
+        draw_delay_seconds: times.draw_delay.as_secs(),
+        claim_window_seconds: times.claim_window.as_secs(),
     }
 }
 
-fn text(manifest: &Manifest, file: &Output) -> Text {
-    Text {
-        report: format!(
-            "Ready: the chain answers at {}.\nUse it with --devnet {}; Ctrl-C ends it and removes \
-             what it made.\n",
-            manifest.rpc_url,
-            file.path.display()
-        ),
-        result: String::new(),
+fn text(manifest: &Manifest, file: &Output, times: &DevnetTimes) -> Text {
+    let mut report = format!(
+        "Ready: the chain answers at {}.\nUse it with --devnet {}; Ctrl-C ends it and removes what \
+         it made.\n",
+        manifest.rpc_url,
+        file.path.display()
+    );
+    let longest = longest_wait(times);
+    if longest <= SOON {
+        let secs = longest.as_secs();
+        let wait = format!("Batches can be settled {secs} s after they were paid at the latest.\n");
+        report.push_str(&wait);
+    } else {
+        report.push_str(&format!(
+            "To see a batch settled soon, let the chain's time jump after the upload:\n  cast rpc \
+             --rpc-url {url} evm_increaseTime {secs}; cast rpc --rpc-url {url} evm_mine\nor start \
+             with short times:\n  {SHORT_TIMES}\n",
+            url = manifest.rpc_url,
+            secs = longest.as_secs(),
+        ));
     }
+    Text { report, result: String::new() }
+}
+
+/// How long somebody waits for a settlement without being told how to have it sooner.
+const SOON: Duration = Duration::from_mins(10);
+/// Times with which a batch is settled while one watches. Two minutes are the least in which clients
+/// pay.
+const SHORT_TIMES: &str =
+    "--min-window 1s --max-window 2m --draw-delay 1s --epoch 10s --claim-window 5m";
+
+/// From the payment to the seed, at most: an upload takes 24 hours or the longest window, and the
+/// seed comes with the first epoch after the delay.
+fn longest_wait(times: &DevnetTimes) -> Duration {
+    times.max_window.min(MIN_UPLOAD_WINDOW) + times.draw_delay + times.epoch
 }
 
 fn find_anvil(context: &Context, args: &Devnet) -> Result<PathBuf, Failure> {

@@ -7,11 +7,15 @@ mod context;
 mod cost;
 mod devnet;
 mod download;
+mod mode;
 mod node;
+mod refund;
+mod settle;
 mod status;
 mod summary;
 mod upload;
 mod wallet;
+mod wins;
 
 pub(crate) use context::Context;
 
@@ -24,7 +28,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Download(args) => Box::pin(download::run(context, &args)).await,
         Command::Cost(args) => Box::pin(cost::run(context, &args)).await,
         Command::Chunk(args) => Box::pin(chunk::run(context, &args)).await,
-        Command::Status(args) => status::run(context, &args).await,
+        Command::Status(args) => Box::pin(status::run(context, &args)).await,
+        Command::Settle(args) => Box::pin(settle::run(context, &args)).await,
+        Command::Refund(args) => Box::pin(refund::run(context, &args)).await,
         Command::Wallet(args) => Box::pin(wallet::run(context, &args.command)).await,
         Command::Node(args) => Box::pin(node::run(context, &args)).await,
         Command::Completions { shell } => completions::run(context, shell),

@@ -5,7 +5,7 @@ use spillway_client::{Address, ChainOptions, RealDisk, connect_chain};
 use spillway_node::{Node, NodeOptions};
 use spillway_types::RewardAddress;
 
-use super::Context;
+use super::{Context, wins};
 use crate::{
     args::{NodeCommand, NodeRun},
     config::{Layer, account, peer_address},
@@ -27,6 +27,7 @@ struct Ready {
 pub(super) async fn run(context: &Context, command: &NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::Run(args) => run_node(context, args).await,
+        NodeCommand::Wins(args) => Box::pin(wins::run(context, args)).await,
     }
 }
 
@@ -78,6 +79,8 @@ async fn options(context: &Context, args: &NodeRun) -> Result<NodeOptions, Failu
     Ok(NodeOptions {
         capacity_bytes: args.capacity,
         confirmations: args.confirmations,
+        token_rate: settings.token_rate(),
+        max_prize: args.max_prize,
         listen,
         external,
         bootstrap,

@@ -1,14 +1,17 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
-use spillway_client::{Disk, DiskError, RealDisk, SessionStatus};
+use spillway_client::{
+    BatchStatus, Clock, Disk, Refundable, SessionStatus, SystemClock, refundable,
+};
+use spillway_types::{Atto, PaymentId, UnixTime};
 
 use super::{Context, summary::only_report};
 use crate::{
-    args::DataArgs,
-    config::Layer,
+    args::Status,
+    config::{Layer, Settings},
     exit::Failure,
-    render::{amount, bytes, count},
+    render::{amount, bytes, count, utc},
 };
 
 /// The summary of `status`.
@@ -28,31 +31,71 @@ struct Session {
     chunks_paid: u64,
     chunks_stored: u64,
     storage_cost_atto: String,
+    tip_atto: String,
     gas_used: u64,
     gas_cost_wei: String,
     tx_hashes: Vec<String>,
     /// Unix time in seconds until which what is paid can be stored.
     upload_by: Option<u64>,
+    /// What came back of batches.
+    refunded_atto: String,
+    /// What may come back yet: at most so much, and with `--chain` exactly so much if no further draw
+    /// is settled.
+    refundable_atto: String,
+    batches: Vec<Batch>,
 }
 
-/// `status`: of this machine only, without network and chain.
-pub(super) async fn run(context: &Context, args: &DataArgs) -> Result<(), Failure> {
-    let flags = Layer { data_dir: args.data_dir.clone(), ..Layer::default() };
-    let settings = context.settings(flags)?;
-    let mut sessions = match RealDisk::open(&settings.data_dir()?) {
-        Ok(data) => {
-            let data: Arc<dyn Disk> = Arc::new(data);
-            spillway_client::sessions(&data).await?
+/// One batch payment.
+#[derive(Debug, Serialize)]
+struct Batch {
+    payment: String,
+    draws: u8,
+    /// Of the draws; known with `--chain`.
+    settled: Option<u8>,
+    escrow_atto: String,
+    refunded_atto: Option<String>,
+    refundable_atto: String,
+    /// Unix times in seconds: until when chunks are taken, after which the winners are drawn, and
+    /// from when on what nobody has claimed comes back.
+    upload_by: u64,
+    draw_time: Option<u64>,
+    refundable_from: Option<u64>,
+    /// The last of them for people.
+    refundable_from_utc: Option<String>,
+}
+
+/// What the chain says may come back, by payment.
+type OnChain = BTreeMap<PaymentId, Refundable>;
+
+/// `status`: of this machine only, without network, and without chain unless it is asked for.
+pub(super) async fn run(context: &Context, args: &Status) -> Result<(), Failure> {
+    let settings = context.settings(Layer::from(args))?;
+    let (mut sessions, chain) = match Context::data(&settings)? {
+        Some(data) => {
+            let chain = match args.chain {
+                true => Some(on_chain(context, &settings, &data).await?),
+                false => None,
+            };
+            (spillway_client::sessions(&data).await?, chain)
         }
-        // Nothing was ever uploaded from here: looking does not make the directory.
-        Err(DiskError::NotFound { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
+        None => (Vec::new(), None),
     };
     // Newest first, and those that wait for somebody before those that do not.
-    sessions.sort_by_key(|session| session.finished);
-    let text = only_report(report(&sessions));
-    let summary = Summary { sessions: sessions.iter().map(session).collect() };
-    context.console.summary(&summary, &text)
+    sessions.sort_by_key(|session| (session.finished, session.is_over()));
+    let now = SystemClock.now();
+    let text = only_report(report(&sessions, chain.as_ref(), now));
+    let sessions = sessions.iter().map(|status| session(status, chain.as_ref())).collect();
+    context.console.summary(&Summary { sessions }, &text)
+}
+
+async fn on_chain(
+    context: &Context,
+    settings: &Settings,
+    data: &Arc<dyn Disk>,
+) -> Result<OnChain, Failure> {
+    let payments = context.chain(settings).await?;
+    let found = context.until_stopped(refundable(&payments, data)).await?;
+    Ok(found.into_iter().map(|batch| (batch.payment, batch)).collect())
 }
 
 fn state(session: &SessionStatus) -> &'static str {
@@ -63,7 +106,23 @@ fn state(session: &SessionStatus) -> &'static str {
     }
 }
 
-fn session(status: &SessionStatus) -> Session {
+/// What may come back of a batch.
+fn open(batch: &BatchStatus, chain: Option<&OnChain>) -> Atto {
+    match (batch.refunded, chain) {
+        (Some(_), _) => Atto::ZERO,
+        (None, None) => batch.escrow,
+        (None, Some(chain)) => chain.get(&batch.payment).map_or(Atto::ZERO, |found| found.amount),
+    }
+}
+
+/// From when on, as this disk knows or else the chain.
+fn from(batch: &BatchStatus, chain: Option<&OnChain>) -> Option<UnixTime> {
+    let found = chain.and_then(|chain| chain.get(&batch.payment));
+    found.map(|found| found.from).or(batch.refundable_from)
+}
+
+fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
+    let refundable: Atto = status.batches.iter().map(|batch| open(batch, chain)).sum();
     Session {
         upload_id: status.id.clone(),
         source: status.source.clone(),
@@ -72,20 +131,41 @@ fn session(status: &SessionStatus) -> Session {
         chunks_total: status.chunks_total,
         chunks_paid: status.chunks_paid,
         chunks_stored: status.chunks_stored,
-        storage_cost_atto: status.spend.storage_cost.to_string(),
+        storage_cost_atto: status.spend.storage_cost.saturating_sub(status.spend.tips).to_string(),
+        tip_atto: status.spend.tips.to_string(),
         gas_used: status.spend.gas_used,
         gas_cost_wei: status.spend.gas_cost.to_string(),
         tx_hashes: status.spend.tx_hashes.iter().map(ToString::to_string).collect(),
-        upload_by: status.upload_by.map(spillway_types::UnixTime::as_secs),
+        upload_by: status.upload_by.map(UnixTime::as_secs),
+        refunded_atto: status.spend.refunded.to_string(),
+        refundable_atto: refundable.to_string(),
+        batches: status.batches.iter().map(|it| batch(it, chain)).collect(),
     }
 }
 
-fn report(sessions: &[SessionStatus]) -> String {
+fn batch(status: &BatchStatus, chain: Option<&OnChain>) -> Batch {
+    let found = chain.and_then(|chain| chain.get(&status.payment));
+    let from = from(status, chain);
+    Batch {
+        payment: status.payment.to_string(),
+        draws: status.draws,
+        settled: found.map(|found| found.settled),
+        escrow_atto: status.escrow.to_string(),
+        refunded_atto: status.refunded.map(|amount| amount.to_string()),
+        refundable_atto: open(status, chain).to_string(),
+        upload_by: status.upload_by.as_secs(),
+        draw_time: status.draw_time.map(UnixTime::as_secs),
+        refundable_from: from.map(UnixTime::as_secs),
+        refundable_from_utc: from.map(utc),
+    }
+}
+
+fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) -> String {
     if sessions.is_empty() {
         return "No uploads.\n".to_owned();
     }
     let lines = sessions.iter().map(|session| {
-        format!(
+        let line = format!(
             "{:<11} {}  {} in {}, {} paid, {} stored, {} tokens  {}\n",
             state(session),
             session.id,
@@ -95,11 +175,46 @@ fn report(sessions: &[SessionStatus]) -> String {
             session.chunks_stored,
             amount(session.spend.storage_cost.get()),
             session.source,
-        )
+        );
+        line + &refunds(session, chain)
     });
     let mut report: String = lines.collect();
     if sessions.iter().any(|session| !session.finished && !session.running) {
         report.push_str("Run the same upload again to go on; what is paid stays paid.\n");
     }
+    let is_due = |batch: &BatchStatus| {
+        open(batch, chain) > Atto::ZERO && from(batch, chain).is_some_and(|from| from <= now)
+    };
+    if sessions.iter().flat_map(|session| &session.batches).any(is_due) {
+        report.push_str("Run `spillway refund` to take back what nobody has claimed.\n");
+    }
     report
 }
+
+/// What came back of a session's batches and what may, on lines of their own.
+fn refunds(session: &SessionStatus, chain: Option<&OnChain>) -> String {
+    let mut text = String::new();
+    let refunded = session.spend.refunded;
+    if refunded > Atto::ZERO {
+        text.push_str(&format!("{:11} {} tokens came back\n", "", amount(refunded.get())));
+    }
+    // What may come back at the same time is said at once.
+    let mut by_time: BTreeMap<Option<UnixTime>, Atto> = BTreeMap::new();
+    for batch in &session.batches {
+        let sum = by_time.entry(from(batch, chain)).or_default();
+        *sum = sum.saturating_add(open(batch, chain));
+    }
+    let at_most = if chain.is_some() { "" } else { "at most " };
+    for (from, sum) in by_time.into_iter().filter(|(_, sum)| *sum > Atto::ZERO) {
+        let when = match from {
+            Some(from) => format!("from {} ({from}) on", utc(from)),
+            None => "once their claim window is over".to_owned(),
+        };
+        let tokens = amount(sum.get());
+        text.push_str(&format!("{:11} {at_most}{tokens} tokens can be refunded {when}\n", ""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use spillway_client::{PaymentMode, Spend, Traffic, UploadError, Uploaded};
+use spillway_client::{Spend, Traffic, UploadError, Uploaded};
 
 use crate::{
     memory,
-    render::{Text, amount, bytes, count, seconds},
+    render::{Text, amount, bytes, count, mode_name, paid_as, seconds},
 };
 
 /// The summary of an upload. Amounts are text: they pass 53 bits.
@@ -21,7 +21,11 @@ pub(super) struct UploadSummary {
     chunks_already_stored: Option<u64>,
     chunks_failed: u64,
     payment_mode: Option<&'static str>,
+    /// Why this run chose it.
+    mode_reason: Option<String>,
+    /// What the nodes are paid.
     storage_cost_atto: String,
+    /// What whoever settles batches is paid.
     tip_atto: String,
     gas_used: u64,
     gas_cost_wei: String,
@@ -60,6 +64,7 @@ impl UploadSummary {
             chunks_stored: uploaded.chunks_stored,
             chunks_already_stored: Some(uploaded.chunks_already_stored),
             payment_mode: uploaded.payment_mode.map(mode_name),
+            mode_reason: uploaded.mode_reason.map(|reason| reason.to_string()),
             public_address: uploaded.public_address.map(|address| address.to_string()),
             skipped: uploaded.skipped.iter().map(|path| path.display().to_string()).collect(),
             ..Self::of(&uploaded.spend, measured)
@@ -72,6 +77,7 @@ impl UploadSummary {
             session,
             bytes,
             payment_mode,
+            mode_reason,
             stored,
             already_stored,
             failed,
@@ -90,6 +96,7 @@ impl UploadSummary {
             upload_id: Some(session.clone()),
             bytes: Some(*bytes),
             payment_mode: payment_mode.map(mode_name),
+            mode_reason: mode_reason.as_ref().map(|reason| reason.to_string()),
             chunks_total: *total,
             chunks_stored: stored.len() as u64,
             chunks_already_stored: Some(already_stored.len() as u64),
@@ -109,9 +116,9 @@ impl UploadSummary {
             chunks_already_stored: None,
             chunks_failed: 0,
             payment_mode: None,
-            storage_cost_atto: spend.storage_cost.to_string(),
-            // Tips are for batches.
-            tip_atto: "0".to_owned(),
+            mode_reason: None,
+            storage_cost_atto: spend.storage_cost.saturating_sub(spend.tips).to_string(),
+            tip_atto: spend.tips.to_string(),
             gas_used: spend.gas_used,
             gas_cost_wei: spend.gas_cost.to_string(),
             tx_hashes: spend.tx_hashes.iter().map(ToString::to_string).collect(),
@@ -133,13 +140,6 @@ impl UploadSummary {
     }
 }
 
-fn mode_name(mode: PaymentMode) -> &'static str {
-    match mode {
-        PaymentMode::Direct => "direct",
-        _ => "other",
-    }
-}
-
 /// What people read about an upload, without where its result is.
 pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
     let mut report = format!(
@@ -150,6 +150,9 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
         seconds(measured.elapsed),
         paid(&uploaded.spend),
     );
+    if let Some(text) = paid_as(uploaded.payment_mode, uploaded.mode_reason.as_ref()) {
+        report.push_str(&format!("{text}.\n"));
+    }
     for path in &uploaded.skipped {
         report.push_str("Left out, for it is no file: ");
         report.push_str(&path.display().to_string());
@@ -162,9 +165,13 @@ fn paid(spend: &Spend) -> String {
     if spend.tx_hashes.is_empty() {
         return "Nothing was paid.".to_owned();
     }
+    let tips = match spend.tips.get() {
+        0 => String::new(),
+        tips => format!(" and {} tokens for tips", amount(tips)),
+    };
     format!(
-        "Paid {} tokens, and {} coins for gas, in {}.",
-        amount(spend.storage_cost.get()),
+        "Paid {} tokens{tips}, and {} coins for gas, in {}.",
+        amount(spend.storage_cost.saturating_sub(spend.tips).get()),
         amount(spend.gas_cost.get()),
         count(spend.tx_hashes.len() as u64, "transaction"),
     )
@@ -173,4 +180,68 @@ fn paid(spend: &Spend) -> String {
 /// Nothing but a report.
 pub(super) fn only_report(report: String) -> Text {
     Text { report, result: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_client::{ModeReason, PaymentMode};
+    use spillway_types::{Atto, TxHash, Wei};
+
+    use super::*;
+
+    const TOKEN: u128 = 1_000_000_000_000_000_000;
+
+    fn uploaded() -> Uploaded {
+        Uploaded {
+            upload_id: "a".into(),
+            bytes: 1_200_000_000,
+            chunks_total: 302,
+            chunks_stored: 300,
+            chunks_already_stored: 2,
+            payment_mode: Some(PaymentMode::Batch),
+            mode_reason: Some(ModeReason::Cheaper {
+                mode: PaymentMode::Batch,
+                saved: Wei(TOKEN / 2),
+            }),
+            spend: Spend {
+                storage_cost: Atto(TOKEN + TOKEN / 50),
+                tips: Atto(TOKEN / 50),
+                gas_cost: Wei(TOKEN / 1_000),
+                tx_hashes: vec![TxHash([1; 32]); 2],
+                ..Spend::default()
+            },
+            data_map: None,
+            public_address: None,
+            skipped: Vec::new(),
+            elapsed: Duration::from_secs(9),
+        }
+    }
+
+    fn measured() -> Measured {
+        Measured { traffic: Traffic::default(), elapsed: Duration::from_secs(10) }
+    }
+
+    #[test]
+    fn a_batch_says_its_tips_and_why() {
+        assert_eq!(
+            report(&uploaded(), measured()),
+            "Uploaded 1.20 GB as 302 chunks, 2 of them stored before, in 10.0 s.\nPaid 1 tokens and \
+             0.02 tokens for tips, and 0.001 coins for gas, in 2 transactions.\nPayment as batch: \
+             0.5 coins less than direct.\n"
+        );
+        let json = serde_json::to_value(UploadSummary::done(&uploaded(), measured())).unwrap();
+        assert_eq!(json["payment_mode"], "batch");
+        assert_eq!(json["mode_reason"], "batch: 0.5 coins less than direct");
+        assert_eq!(json["storage_cost_atto"], "1000000000000000000");
+        assert_eq!(json["tip_atto"], "20000000000000000");
+    }
+
+    #[test]
+    fn what_was_not_chosen_has_no_reason() {
+        let again =
+            Uploaded { payment_mode: Some(PaymentMode::Mixed), mode_reason: None, ..uploaded() };
+        let json = serde_json::to_value(UploadSummary::done(&again, measured())).unwrap();
+        assert_eq!((&json["payment_mode"], &json["mode_reason"]), (&"mixed".into(), &Value::Null));
+        assert!(report(&again, measured()).ends_with("\nPayment as mixed.\n"));
+    }
 }

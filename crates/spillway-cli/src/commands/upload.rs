@@ -4,16 +4,15 @@ use std::{
     time::Instant,
 };
 
-use spillway_client::{
-    Mode as FileMode, ModeChoice, Source, UploadError, UploadOptions, Uploaded, Wallet,
-};
+use spillway_client::{Mode as FileMode, Source, UploadError, UploadOptions, Uploaded, Wallet};
 
 use super::{
     Context,
+    mode::pay_as,
     summary::{Measured, UploadSummary, report},
 };
 use crate::{
-    args::{Mode, Upload},
+    args::Upload,
     config::{Layer, Settings},
     exit::Failure,
     local::{self, Output},
@@ -22,23 +21,16 @@ use crate::{
 
 /// `upload`.
 pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure> {
-    let mode = mode(args.mode)?;
     let output = output_path(args)?;
     let approve = context.approval(args.payment.yes, local::is_stream(&args.path))?;
     let source = Context::source(&args.path)?;
     local::differs(&args.path, &output)?;
     let output = Output::check(&output, args.overwrite)?;
     let secret = Context::secret(args.secret_file.as_deref())?;
-    let settings = context.settings(Layer::from(&args.client).with_payment(&args.payment))?;
-    let options = UploadOptions {
-        public: args.public,
-        mode,
-        secret,
-        max_cost: settings.max_cost(),
-        max_gas_cost: settings.max_gas_cost(),
-        approve,
-        ..UploadOptions::default()
-    };
+    let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
+    let settings = context.settings(flags)?;
+    let options =
+        UploadOptions { public: args.public, secret, approve, ..pay_as(&args.mode, &settings) };
     let job = Job { source, wallet: Arc::new(settings.wallet()?), options };
     let (uploaded, measured) = job.run(context, &settings).await?;
 
@@ -59,15 +51,6 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
         None => format!("{}\n", output.path.display()),
     };
     context.console.summary(&summary, &text)
-}
-
-fn mode(mode: Mode) -> Result<ModeChoice, Failure> {
-    match mode {
-        Mode::Auto => Ok(ModeChoice::Auto),
-        Mode::Direct => Ok(ModeChoice::Direct),
-        Mode::Batch => Err(Failure::usage("--mode batch is not available yet")
-            .hint("say --mode direct, or leave it out")),
-    }
 }
 
 /// Where the data map goes when it cannot go where it should: next to the sessions.

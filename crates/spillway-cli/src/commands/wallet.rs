@@ -1,11 +1,11 @@
 use serde::Serialize;
-use spillway_client::{ChainOptions, Payments, Wallet, connect_chain};
+use spillway_client::Wallet;
 use spillway_types::RewardAddress;
 
 use super::{Context, summary::only_report};
 use crate::{
     args::{AccountArgs, AccountOnChainArgs, WalletCommand},
-    config::{Layer, Settings},
+    config::Layer,
     exit::Failure,
     render::{Text, amount},
 };
@@ -29,22 +29,6 @@ fn address(context: &Context, args: &AccountArgs) -> Result<(), Failure> {
     context.console.summary(&Summary { address }, &text)
 }
 
-/// The wallet and its chain. The network is not needed.
-async fn open(
-    context: &Context,
-    settings: &Settings,
-) -> Result<(Wallet, std::sync::Arc<Payments>), Failure> {
-    let wallet = settings.wallet()?;
-    let options = ChainOptions {
-        state_dir: settings.state_dir()?,
-        network: settings.network(),
-        rpc_url: settings.rpc_url()?,
-        chain_id: settings.chain_id(),
-        vault: settings.vault()?,
-    };
-    Ok((wallet, context.until_stopped(connect_chain(options)).await?))
-}
-
 /// Where the vault keeps what it owes this wallet.
 fn payee(wallet: &Wallet) -> RewardAddress {
     RewardAddress(wallet.address().0)
@@ -62,7 +46,8 @@ async fn balance(context: &Context, args: &AccountOnChainArgs) -> Result<(), Fai
         chain_id: u64,
     }
     let settings = context.settings(Layer::from(args))?;
-    let (wallet, payments) = open(context, &settings).await?;
+    let wallet = settings.wallet()?;
+    let payments = context.chain(&settings).await?;
     let (account, domain, chain) = (wallet.address(), payments.domain(), payments.chain());
     let figures = async {
         let token = chain.token(domain.vault).await?;
@@ -102,7 +87,8 @@ async fn withdraw(context: &Context, args: &AccountOnChainArgs) -> Result<(), Fa
         tx_hashes: Vec<String>,
     }
     let settings = context.settings(Layer::from(args))?;
-    let (wallet, payments) = open(context, &settings).await?;
+    let wallet = settings.wallet()?;
+    let payments = context.chain(&settings).await?;
     // Not until stopped: what is sent is waited for.
     let withdrawn = spillway_client::withdraw(&payments, &wallet, payee(&wallet)).await?;
     let spend = &withdrawn.spend;

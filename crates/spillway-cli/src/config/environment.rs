@@ -1,10 +1,10 @@
 use std::{env, ffi::OsString, path::PathBuf};
 
-use spillway_types::{Atto, Wei};
+use spillway_types::{Atto, TokenRate, Wei};
 use zeroize::Zeroizing;
 
 use super::Layer;
-use crate::exit::Failure;
+use crate::{args::parse_token_rate, exit::Failure};
 
 /// What the environment says, read once.
 #[derive(Debug, Default)]
@@ -56,6 +56,7 @@ impl Environment {
             private_key_file: path("SPILLWAY_PRIVATE_KEY_FILE"),
             max_cost: number::<Atto>("SPILLWAY_MAX_COST", text("SPILLWAY_MAX_COST")?)?,
             max_gas_cost: number::<Wei>("SPILLWAY_MAX_GAS_COST", text("SPILLWAY_MAX_GAS_COST")?)?,
+            token_rate: rate("SPILLWAY_TOKEN_RATE", text("SPILLWAY_TOKEN_RATE")?)?,
         };
         Ok(Self {
             layer,
@@ -77,6 +78,11 @@ fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Opti
     text.map(|text| text.trim().parse().map_err(not_a_number)).transpose()
 }
 
+fn rate(name: &str, text: Option<String>) -> Result<Option<TokenRate>, Failure> {
+    let parse = |text: String| parse_token_rate(text.trim());
+    text.map(parse).transpose().map_err(|why| Failure::usage(format!("{name}: {why}")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -94,6 +100,7 @@ mod tests {
             ("SPILLWAY_BOOTSTRAP", "/ip4/1.2.3.4/tcp/1, /ip4/1.2.3.4/tcp/2,"),
             ("SPILLWAY_CHAIN_ID", " 31337"),
             ("SPILLWAY_MAX_COST", "5"),
+            ("SPILLWAY_TOKEN_RATE", "0.5"),
             ("SPILLWAY_VAULT", ""),
             ("NO_COLOR", "1"),
         ])
@@ -102,6 +109,7 @@ mod tests {
         assert_eq!(layer.bootstrap.unwrap(), ["/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/2"]);
         assert_eq!(layer.chain_id, Some(31337));
         assert_eq!(layer.max_cost, Some(Atto(5)));
+        assert_eq!(layer.token_rate, Some(TokenRate(Wei(5 * 10u128.pow(17)))));
         assert_eq!(layer.vault, None);
         assert!(environment.no_color);
     }
@@ -110,6 +118,10 @@ mod tests {
     fn a_bad_variable_is_named() {
         let failure = read(&[("SPILLWAY_CHAIN_ID", "one")]).unwrap_err();
         assert_eq!(failure, Failure::usage("SPILLWAY_CHAIN_ID is not a whole number"));
+        let failure = read(&[("SPILLWAY_TOKEN_RATE", "much")]).unwrap_err();
+        let said =
+            "SPILLWAY_TOKEN_RATE: expected the coins that one token is worth, such as 0.0004";
+        assert_eq!(failure, Failure::usage(said));
     }
 
     #[test]

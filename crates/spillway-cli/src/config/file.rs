@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
-use spillway_types::{Atto, Wei};
+use spillway_types::{Atto, TokenRate, Wei};
 
 use super::Layer;
-use crate::{exit::Failure, local};
+use crate::{args::parse_token_rate, exit::Failure, local};
 
 /// The configuration file. It has no place for a key: files of settings are copied and shown.
 #[derive(Debug, Default, Deserialize)]
@@ -22,6 +22,8 @@ struct Contents {
     max_cost: Option<u128>,
     #[serde(default, deserialize_with = "amount")]
     max_gas_cost: Option<u128>,
+    #[serde(default, deserialize_with = "rate")]
+    token_rate: Option<TokenRate>,
 }
 
 /// Amounts do not fit the integers of TOML: they may be written as text.
@@ -36,6 +38,24 @@ fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u128>, D:
         Amount::Number(number) => Ok(Some(number.into())),
         Amount::Text(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
     }
+}
+
+/// A rate may be written as a number or, with all its digits, as text.
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TokenRate>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Rate {
+        Whole(u64),
+        Decimal(f64),
+        Text(String),
+    }
+    let text = match Rate::deserialize(deserializer)? {
+        Rate::Whole(number) => number.to_string(),
+        // The shortest decimal that is this number: what was written.
+        Rate::Decimal(number) => number.to_string(),
+        Rate::Text(text) => text,
+    };
+    parse_token_rate(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// What the file says. Nothing, if there is none and none was asked for.
@@ -68,6 +88,7 @@ fn parse(text: &str) -> Result<Layer, toml::de::Error> {
         private_key_file: contents.private_key_file,
         max_cost: contents.max_cost.map(Atto),
         max_gas_cost: contents.max_gas_cost.map(Wei),
+        token_rate: contents.token_rate,
     })
 }
 
@@ -91,6 +112,18 @@ mod tests {
         assert_eq!(layer.max_gas_cost, Some(Wei(u128::MAX)));
         let error = parse("private_key = '0x42'").unwrap_err();
         assert!(error.message().starts_with("unknown field `private_key`"), "{error}");
+    }
+
+    #[test]
+    fn a_rate_is_a_number_or_text() {
+        let rate = |text: &str| parse(&format!("token_rate = {text}")).map(|it| it.token_rate);
+        let cents = Some(TokenRate(Wei(4 * 10u128.pow(14))));
+        assert_eq!((rate("0.0004").unwrap(), rate("'0.0004'").unwrap()), (cents, cents));
+        assert_eq!(rate("2").unwrap(), Some(TokenRate(Wei(2 * 10u128.pow(18)))));
+        let said = "expected the coins that one token is worth, such as 0.0004";
+        for wrong in ["-0.5", "'much'", "inf"] {
+            assert_eq!(rate(wrong).unwrap_err().message(), said, "{wrong}");
+        }
     }
 
     #[test]

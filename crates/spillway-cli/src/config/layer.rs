@@ -1,9 +1,12 @@
 use std::{fmt, path::PathBuf};
 
-use spillway_types::{Atto, Wei};
+use spillway_types::{Atto, TokenRate, Wei};
 use zeroize::Zeroizing;
 
-use crate::args::{AccountArgs, AccountOnChainArgs, ChainArgs, ClientArgs, NodeRun, PaymentArgs};
+use crate::args::{
+    AccountArgs, AccountOnChainArgs, ChainArgs, ClientArgs, ModeArgs, NodeRun, NodeWins,
+    PaymentArgs, Refund, Status,
+};
 
 /// One level of settings: what the flags say, or the environment, or the file.
 #[derive(Clone, Default)]
@@ -19,6 +22,7 @@ pub(crate) struct Layer {
     pub(crate) private_key_file: Option<PathBuf>,
     pub(crate) max_cost: Option<Atto>,
     pub(crate) max_gas_cost: Option<Wei>,
+    pub(crate) token_rate: Option<TokenRate>,
 }
 
 impl fmt::Debug for Layer {
@@ -41,6 +45,12 @@ impl Layer {
             vault: chain.vault.clone(),
             ..self
         }
+    }
+
+    /// With what a token is worth.
+    #[must_use]
+    pub(crate) fn with_mode(self, mode: &ModeArgs) -> Self {
+        Self { token_rate: mode.rate.token_rate, ..self }
     }
 
     /// With caps.
@@ -87,9 +97,30 @@ impl From<&NodeRun> for Layer {
             devnet: args.manifest.devnet.clone(),
             network: args.network.network.clone(),
             bootstrap: given(&args.network.bootstrap),
+            token_rate: args.token_rate,
             ..Self::default()
         }
         .with_chain(&args.chain)
+    }
+}
+
+impl From<&NodeWins> for Layer {
+    fn from(args: &NodeWins) -> Self {
+        let (data_dir, devnet) = (args.data_dir.clone(), args.manifest.devnet.clone());
+        Self { data_dir, devnet, ..Self::default() }.with_chain(&args.on)
+    }
+}
+
+impl From<&Status> for Layer {
+    fn from(args: &Status) -> Self {
+        let (data_dir, devnet) = (args.data.data_dir.clone(), args.manifest.devnet.clone());
+        Self { data_dir, devnet, ..Self::default() }.with_chain(&args.on)
+    }
+}
+
+impl From<&Refund> for Layer {
+    fn from(args: &Refund) -> Self {
+        Self { data_dir: args.data.data_dir.clone(), ..Self::from(&args.account) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
 
 use spillway_client::{Address, DEFAULT_NETWORK, Wallet};
 use spillway_testnet::Manifest;
-use spillway_types::{Atto, EvmAddress, NetworkId, Wei};
+use spillway_types::{Atto, Domain, EvmAddress, NetworkId, TokenRate, Wei};
 
 use super::{Environment, Layer, Places, file, key};
 use crate::{
@@ -156,6 +156,16 @@ impl Settings {
         account("--vault", &text).map(EvmAddress)
     }
 
+    /// Network, chain and vault, if the settings say them all: to name payments without asking the
+    /// chain.
+    pub(crate) fn domain_if_any(&self) -> Result<Option<Domain>, Failure> {
+        let vault =
+            self.find_or_none(|layer| layer.vault.clone(), |manifest| Some(manifest.vault.clone()));
+        let (Some(vault), Some(chain_id)) = (vault, self.chain_id()) else { return Ok(None) };
+        let vault = EvmAddress(account("--vault", &vault)?);
+        Ok(Some(Domain { network: self.network(), chain_id, vault }))
+    }
+
     /// The account that pays.
     pub(crate) fn wallet(&self) -> Result<Wallet, Failure> {
         self.wallet_if_any()?.ok_or_else(|| {
@@ -191,6 +201,11 @@ impl Settings {
     /// The most that gas may cost.
     pub(crate) fn max_gas_cost(&self) -> Option<Wei> {
         self.own(|layer| layer.max_gas_cost)
+    }
+
+    /// What one token is worth to whoever runs this.
+    pub(crate) fn token_rate(&self) -> Option<TokenRate> {
+        self.own(|layer| layer.token_rate)
     }
 }
 

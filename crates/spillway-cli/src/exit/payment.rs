@@ -1,6 +1,6 @@
-use spillway_client::{ChainError, PayError, PayFailure};
+use spillway_client::{AccountError, ChainError, PayError, PayFailure, RefundReport};
 
-use super::{Code, Failure, chain_of};
+use super::{Code, Failure, chain_of, upload::texts};
 
 /// What helps an account without money.
 const FUND_IT: &str = "send it to the address of `spillway wallet address`";
@@ -64,5 +64,40 @@ impl From<&PayError> for Failure {
                 .hint(format!("go on with the key of {payer}: this upload began with it")),
             _ => failure(Code::Failure),
         }
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Disk(error) => Self::from(&error),
+            AccountError::Chain(error) => Self::from(&error),
+            AccountError::Payment(error) => Self::from(error.as_ref()).gas(&error),
+            AccountError::Session(error) => Self::from(*error),
+            other => Self::new(Code::Failure, chain_of(&other)),
+        }
+    }
+}
+
+impl Failure {
+    /// What the transactions have cost before one failed.
+    fn gas(self, error: &PayError) -> Self {
+        let spend = &error.spend;
+        if spend.tx_hashes.is_empty() {
+            return self;
+        }
+        self.detail("gas_used", spend.gas_used)
+            .detail("gas_cost_wei", spend.gas_cost.to_string())
+            .detail("tx_hashes", texts(&spend.tx_hashes))
+    }
+
+    /// What came back before a refund failed.
+    pub(crate) fn after_refunds(self, report: &RefundReport) -> Self {
+        if report.refunded.is_empty() {
+            return self;
+        }
+        let payments: Vec<_> = report.refunded.iter().map(|batch| batch.payment).collect();
+        self.detail("refunded", texts(&payments))
+            .detail("refunded_atto", report.amount().to_string())
     }
 }

@@ -2,11 +2,14 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::json;
 use spillway_client::{
-    ChainError, ChunkFailure, ConnectError, DiskError, DownloadError, NetError, Offer, PayError,
-    PayFailure, PaymentMode, PeersError, SourceError, Spend, UploadError,
+    AccountError, BatchRefused, ChainError, ChunkFailure, ConnectError, DiskError, DownloadError,
+    NetError, Offer, PayError, PayFailure, PaymentMode, PeersError, RefundReport, RefundedBatch,
+    SourceError, Spend, UploadError,
 };
 use spillway_node::NodeError;
-use spillway_types::{Atto, ChunkAddress, EvmAddress, PeerSecret, TxHash, UnixTime, Wei};
+use spillway_types::{
+    Atto, ChunkAddress, EvmAddress, PaymentId, PeerSecret, TxHash, UnixTime, Wei,
+};
 
 use super::*;
 
@@ -27,7 +30,14 @@ fn payment(failure: PayFailure) -> UploadError {
 }
 
 fn spend() -> Spend {
-    Spend { storage_cost: Atto(5), gas_used: 6, gas_cost: Wei(7), tx_hashes: vec![TxHash([1; 32])] }
+    Spend {
+        storage_cost: Atto(7),
+        tips: Atto(2),
+        gas_used: 6,
+        gas_cost: Wei(7),
+        tx_hashes: vec![TxHash([1; 32])],
+        ..Spend::default()
+    }
 }
 
 fn partial(cause: Option<UploadError>) -> UploadError {
@@ -35,6 +45,7 @@ fn partial(cause: Option<UploadError>) -> UploadError {
         session: "session".into(),
         bytes: 9,
         payment_mode: Some(PaymentMode::Direct),
+        mode_reason: None,
         stored: vec![ChunkAddress([1; 32])],
         already_stored: vec![],
         failed: vec![(ADDRESS, ChunkFailure::WindowOver)],
@@ -104,7 +115,10 @@ fn money_has_codes() {
     assert_eq!(code(payment(over)), Code::OverCap);
     assert_eq!(code(PayError::from(PayFailure::Locked { wallet: ACCOUNT })), Code::Locked);
     let offer = Offer {
+        mode: Some(PaymentMode::Direct),
+        reason: None,
         storage_cost: Atto(1),
+        tips: Atto::ZERO,
         gas: 1,
         gas_cost: Wei(1),
         chunks_to_pay: 1,
@@ -116,9 +130,58 @@ fn money_has_codes() {
 }
 
 #[test]
+fn no_batch_says_why_and_that_nothing_was_charged() {
+    let said = |refused| Failure::from(UploadError::NoBatch(refused));
+    let small = said(BatchRefused::PrizeTooSmall {
+        prize: Atto(10u128.pow(15)),
+        least: Atto(6 * 10u128.pow(15)),
+    });
+    assert_eq!(small.code, Code::Failure);
+    assert_eq!(
+        small.to_string(),
+        "no batch payment: a batch is too small to be worth settling: a prize of 0.001 tokens, at \
+         least 0.006; nothing was charged; say --mode direct, or upload more at once"
+    );
+    assert_eq!(small.details["prize_atto"], "1000000000000000");
+    assert_eq!(small.details["least_prize_atto"], "6000000000000000");
+    let large = said(BatchRefused::PrizeTooLarge { prize: Atto(2), most: Atto(1) });
+    assert_eq!(large.code, Code::Failure);
+    assert_eq!(
+        large.hint.as_deref(),
+        Some("nothing was charged; say a smaller --batch-leaves, or --mode direct")
+    );
+    let behind = said(BatchRefused::BeaconBehind { latest: UnixTime(1_795_260_315) });
+    assert_eq!(behind.code, Code::TryAgain);
+    assert_eq!(
+        behind.to_string(),
+        "no batch payment: the beacon is behind, its newest seed is of 1795260315; nothing was \
+         charged; try again later, or say --mode direct"
+    );
+    let zero = said(BatchRefused::ZeroLeaf { address: ADDRESS });
+    assert_eq!(zero.hint.as_deref(), Some("nothing was charged; say --mode direct"));
+}
+
+#[test]
+fn a_refund_that_fails_says_what_came_back_before() {
+    let mut error = PayError::from(PayFailure::NotEnoughCoins { needed: Wei(2), found: Wei(1) });
+    error.spend.tx_hashes = vec![TxHash([1; 32])];
+    error.spend.gas_used = 6;
+    let batch = RefundedBatch { session: "a".into(), payment: PaymentId([2; 32]), amount: Atto(3) };
+    let report = RefundReport { refunded: vec![batch], ..RefundReport::default() };
+    let failure = Failure::from(AccountError::from(error)).after_refunds(&report);
+    assert_eq!(failure.code, Code::NoFunds);
+    assert_eq!(failure.details["gas_used"], 6);
+    assert_eq!(failure.details["refunded"], json!([PaymentId([2; 32]).to_string()]));
+    assert_eq!(failure.details["refunded_atto"], "3");
+    let locked = PayError::from(PayFailure::Locked { wallet: ACCOUNT });
+    assert_eq!(Failure::from(AccountError::from(locked)).details.get("gas_used"), None);
+}
+
+#[test]
 fn a_failure_after_paying_says_what_was_spent() {
     let failure = Failure::from(payment(PayFailure::NoVault { vault: ACCOUNT }));
     assert_eq!(failure.details["storage_cost_atto"], "5");
+    assert_eq!(failure.details["tip_atto"], "2");
     assert_eq!(failure.details["gas_used"], 6);
     assert_eq!(failure.details["gas_cost_wei"], "7");
     assert_eq!(failure.details["tx_hashes"], json!([TxHash([1; 32]).to_string()]));

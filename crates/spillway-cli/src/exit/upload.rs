@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use spillway_client::{SourceError, Spend, UploadError, Uploaded};
+use spillway_client::{BatchRefused, SourceError, Spend, UploadError, Uploaded};
 
 use super::{Code, Failure, chain_of};
 
@@ -45,11 +45,32 @@ impl From<UploadError> for Failure {
             UploadError::Declined { .. } => {
                 Self::new(Code::Failure, "not approved").hint("nothing was paid")
             }
+            UploadError::NoBatch(refused) => no_batch(*refused),
             UploadError::Undecided { .. } => Self::new(Code::TryAgain, chain_of(&error))
                 .hint("nothing was paid again; try again when the chain has moved on"),
             UploadError::PartialUpload { .. } => partial(&error),
             _ => Self::new(Code::Failure, chain_of(&error)),
         }
+    }
+}
+
+/// A batch was asked for and cannot be.
+fn no_batch(refused: BatchRefused) -> Failure {
+    let failure = |code| Failure::new(code, format!("no batch payment: {refused}"));
+    match refused {
+        // Somebody has to make a seed known; until then it is as good as an RPC that is down.
+        BatchRefused::BeaconBehind { latest } => failure(Code::TryAgain)
+            .hint("nothing was charged; try again later, or say --mode direct")
+            .detail("latest_seed", latest.as_secs()),
+        BatchRefused::PrizeTooSmall { prize, least } => failure(Code::Failure)
+            .hint("nothing was charged; say --mode direct, or upload more at once")
+            .detail("prize_atto", prize.to_string())
+            .detail("least_prize_atto", least.to_string()),
+        BatchRefused::PrizeTooLarge { prize, most } => failure(Code::Failure)
+            .hint("nothing was charged; say a smaller --batch-leaves, or --mode direct")
+            .detail("prize_atto", prize.to_string())
+            .detail("most_prize_atto", most.to_string()),
+        _ => failure(Code::Failure).hint("nothing was charged; say --mode direct"),
     }
 }
 
@@ -136,7 +157,9 @@ impl Failure {
 
     /// What was spent before it failed.
     fn spent(self, spend: &Spend) -> Self {
-        self.detail("storage_cost_atto", spend.storage_cost.to_string())
+        let storage = spend.storage_cost.saturating_sub(spend.tips);
+        self.detail("storage_cost_atto", storage.to_string())
+            .detail("tip_atto", spend.tips.to_string())
             .detail("gas_used", spend.gas_used)
             .detail("gas_cost_wei", spend.gas_cost.to_string())
             .detail("tx_hashes", texts(&spend.tx_hashes))

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use spillway_client::{Progress, Stage};
 
-use super::estimate::remaining;
+use super::{estimate::remaining, paid_as};
 
 /// One line for each stage. That of a stage that is over stays until all is over: then the summary
 /// takes their place.
@@ -11,6 +11,8 @@ use super::estimate::remaining;
 pub(super) struct Bars {
     all: MultiProgress,
     now: Option<Line>,
+    /// How is paid, as it was said last. It stays above the lines.
+    paid_as: Option<String>,
 }
 
 #[derive(Debug)]
@@ -23,11 +25,16 @@ struct Line {
 
 impl Bars {
     pub(super) fn new(all: MultiProgress) -> Self {
-        Self { all, now: None }
+        Self { all, now: None, paid_as: None }
     }
 
     /// Shows the newest progress.
     pub(super) fn show(&mut self, progress: &Progress) {
+        let paid_as = paid_as(progress.mode, progress.mode_reason.as_ref());
+        if let Some(text) = paid_as.filter(|text| self.paid_as.as_ref() != Some(text)) {
+            let _gone = self.all.println(&text);
+            self.paid_as = Some(text);
+        }
         if let Some(line) = self.now.take_if(|line| line.stage != progress.stage) {
             line.complete();
         }
@@ -188,6 +195,7 @@ mod tests {
             bytes_total: Some(8_000_000),
             chunks_done: 1,
             chunks_total: Some(2),
+            ..Progress::default()
         });
         assert!(line.contains(" store [========="), "{line}");
         assert!(line.contains("4.00 MB/8.00 MB   1/2 chunks, 1 second left"), "{line}");
@@ -210,6 +218,18 @@ mod tests {
         });
         assert!(line.contains(" quote ["), "{line}");
         assert!(line.contains("1/2 chunks, 1 second left"), "{line}");
+    }
+
+    #[test]
+    fn how_is_paid_stands_above_the_lines() {
+        use spillway_client::{ModeReason, PaymentMode};
+        let line = line(&Progress {
+            stage: Stage::Pay,
+            mode: Some(PaymentMode::Batch),
+            mode_reason: Some(ModeReason::Asked { mode: PaymentMode::Batch }),
+            ..Progress::default()
+        });
+        assert!(line.contains("Payment as batch: as asked for"), "{line}");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use spillway_client::Progress;
 
-use super::estimate::{fraction, remaining};
+use super::{
+    estimate::{fraction, remaining},
+    mode_name,
+};
 
 /// The body of a `status` line. What is not known (the end of a pipe) is null. Counts are numbers:
 /// no source has 2^53 bytes.
@@ -20,6 +23,11 @@ pub(super) struct Status {
     total_chunks: Option<u64>,
     /// Of this stage, at its rate so far.
     seconds_remaining: Option<u64>,
+    /// Of an upload, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode_reason: Option<String>,
 }
 
 impl Status {
@@ -34,13 +42,15 @@ impl Status {
             chunks_done: progress.chunks_done,
             total_chunks: progress.chunks_total,
             seconds_remaining: remaining(progress, elapsed).map(|left| left.as_secs()),
+            payment_mode: progress.mode.map(mode_name),
+            mode_reason: progress.mode_reason.map(|reason| reason.to_string()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spillway_client::Stage;
+    use spillway_client::{ModeReason, PaymentMode, Stage};
 
     use super::*;
 
@@ -56,11 +66,25 @@ mod tests {
             bytes_total: Some(200),
             chunks_done: 1,
             chunks_total: Some(8),
+            ..Progress::default()
         };
         assert_eq!(
             json(progress, 3),
             r#"{"stage":"store","percent_done":12.5,"bytes_done":25,"total_bytes":200,"chunks_done":1,"total_chunks":8,"seconds_remaining":21}"#
         );
+    }
+
+    #[test]
+    fn how_is_paid_is_said_once_it_is_known() {
+        let progress = Progress {
+            stage: Stage::Pay,
+            bytes_total: Some(1),
+            mode: Some(PaymentMode::Batch),
+            mode_reason: Some(ModeReason::Asked { mode: PaymentMode::Batch }),
+            ..Progress::default()
+        };
+        let end = r#","payment_mode":"batch","mode_reason":"batch: as asked for"}"#;
+        assert!(json(progress, 0).ends_with(end), "{}", json(progress, 0));
     }
 
     #[test]

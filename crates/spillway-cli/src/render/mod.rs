@@ -9,10 +9,14 @@ mod console;
 mod estimate;
 mod human;
 mod json;
+mod mode;
 mod progress_view;
 mod prompt;
+mod time;
 
 pub(crate) use console::{Console, Format, Text};
 pub(crate) use human::{amount, bytes, count, seconds};
+pub(crate) use mode::{mode_name, paid_as};
 pub(crate) use progress_view::ProgressView;
 pub(crate) use prompt::Prompt;
+pub(crate) use time::utc;

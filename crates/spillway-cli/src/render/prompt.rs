@@ -5,7 +5,7 @@ use indicatif::MultiProgress;
 use spillway_client::{Approve, Offer};
 use tokio_util::sync::CancellationToken;
 
-use super::{Console, amount, count};
+use super::{Console, amount, count, paid_as};
 
 /// Asks the person at the terminal.
 #[derive(Debug)]
@@ -35,8 +35,15 @@ impl Approve for Prompt {
 }
 
 fn question(offer: &Offer) -> String {
+    let tips = match offer.tips.get() {
+        0 => String::new(),
+        tips => format!(", {} tokens for tips ({tips} atto)", amount(tips)),
+    };
+    let paid_as = paid_as(offer.mode, offer.reason.as_ref());
+    let paid_as = paid_as.map(|text| format!("{text}. ")).unwrap_or_default();
     format!(
-        "Storing {} costs {} tokens ({} atto), and about {} coins for gas ({} wei). Pay? [y/N] ",
+        "Storing {} costs {} tokens ({} atto){tips}, and about {} coins for gas ({} wei). \
+         {paid_as}Pay? [y/N] ",
         count(offer.chunks_to_pay, "chunk"),
         amount(offer.storage_cost.get()),
         offer.storage_cost,
@@ -64,23 +71,49 @@ fn is_yes(answer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use spillway_client::{ModeReason, PaymentMode};
     use spillway_types::{Atto, Wei};
 
     use super::*;
 
-    #[test]
-    fn the_price_is_exact() {
-        let offer = Offer {
+    fn offer() -> Offer {
+        Offer {
+            mode: Some(PaymentMode::Direct),
+            reason: Some(ModeReason::Asked { mode: PaymentMode::Direct }),
             storage_cost: Atto(2_500_000_000_000_000_001),
+            tips: Atto::ZERO,
             gas: 1,
             gas_cost: Wei(1_000_000_000_000_000),
             chunks_to_pay: 1,
             chunks_already_stored: 0,
+        }
+    }
+
+    #[test]
+    fn the_price_is_exact() {
+        assert_eq!(
+            question(&offer()),
+            "Storing 1 chunk costs 2.500000000000000001 tokens (2500000000000000001 atto), and \
+             about 0.001 coins for gas (1000000000000000 wei). Payment as direct: as asked for. \
+             Pay? [y/N] "
+        );
+    }
+
+    #[test]
+    fn tips_and_the_reason_are_part_of_the_price() {
+        let saved = Wei(500_000_000_000_000_000);
+        let batch = Offer {
+            mode: Some(PaymentMode::Batch),
+            reason: Some(ModeReason::Cheaper { mode: PaymentMode::Batch, saved }),
+            tips: Atto(20_000_000_000_000_000),
+            chunks_to_pay: 300,
+            ..offer()
         };
         assert_eq!(
-            question(&offer),
-            "Storing 1 chunk costs 2.500000000000000001 tokens (2500000000000000001 atto), and \
-             about 0.001 coins for gas (1000000000000000 wei). Pay? [y/N] "
+            question(&batch),
+            "Storing 300 chunks costs 2.500000000000000001 tokens (2500000000000000001 atto), \
+             0.02 tokens for tips (20000000000000000 atto), and about 0.001 coins for gas \
+             (1000000000000000 wei). Payment as batch: 0.5 coins less than direct. Pay? [y/N] "
         );
     }
 

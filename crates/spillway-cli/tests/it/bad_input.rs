@@ -11,6 +11,8 @@ use std::{
 
 use insta::assert_snapshot;
 use rustix::process::{Pid, Signal, kill_process};
+use spillway_client::Address;
+use spillway_types::PeerSecret;
 
 use crate::program::Place;
 
@@ -211,8 +213,6 @@ fn what_is_not_said_is_asked_for() {
     assert_snapshot!("nobody_to_ask", both(&place, &["upload", "file"], &settings(NO_RPC)));
     let words = ["upload", "-", "--yes"];
     assert_snapshot!("stdin_without_output", both(&place, &words, &settings(NO_RPC)));
-    let words = ["upload", "file", "--yes", "--mode", "batch"];
-    assert_snapshot!("batch", both(&place, &words, &settings(NO_RPC)));
     let words = ["upload", "file", "--yes"];
     assert_snapshot!("no_key", both(&place, &words, &settings(NO_RPC)[1..]));
     assert_snapshot!("no_bootstrap", both(&place, &words, &settings(NO_RPC)[..2]));
@@ -229,6 +229,95 @@ fn a_command_line_that_is_not_understood() {
     assert_snapshot!("unknown_command", both(&place, &["uplaod"], &[]));
     assert_snapshot!("unknown_flag", both(&place, &["status", "--frobnicate"], &[]));
     assert_snapshot!("bad_cap", both(&place, &["upload", "file", "--max-cost", "much"], &[]));
+}
+
+#[test]
+fn a_way_to_pay_that_is_not_understood() {
+    let place = Place::new();
+    place.file("file", "bytes");
+    let said = |flag: &str, value: &str| {
+        let words = ["upload", "file", "--yes", flag, value];
+        let all = both(&place, &words, &settings(NO_RPC));
+        // The chain is not asked.
+        assert!(all.starts_with("exit code: 2\n"), "{all}");
+        all
+    };
+    assert_snapshot!("bad_mode", said("--mode", "tree"));
+    assert_snapshot!("bad_commit", said("--commit", "never"));
+    assert_snapshot!("bad_batch_leaves", said("--batch-leaves", "65537"));
+    assert_snapshot!("no_batch_leaves", said("--batch-leaves", "0"));
+    assert_snapshot!("bad_token_rate", said("--token-rate", "cheap"));
+    assert_snapshot!("no_token_rate", said("--token-rate", "0.0"));
+    let rate = [("SPILLWAY_TOKEN_RATE", "cheap")];
+    assert_snapshot!("bad_token_rate_variable", both(&place, &["status"], &rate));
+    place.file("config.toml", "token_rate = -1.5\n");
+    let words = ["status", "--config", "config.toml"];
+    assert_snapshot!("bad_token_rate_setting", both(&place, &words, &[]));
+}
+
+/// Each way to pay is understood, and asks the same chain.
+#[test]
+fn every_way_to_pay_needs_the_chain() {
+    let place = Place::new();
+    place.file("file", "bytes");
+    for way in [
+        &["--mode", "batch"][..],
+        &["--mode", "direct"],
+        &["--mode", "auto", "--token-rate", "0.0004"],
+        &["--batch-leaves", "65536", "--commit", "one-by-one"],
+        &["--batch-leaves", "1", "--commit", "together"],
+    ] {
+        for words in [&["upload", "file", "--yes"][..], &["cost", "file"]] {
+            let ran = place.run_with(&[words, way].concat(), &settings(NO_RPC));
+            assert_eq!(ran.code, Some(5), "{ran}");
+        }
+        let put = [&["chunk", "put", "file", "--yes"], way].concat();
+        let ran = place.run_with(&put, &settings(NO_RPC));
+        assert_eq!(ran.code, Some(5), "{ran}");
+    }
+}
+
+#[test]
+fn settling_needs_a_key_a_chain_and_nodes() {
+    let place = Place::new();
+    let words = ["settle"];
+    assert_snapshot!("settle_no_key", both(&place, &words, &settings(NO_RPC)[1..]));
+    assert_snapshot!("settle_no_nodes", both(&place, &words, &settings(NO_RPC)[..2]));
+    let peer = PeerSecret::from_seed(&[1; 32]).peer();
+    let node = PEER.parse::<Address>().unwrap().with_peer(peer).to_string();
+    let words = ["settle", node.as_str()];
+    assert_snapshot!("settle_no_rpc", both(&place, &words, &settings(NO_RPC)));
+    let words = ["settle", "--dry-run", node.as_str()];
+    assert_eq!(place.run_with(&words, &settings(NO_RPC)[1..]).code, Some(5));
+    let words = ["settle", "node-1"];
+    assert_snapshot!("settle_bad_node", both(&place, &words, &settings(NO_RPC)));
+    let words = ["settle", PEER];
+    assert_snapshot!("settle_node_without_id", both(&place, &words, &settings(NO_RPC)));
+    for (name, proof) in [("odd", "0x123"), ("not_hex", "signature"), ("empty", "0x")] {
+        let words = ["settle", "--seed-proof", proof];
+        let said = both(&place, &words, &settings(NO_RPC));
+        assert_snapshot!(format!("settle_proof_{name}"), said);
+    }
+}
+
+#[test]
+fn refunds_need_uploads_a_key_and_a_chain() {
+    let place = Place::new();
+    let ran = place.run(&["refund"]);
+    assert_eq!(ran.to_string(), "exit code: 0\n----- stdout -----\nNothing can be refunded.\n");
+    assert_snapshot!("refund_unknown", both(&place, &["refund", "none"], &[]));
+    let json = place.run(&["refund", "--dry-run", "--json"]);
+    assert_snapshot!("refund_nothing", json);
+    assert!(!place.path().join("user").exists());
+    // Something was uploaded from here once.
+    fs::create_dir_all(place.path().join("data/sessions")).unwrap();
+    let words = ["refund", "--data-dir", "data"];
+    assert_snapshot!("refund_no_key", both(&place, &words, &settings(NO_RPC)[1..]));
+    assert_snapshot!("refund_no_rpc", both(&place, &words, &settings(NO_RPC)));
+    let words = ["status", "--chain", "--data-dir", "data"];
+    assert_snapshot!("status_no_rpc", both(&place, &words, &settings(NO_RPC)));
+    assert_snapshot!("status_no_vault", both(&place, &words, &[("SPILLWAY_RPC_URL", NO_RPC)]));
+    assert_eq!(place.run_with(&words[..1], &settings(NO_RPC)).code, Some(0));
 }
 
 #[test]

@@ -45,3 +45,20 @@ fn a_network_has_nodes() {
     let words = ["devnet", "--nodes", "0", "--data-dir", "network", "--manifest", "devnet.json"];
     assert_snapshot!("no_nodes", Place::new().run(&words));
 }
+
+#[test]
+fn times_that_no_vault_takes_are_named() {
+    let place = Place::new();
+    let said = |times: &[&str]| {
+        let words = ["devnet", "--data-dir", "network", "--manifest", "devnet.json"];
+        let ran = place.run(&[&words[..], times].concat());
+        assert_eq!(ran.code, Some(2), "{ran}");
+        assert!(!place.path().join("network").exists());
+        ran.to_string()
+    };
+    assert_snapshot!("bad_epoch", said(&["--epoch", "0s"]));
+    assert_snapshot!("bad_draw_delay", said(&["--draw-delay", "15"]));
+    assert_snapshot!("claim_below_epoch", said(&["--epoch", "1h", "--claim-window", "60m"]));
+    assert_snapshot!("window_below_twice", said(&["--min-window", "61s", "--max-window", "2m"]));
+    assert_snapshot!("devnet_token_rate", said(&["--token-rate", "0"]));
+}

@@ -20,15 +20,20 @@ use crate::program::{Place, Ran};
 const POOR: &str = "0x0000000000000000000000000000000000000000000000000000000000000007";
 
 /// `spillway devnet` in a process of its own.
-struct Devnet {
-    child: Child,
-    manifest: Value,
+pub(crate) struct Devnet {
+    pub(crate) child: Child,
+    pub(crate) manifest: Value,
 }
 
 impl Devnet {
     fn start(place: &Place, nodes: &str) -> Self {
+        Self::start_with(place, nodes, &[])
+    }
+
+    /// With further flags.
+    pub(crate) fn start_with(place: &Place, nodes: &str, flags: &[&str]) -> Self {
         let words = ["devnet", "--nodes", nodes, "--data-dir", "network", "--json"];
-        let mut command = place.command(&words);
+        let mut command = place.command(&[&words[..], flags].concat());
         command.args(["--manifest", "devnet.json"]);
         // Anvil is found where the workspace has it.
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/node_modules/.bin");
@@ -48,12 +53,12 @@ impl Devnet {
     }
 
     /// Where its chain listens.
-    fn chain(&self) -> String {
+    pub(crate) fn chain(&self) -> String {
         let url = self.manifest["rpc_url"].as_str().unwrap();
         url.strip_prefix("http://").unwrap().to_owned()
     }
 
-    fn stop(&mut self, signal: Signal) -> Option<i32> {
+    pub(crate) fn stop(&mut self, signal: Signal) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.child.wait().unwrap().code()
     }
@@ -69,7 +74,7 @@ impl Drop for Devnet {
 }
 
 /// The last line of a successful run.
-fn summary(ran: &Ran) -> Value {
+pub(crate) fn summary(ran: &Ran) -> Value {
     assert_eq!(ran.code, Some(0), "{ran}");
     let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["message_type"], "summary");
@@ -119,6 +124,7 @@ fn files_go_up_and_come_down(place: &Place) {
         "gas_cost_wei",
         "gas_used",
         "message_type",
+        "mode_reason",
         "payment_mode",
         "peak_rss_bytes",
         "public_address",

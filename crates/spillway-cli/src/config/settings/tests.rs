@@ -135,3 +135,16 @@ fn what_is_wrong_is_named_but_no_key() {
     assert!(!failure.to_string().contains("hunter2"), "{failure}");
     assert_eq!(failure.code, Code::Usage);
 }
+
+#[test]
+fn payments_have_names_where_chain_and_vault_are_known() {
+    let (_dir, path) = manifest(KEY_1);
+    let known = settings(vec![Layer { devnet: Some(path), ..Layer::default() }]);
+    let domain = known.domain_if_any().unwrap().unwrap();
+    assert_eq!((domain.chain_id, domain.vault), (31337, EvmAddress([0x22; 20])));
+    let gone = Layer { devnet: Some("/nonexistent/devnet.json".into()), ..Layer::default() };
+    assert_eq!(settings(vec![gone]).domain_if_any().unwrap(), None);
+    let wrong = Layer { vault: Some("0x12".into()), chain_id: Some(1), ..Layer::default() };
+    let failure = settings(vec![wrong]).domain_if_any().unwrap_err();
+    assert_eq!(failure.message, r#"--vault: "0x12" is not an address"#);
+}

@@ -1,0 +1,27 @@
+use spillway_client::{BatchOptions, CommitChoice, ModeChoice, UploadOptions};
+
+use crate::{
+    args::{Commit, Mode, ModeArgs},
+    config::Settings,
+};
+
+/// Options with how is paid.
+pub(super) fn pay_as(args: &ModeArgs, settings: &Settings) -> UploadOptions {
+    let mode = match args.mode {
+        Mode::Auto => ModeChoice::Auto,
+        Mode::Direct => ModeChoice::Direct,
+        Mode::Batch => ModeChoice::Batch,
+    };
+    let commit = match args.commit {
+        Commit::Together => CommitChoice::Together,
+        Commit::OneByOne => CommitChoice::OneByOne,
+    };
+    UploadOptions {
+        mode,
+        batch: BatchOptions { max_leaves: args.batch_leaves, commit },
+        token_rate: settings.token_rate(),
+        max_cost: settings.max_cost(),
+        max_gas_cost: settings.max_gas_cost(),
+        ..UploadOptions::default()
+    }
+}

@@ -1,0 +1,106 @@
+use spillway_client::{PeersError, Settled, SkipReason, Skipped, WinsFailure};
+use spillway_types::{Atto, PaymentId, PeerSecret, RewardAddress, TxHash, Wei};
+
+use super::*;
+
+const TOKEN: u128 = 1_000_000_000_000_000_000;
+
+fn peer() -> PeerKey {
+    PeerSecret::from_seed(&[1; 32]).peer()
+}
+
+fn report() -> SettleReport {
+    let skipped = |draw, reason| Skipped { payment: PaymentId([2; 32]), draw, reason };
+    let mut settled = Settled {
+        transactions: 1,
+        draws: 3,
+        tips: Atto(TOKEN / 50),
+        prizes: Atto(3 * TOKEN / 2),
+        skipped: vec![
+            skipped(3, SkipReason::AlreadySettled),
+            skipped(4, SkipReason::NoSeed { after: UnixTime(5) }),
+            skipped(5, SkipReason::AlreadySettled),
+        ],
+        ..Settled::default()
+    };
+    settled.spend.gas_used = 180_000;
+    settled.spend.gas_cost = Wei(TOKEN / 1_000);
+    settled.spend.tx_hashes = vec![TxHash([3; 32])];
+    SettleReport {
+        wins: 6,
+        settled,
+        payees: [
+            (RewardAddress([0x11; 20]), Atto(TOKEN)),
+            (RewardAddress([0x22; 20]), Atto(TOKEN / 2)),
+        ]
+        .into(),
+        silent: vec![(peer(), WinsFailure::Peer(PeersError::NoPeers))],
+        ..SettleReport::default()
+    }
+}
+
+#[test]
+fn everything_that_was_done_is_said() {
+    let seeds = [(UnixTime(1_795_260_315), None)];
+    let (ones, twos) = ("11".repeat(20), "22".repeat(20));
+    let before = format!(
+        "Node {} has not told its wins: no peer of the network can be reached.\nLeft out 2 draws: the \
+         draw is settled already.\nLeft out 1 draw: the seed after 5 is not known yet.\n0x{ones} gets \
+         1 tokens.\n0x{twos} gets 0.5 tokens.\n",
+        peer()
+    );
+    assert_eq!(
+        text(&report(), &seeds, false),
+        format!(
+            "The seed of uploads until 2026-11-21 11:25:15 UTC is not known yet.\n{before}Settled 3 \
+             draws of 1.5 tokens in 1 transaction: 0.02 tokens of tips for 0.001 coins of gas.\n"
+        )
+    );
+    assert_eq!(
+        text(&report(), &seeds, true),
+        format!(
+            "The seed of uploads until 2026-11-21 11:25:15 UTC is missing.\n{before}Would settle 3 \
+             draws of 1.5 tokens, for 0.02 tokens of tips.\n"
+        )
+    );
+    let known = [(UnixTime(1_795_260_315), Some(Seed([7; 32])))];
+    assert_eq!(
+        text(&SettleReport::default(), &known, false),
+        format!(
+            "The seed of uploads until 2026-11-21 11:25:15 UTC is known now: 0x{}. Nodes note what it \
+             draws a moment later: run this again then.\nNothing to settle.\n",
+            "07".repeat(32)
+        )
+    );
+}
+
+#[test]
+fn programs_get_every_draw() {
+    let seeds = [(UnixTime(1_795_260_315), Some(Seed([7; 32])))];
+    let json = serde_json::to_string(&summary(&report(), &seeds, 6, false)).unwrap();
+    let hash = |byte: u8| format!("{byte:02x}").repeat(32);
+    let (payment, seed, tx) = (hash(2), hash(7), hash(3));
+    let (ones, twos) = ("11".repeat(20), "22".repeat(20));
+    let settled = "the draw is settled already";
+    assert_eq!(
+        json,
+        format!(
+            r#"{{"dry_run":false,"nodes":6,"wins":6,"draws":3,"transactions":1,"prize_atto":"1500000000000000000","tip_atto":"20000000000000000","payees":[{{"payee":"0x{ones}","amount_atto":"1000000000000000000"}},{{"payee":"0x{twos}","amount_atto":"500000000000000000"}}],"skipped":[{{"payment":"0x{payment}","draw":3,"reason":"{settled}"}},{{"payment":"0x{payment}","draw":4,"reason":"the seed after 5 is not known yet"}},{{"payment":"0x{payment}","draw":5,"reason":"{settled}"}}],"silent":[{{"peer":"{}","reason":"no peer of the network can be reached"}}],"seeds":[{{"upload_by":1795260315,"upload_by_utc":"2026-11-21 11:25:15 UTC","seed":"0x{seed}"}}],"gas_used":180000,"gas_cost_wei":"1000000000000000","tx_hashes":["0x{tx}"]}}"#,
+            peer()
+        )
+    );
+}
+
+#[test]
+fn a_peer_is_asked_once_and_must_be_named() {
+    let place = |text: &str| text.parse::<Address>().unwrap();
+    let quic = place("/ip4/127.0.0.1/udp/1/quic-v1").with_peer(peer());
+    let tcp = place("/ip4/127.0.0.1/tcp/1").with_peer(peer());
+    assert_eq!(peers(&[quic, tcp]).unwrap(), [peer()]);
+    let failure = peers(&[place("/ip4/127.0.0.1/tcp/1")]).unwrap_err();
+    assert_eq!(failure.code, Code::Usage);
+    assert_eq!(
+        failure.to_string(),
+        "the address /ip4/127.0.0.1/tcp/1 does not name its peer; end it with /p2p/ and the peer's id"
+    );
+}
