@@ -218,7 +218,7 @@ pub enum UploadError {
         /// How was paid in fact, earlier runs of the session included; `None` when nothing is paid.
         payment_mode: Option<spillway_pay::PaymentMode>,
         /// Why this run chose how to pay; `None` when it had nothing to choose.
-        mode_reason: Option<spillway_pay::ModeReason>,
+        mode_reason: Option<Box<spillway_pay::ModeReason>>,
         /// Chunks that this session stored: each has a quorum of receipts.
         stored: Vec<ChunkAddress>,
         /// Chunks that the network had already.

@@ -133,7 +133,7 @@ impl Engine {
             session: self.session.id().to_owned(),
             bytes: self.session.manifest.source.bytes,
             payment_mode: self.session.payment_mode(),
-            mode_reason: self.reason,
+            mode_reason: self.reason.map(Box::new),
             stored: progressed.stored.iter().copied().map(address).collect(),
             already_stored: progressed.already.iter().copied().map(address).collect(),
             failed,
