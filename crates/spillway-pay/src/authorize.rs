@@ -4,10 +4,12 @@
 //! Owns what is signed and the three calls of the vault that use it. Sends nothing, and
 //! [`Payments`](crate::Payments) never uses it by itself: not every token has these functions.
 //!
-//! A signature is as good as the money that it names: whoever has an EIP-3009 signature can bring the
-//! payment about, once, until the plan's `valid_until`; whoever has a permit can only give the vault
-//! its allowance, and the vault takes from it for calls of the payer alone. Both fix the amount; an
-//! EIP-3009 signature also fixes the batches, because its nonce is made of their ids.
+//! A signature is as good as the money that it names: whoever has an EIP-3009 signature can bring
+//! the payment about, once, until the plan's `valid_until`; whoever has a permit can only give the
+//! vault its allowance, and the vault takes from it for calls of the payer alone. Both fix the
+//! amount; an EIP-3009 signature also fixes the batches, because its nonce is made of their ids.
+
+mod error;
 
 use alloy::{
     primitives::{B256, Bytes, U256, keccak256},
@@ -15,19 +17,27 @@ use alloy::{
     sol_types::{Eip712Domain, SolCall, SolStruct},
 };
 use serde_json::{Value, json};
-use spillway_types::{Atto, BatchTerms, EvmAddress, PaymentId, Retry, limits::MAX_COMMITS};
+use spillway_types::{Atto, BatchTerms, EvmAddress, limits::MAX_COMMITS};
 
 use crate::{
-    Call, Chain, ChainError, Plan, ProofError, RpcChain, Wallet,
+    Call, Chain, ChainError, Plan, RpcChain, Wallet,
     calls::seconds,
     contracts::{IVault, address, batch},
     rpc_error::unexpected,
     verify,
 };
 
+pub use self::error::AuthorizeError;
+
 sol! {
     #[derive(Debug, PartialEq, Eq)]
-    struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
+    }
 
     #[derive(Debug, PartialEq, Eq)]
     struct ReceiveWithAuthorization {
@@ -60,88 +70,6 @@ const USUAL_VERSION: &str = "1";
 
 /// Longest name or version of a token, in bytes: what a token answers is not to be trusted.
 const MAX_NAME_BYTES: usize = 256;
-
-/// Why something cannot be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthorizeError {
-    /// The token could not be asked.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// The token's signatures are for another chain or contract.
-    #[error(
-        "the token {token} takes signatures for {found} on chain {found_chain}, expected is chain \
-         {chain_id}"
-    )]
-    ForeignDomain {
-        /// The token that was asked.
-        token: EvmAddress,
-        /// The chain that was asked.
-        chain_id: u64,
-        /// The contract that it names.
-        found: EvmAddress,
-        /// The chain that it names; the largest number for anything larger.
-        found_chain: u64,
-    },
-    /// The token's domain has parts that this version cannot sign for.
-    #[error("the token's EIP-712 domain has unknown parts")]
-    UnknownDomain,
-    /// No plan, or more than one transaction commits.
-    #[error("{found} plans, one signature pays for 1 to {MAX_COMMITS}")]
-    PlanCount {
-        /// How many there are.
-        found: usize,
-    },
-    /// A direct payment: only batches are paid like this.
-    #[error("the plan {payment} is no batch")]
-    NotABatch {
-        /// Which.
-        payment: PaymentId,
-    },
-    /// The plans have different payers, deadlines, chains or vaults.
-    #[error("the plan {payment} cannot be paid together with the first")]
-    Mixed {
-        /// The first that differs.
-        payment: PaymentId,
-    },
-    /// The plan pays on another chain than the token is on.
-    #[error("the plan {payment} pays on chain {found}, the token is on chain {expected}")]
-    ForeignPlan {
-        /// Which.
-        payment: PaymentId,
-        /// The token's chain.
-        expected: u64,
-        /// The plan's.
-        found: u64,
-    },
-    /// The vault would not take such a plan.
-    #[error("the plan {payment} is not sound")]
-    BadPlan {
-        /// Which.
-        payment: PaymentId,
-        /// What is wrong with it.
-        #[source]
-        source: ProofError,
-    },
-    /// The payer is another wallet.
-    #[error("{payer} must sign, this wallet is {wallet}")]
-    WrongWallet {
-        /// Who must sign.
-        payer: EvmAddress,
-        /// Whose wallet it is.
-        wallet: EvmAddress,
-    },
-}
-
-impl AuthorizeError {
-    /// Whether the same call may work later.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Chain(error) => error.retry(),
-            _ => Retry::Never,
-        }
-    }
-}
 
 /// The EIP-712 domain of a token: which signatures it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,8 +195,8 @@ impl TypedData {
         Ok(Self::transfer(token, plan, amount, B256::new(plan.id().0)))
     }
 
-    /// A transfer (EIP-3009) to the vault of what these batches cost together; its nonce is the hash
-    /// of their ids, in their order.
+    /// A transfer (EIP-3009) to the vault of what these batches cost together; its nonce is the
+    /// hash of their ids, in their order.
     ///
     /// # Errors
     /// When they are not 1 to [`MAX_COMMITS`] sound batches of one payer, deadline and vault on the
@@ -389,8 +317,8 @@ pub struct TokenSignature {
     pub s: [u8; 32],
 }
 
-/// The call that pays a batch with a permit; only the payer may send it. When somebody else has sent
-/// the permit to the token before, the allowance is there and it works all the same.
+/// The call that pays a batch with a permit; only the payer may send it. When somebody else has
+/// sent the permit to the token before, the allowance is there and it works all the same.
 ///
 /// # Errors
 /// When the plan is no sound batch.

@@ -1,4 +1,5 @@
-//! Plans of batch payments: how leaves are split, how many are drawn, and when a batch makes no sense.
+//! Plans of batch payments: how leaves are split, how many are drawn, and when a batch makes no
+//! sense.
 
 use std::ops::RangeInclusive;
 
@@ -14,9 +15,9 @@ use crate::{
 };
 
 /// How many tips a prize must be worth. A tip covers 1.5 times the 60,000 gas of settling a draw:
-/// 90,000, and a share of the seed's gas. A prize is worth at least 10 times the 54,000 gas that its
-/// draw adds to a settlement: 540,000. 540,000 / 90,000 = 6, whatever gas and tokens cost. Below that
-/// the nodes earn little more than settling costs, and nobody may care to settle.
+/// 90,000, and a share of the seed's gas. A prize is worth at least 10 times the 54,000 gas that
+/// its draw adds to a settlement: 540,000. 540,000 / 90,000 = 6, whatever gas and tokens cost.
+/// Below that the nodes earn little more than settling costs, and nobody may care to settle.
 pub const PRIZE_PER_TIP: u128 = 6;
 
 /// What batches need beside what all plans need.
@@ -92,12 +93,12 @@ impl BatchRefused {
     }
 }
 
-/// Plans batch payments: as few as `max_leaves` allows, of even sizes, in the order of the input, all
-/// with the same times. The window is that of the whole upload, not of one batch.
+/// Plans batch payments: as few as `max_leaves` allows, of even sizes, in the order of the input,
+/// all with the same times. The window is that of the whole upload, not of one batch.
 ///
-/// Draws: one for each [`LEAVES_PER_DRAW`] leaves or part of it, at most [`MAX_DRAWS`]; more where a
-/// prize would be over `max_prize`, fewer where it would be less than [`PRIZE_PER_TIP`] tips. A batch
-/// whose sum would not fit 96 bits is halved until it does.
+/// Draws: one for each [`LEAVES_PER_DRAW`] leaves or part of it, at most [`MAX_DRAWS`]; more where
+/// a prize would be over `max_prize`, fewer where it would be less than [`PRIZE_PER_TIP`] tips. A
+/// batch whose sum would not fit 96 bits is halved until it does.
 ///
 /// # Errors
 /// [`PlanError::NoBatch`] when direct payments may do what batches cannot; otherwise as

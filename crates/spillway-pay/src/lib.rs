@@ -4,22 +4,20 @@
 //! verifier; the [`Chain`] seam and its twin in memory; a local chain for test networks. The only
 //! crate that names alloy.
 //!
-//! The way of a payment: [`plan_direct`] and [`plan_batches`] make immutable [`Plan`]s,
-//! [`choose`] says which → [`Payments::pay`] checks
-//! everything that can be wrong → signs → writes the bytes into the [`TxJournal`] → sends them → looks
-//! at the vault's record until it is there. There are no tasks; a local chain has one thread that
-//! reads its output.
+//! The way of a payment: [`plan_direct`] and [`plan_batches`] make immutable [`Plan`]s, [`choose`]
+//! says which → [`Payments::pay`] checks everything that can be wrong → signs → writes the bytes
+//! into the [`TxJournal`] → sends them → looks at the vault's record until it is there. There are
+//! no tasks; a local chain has one thread that reads its output.
 //!
 //! Invariants: a plan has one id, and the vault takes an id once, so signing the same plan again is
 //! always safe and planning its chunks again is not, until [`PlanStatus::Dropped`]. No transaction
-//! is sent that is not in the journal. What an RPC says to a transaction decides nothing; the record
-//! does. One transaction of a wallet is on its way at a time, under a file lock. Keys and the
-//! credentials in URLs are in no text.
+//! is sent that is not in the journal. What an RPC says to a transaction decides nothing; the
+//! record does. One transaction of a wallet is on its way at a time, under a file lock. Keys and
+//! the credentials in URLs are in no text.
 //!
 //! A crash anywhere leaves the journal and the chain: calling `pay` again with the same plans and
 //! what the journal holds goes on. Deliberately absent: the journal's place on disk (the caller's),
-//! caches of nonces or balances,
-//! and protection from an RPC that lies.
+//! caches of nonces or balances, and protection from an RPC that lies.
 
 pub mod anvil;
 mod artifacts;

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 use spillway_disk::DiskError;
-use spillway_types::{Atto, EvmAddress, PaymentId, Retry, TxHash, UnixTime, Wei};
+use spillway_types::{Atto, Domain, EvmAddress, PaymentId, Retry, TxHash, UnixTime, Wei};
 
 use crate::{ChainError, JournalError, Spend};
 
@@ -44,10 +44,19 @@ pub enum PayFailure {
         found: EvmAddress,
     },
     /// A plan of another network, chain or vault.
-    #[error("the plan {payment} is for another network, chain or vault")]
+    #[error(
+        "the plan {payment} is for the vault {} on chain {} of the network {}, expected is {} on \
+         chain {} of the network {}",
+        found.vault, found.chain_id, found.network,
+        expected.vault, expected.chain_id, expected.network
+    )]
     ForeignPlan {
         /// Which.
         payment: PaymentId,
+        /// Where is paid here.
+        expected: Box<Domain>,
+        /// What the plan is for.
+        found: Box<Domain>,
     },
     /// A plan of another wallet: nothing is charged from this one.
     #[error("the plan {payment} is to be paid by {payer}, this wallet is {wallet}")]

@@ -84,8 +84,9 @@ pub struct Caps {
 /// How several batches are paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CommitChoice {
-    /// As many with one transaction as it can hold, [`MAX_COMMITS`](spillway_types::limits::MAX_COMMITS):
-    /// those that have the same payer and the same `valid_until`. All of them are recorded or none.
+    /// As many with one transaction as it can hold,
+    /// [`MAX_COMMITS`](spillway_types::limits::MAX_COMMITS): those that have the same payer and the
+    /// same `valid_until`. All of them are recorded or none.
     #[default]
     Together,
     /// Each with a transaction of its own, in their order.
@@ -310,7 +311,8 @@ impl Payments {
     fn check_plan(&self, plan: &Plan) -> Result<(), PayFailure> {
         let payment = plan.id();
         if plan.domain != self.options.domain {
-            return Err(PayFailure::ForeignPlan { payment });
+            let (expected, found) = (Box::new(self.options.domain), Box::new(plan.domain));
+            return Err(PayFailure::ForeignPlan { payment, expected, found });
         }
         verify::plan_is_sound(plan).map_err(|source| PayFailure::BadPlan { payment, source })
     }

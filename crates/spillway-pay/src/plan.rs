@@ -110,7 +110,10 @@ impl Plan {
                 let direct = DirectProof::for_leaves(self.payer, self.upload_by, &self.leaves);
                 Ok(PlanProofs::Direct(Arc::new(PaymentProof::Direct(direct))))
             }
-            Some(terms) => Ok(PlanProofs::Batch { terms, tree: SumTree::new(&self.leaves)? }),
+            Some(terms) => {
+                let tree = Box::new(SumTree::new(&self.leaves)?);
+                Ok(PlanProofs::Batch { terms, tree })
+            }
         }
     }
 
@@ -145,7 +148,7 @@ pub enum PlanProofs {
         /// What all of them share.
         terms: BatchTerms,
         /// Where they come from.
-        tree: SumTree,
+        tree: Box<SumTree>,
     },
 }
 

@@ -93,8 +93,8 @@ impl PlanError {
     }
 }
 
-/// Plans direct payments: as many as needed, at most [`MAX_DIRECT_LEAVES`] leaves each, in the order
-/// of the input.
+/// Plans direct payments: as many as needed, at most [`MAX_DIRECT_LEAVES`] leaves each, in the
+/// order of the input.
 ///
 /// # Errors
 /// When it cannot be paid for; then nothing is planned at all.

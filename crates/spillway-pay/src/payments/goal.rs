@@ -16,8 +16,8 @@ pub(super) enum Goal<'p> {
     Settled { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, wins: &'p [&'p Win] },
     /// No draw of the batch is open.
     Refunded { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, terms: &'p BatchTerms },
-    /// The seed of the batches of this `upload_by` is known, or the beacon was told of it once more:
-    /// that may not be enough.
+    /// The seed of the batches of this `upload_by` is known, or the beacon was told of it once
+    /// more: that may not be enough.
     SeedPosted {
         vault: EvmAddress,
         beacon: EvmAddress,
@@ -59,9 +59,12 @@ impl<'p> Goal<'p> {
         }
     }
 
-    /// Whether the purpose says all: another transaction for it makes the same call.
-    pub(super) fn is_its_purpose(&self) -> bool {
-        matches!(self, Self::Allowance { .. } | Self::Recorded(_) | Self::Refunded { .. })
+    /// What other transactions for the same goal are for, which are gone on with; `None` when
+    /// another one for the same purpose may do something else.
+    pub(super) fn resumed(&self) -> Option<TxPurpose> {
+        let same =
+            matches!(self, Self::Allowance { .. } | Self::Recorded(_) | Self::Refunded { .. });
+        same.then(|| self.purpose())
     }
 
     /// Whether it is reached once a transaction for it has succeeded, whatever else is seen.

@@ -39,7 +39,8 @@ pub struct OpenClaim {
     pub claim_end: UnixTime,
 }
 
-/// What a refund did. Batches that are not recorded, or have no open draw, are in none of the lists.
+/// What a refund did. Batches that are not recorded, or have no open draw, are in none of the
+/// lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refunded {
     /// What was refunded, by this call or by somebody else in the same moment.
@@ -71,8 +72,9 @@ impl Payments {
         })
     }
 
-    /// Sends the open draws of batches, tips included, back to their payers. Anybody may; the caller
-    /// pays the gas, one transaction a batch. What others refund at the same moment is no error.
+    /// Sends the open draws of batches, tips included, back to their payers. Anybody may; the
+    /// caller pays the gas, one transaction a batch. What others refund at the same moment is no
+    /// error.
     ///
     /// # Errors
     /// When the chain cannot be asked or refuses, another process uses the wallet, or there are too

@@ -1,4 +1,5 @@
-//! One call of `pay`, `withdraw`, `settle` and so on: everything that it knows, and the order of what it does.
+//! One call of `pay`, `withdraw`, `settle` and so on: everything that it knows, and the order of
+//! what it does.
 
 mod deepen;
 mod drive;

@@ -9,24 +9,25 @@ use crate::{At, BeaconState, ChainError, PayError, PayFailure, TxJournal, Wallet
 const LATER: [&str; 2] = ["NotMinedYet(", "TooEarly("];
 
 impl Payments {
-    /// Makes the seed known that draws the batches of this `upload_by`, and returns it. With a proof
-    /// (drand) one transaction does it. Without one (block hashes) the first arms a block that is to
-    /// come and a later one takes its hash: in between blocks are waited for, by the clock and for as
-    /// long as [`PayTiming::patience`](crate::PayTiming::patience). Others may post at the same time.
+    /// Makes the seed known that draws the batches of this `upload_by`, and returns it. With a
+    /// proof (drand) one transaction does it. Without one (block hashes) the first arms a block
+    /// that is to come and a later one takes its hash: in between blocks are waited for, by the
+    /// clock and for as long as [`PayTiming::patience`](crate::PayTiming::patience). Others may
+    /// post at the same time.
     ///
-    /// `None`: it cannot be known yet. Either the draw's time has not come, and nothing was sent, or
-    /// too few blocks were mined in that time; calling again goes on.
+    /// `None`: it cannot be known yet. Either the draw's time has not come, and nothing was sent,
+    /// or too few blocks were mined in that time; calling again goes on.
     ///
     /// # Errors
-    /// When the chain cannot be asked, the beacon refuses the proof, another process uses the wallet,
-    /// or there are too few coins.
+    /// When the chain cannot be asked, the beacon refuses the proof, another process uses the
+    /// wallet, or there are too few coins.
     ///
     /// # Cancel safety
     /// A seed is posted once, whatever is sent how often.
     ///
     /// # Cost
-    /// Gas: about 250,000 with a proof of drand, 150,000 in two transactions without; nothing when
-    /// the seed is known.
+    /// Gas: about 250,000 with a proof of drand, less than 150,000 in two transactions without;
+    /// nothing when the seed is known.
     pub async fn post_seed(
         &self,
         wallet: &Wallet,

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_types::{
-    Atto, BatchProof, DrawSet, PaymentId, Seed, UnixTime, Win, limits::MAX_SETTLES,
-};
+use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Win, limits::MAX_SETTLES};
 
 use super::{CONCURRENCY, Payments, goal::Goal, lock, run::Run};
 use crate::{
@@ -27,8 +25,8 @@ pub struct Settled {
     pub draws: u32,
     /// What the sender got for that.
     pub tips: Atto,
-    /// What these draws paid the nodes. When others settled a part of them at the same moment, up to
-    /// the rest of a division, less than 200 units, may be missing.
+    /// What these draws paid the nodes. When others settled a part of them at the same moment, up
+    /// to the rest of a division, less than 200 units, may be missing.
     pub prizes: Atto,
     /// What was not settled, and why.
     pub skipped: Vec<Skipped>,
@@ -99,16 +97,15 @@ pub enum SkipReason {
 /// Wins of one batch that can be settled.
 struct Batch<'w> {
     payment: PaymentId,
-    settled: DrawSet,
     wins: Vec<&'w Win>,
 }
 
 impl Payments {
     /// Settles draws: pays the leaves that were drawn their prizes, as credit, and the sender the
-    /// tips. Every win is checked before anything is signed: its leaf's proof, that the draw fell on
-    /// it, the batch's record, and that it can still be settled; what fails is left out, with the
-    /// reason. At most [`MAX_SETTLES`] draws share a transaction. What others settle at the same
-    /// moment is no error.
+    /// tips. Every win is checked before anything is signed: its leaf's proof, that the draw fell
+    /// on it, the batch's record, and that it can still be settled; what fails is left out, with
+    /// the reason. At most [`MAX_SETTLES`] draws share a transaction. What others settle at the
+    /// same moment is no error.
     ///
     /// # Errors
     /// When the chain cannot be asked, another process uses the wallet, or there are too few coins.
@@ -118,8 +115,9 @@ impl Payments {
     /// A draw is settled once, whatever is sent how often.
     ///
     /// # Cost
-    /// Gas: nothing when there is nothing to settle, near 100,000 for one draw of a batch and at most
-    /// [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many. Tips come back in tokens.
+    /// Gas: nothing when there is nothing to settle, near 110,000 for one draw alone and at most
+    /// [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many. Tips come back in
+    /// tokens.
     pub async fn settle(
         &self,
         wallet: &Wallet,
@@ -136,7 +134,7 @@ impl Payments {
         let mut run = self.run(wallet, terms.token, journal);
         for batch in batches {
             for part in batch.wins.chunks(MAX_SETTLES) {
-                let end = Box::pin(run.settle(&batch, part, &mut settled)).await;
+                let end = Box::pin(run.settle(batch.payment, part, &mut settled)).await;
                 if let Err(failure) = end {
                     return Err(PayError { failure: Box::new(failure), spend: run.spend() });
                 }
@@ -146,8 +144,8 @@ impl Payments {
         Ok(settled)
     }
 
-    /// The wins that [`Payments::settle`] would send now, each draw once, and those that it would leave
-    /// out, with the reason. Nothing is signed and nothing is sent.
+    /// The wins that [`Payments::settle`] would send now, each draw once, and those that it would
+    /// leave out, with the reason. Nothing is signed and nothing is sent.
     ///
     /// # Errors
     /// When the chain cannot be asked.
@@ -178,7 +176,7 @@ impl Payments {
         let answers = self.records_and_seeds(asked.collect()).await?;
         let mut batches = Vec::new();
         for ((payment, wins), (record, seed)) in by_batch.into_iter().zip(answers) {
-            let mut batch = Batch { payment, settled: record.settled, wins: Vec::new() };
+            let mut batch = Batch { payment, wins: Vec::new() };
             let mut taken = record.settled;
             for win in wins {
                 let state = (record, seed, windows, now);
@@ -244,14 +242,13 @@ impl Run<'_> {
     /// Settles wins with one transaction.
     async fn settle(
         &mut self,
-        batch: &Batch<'_>,
+        payment: PaymentId,
         wins: &[&Win],
         settled: &mut Settled,
     ) -> Result<(), PayFailure> {
         let Some(terms) = wins.first().map(|win| win.terms) else { return Ok(()) };
         let (vault, sender) = (self.options.domain.vault, self.wallet.address());
-        let payment = batch.payment;
-        let open = wins.iter().filter(|win| !batch.settled.contains(win.draw)).count() as u64;
+        let open = wins.len() as u64;
         let (before, first) = (self.tokens_of(sender).await?, self.known());
         let skip = |reason: SkipReason| {
             move |win: &&Win| Skipped { payment, draw: win.draw, reason: reason.clone() }

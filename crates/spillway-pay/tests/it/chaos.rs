@@ -1,5 +1,5 @@
-//! Everything goes wrong at once, at random, for many seeds: every plan is charged at most once, and
-//! in the end exactly those that the vault has recorded.
+//! Everything goes wrong at once, at random, for many seeds: every plan is charged at most once,
+//! and in the end exactly those that the vault has recorded.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! What is said of gas before paying, against what the chain takes.
 
-use spillway_pay::Chain;
+use spillway_pay::{Chain, CommitChoice, PayRequest, Plan};
 use spillway_types::{Atto, RewardAddress};
 
 use crate::{
     on_both_chains,
-    support::{Stage, TestJournal},
+    support::{Stage, TestJournal, batch_mode},
 };
 
 /// Twenty payees, five a leaf.
@@ -26,7 +26,7 @@ async fn the_estimate_is_at_least_what_is_used_and_not_far_above(stage: Stage) {
         let plans = [plan(&stage, name, leaves).await];
         let payments = stage.payments();
         let estimate =
-            payments.estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
+            payments.estimate(&plans, stage.payer.address(), CommitChoice::Together).await.unwrap();
         let mut journal = TestJournal::new(&stage.chain);
         let paid = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
         let used = paid.spend.gas_used;
@@ -36,8 +36,52 @@ async fn the_estimate_is_at_least_what_is_used_and_not_far_above(stage: Stage) {
         assert!(estimate.approval_gas > 20_000);
         assert!(estimate.cost >= paid.spend.gas_cost);
         let after =
-            payments.estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
+            payments.estimate(&plans, stage.payer.address(), CommitChoice::Together).await.unwrap();
         assert_eq!((after.gas, after.transactions), (0, 0), "it is paid");
+    }
+}
+
+/// A batch of real amounts: its call data costs what such words cost.
+async fn batch(stage: &Stage, name: u8) -> Plan {
+    let mut plan = plan(stage, name, 16).await;
+    plan.mode = batch_mode(&plan.leaves, 1_000_003, 16);
+    plan
+}
+
+async fn batches_take_what_is_said_whatever_they_hold(stage: Stage) {
+    let payments = stage.payments();
+    let payer = stage.payer.address();
+    let mut name = 0;
+    // The first pays for the vault's own slot in the token, too.
+    for (count, ceiling, commit) in [
+        (1, 95_000, CommitChoice::Together),
+        (1, 75_000, CommitChoice::Together),
+        (2, 75_000 + 30_000, CommitChoice::Together),
+        (5, 75_000 + 4 * 30_000, CommitChoice::Together),
+        (3, 3 * 75_000, CommitChoice::OneByOne),
+    ] {
+        let hands = stage.hands(&stage.deployer);
+        hands.send_tokens(stage.deployed.token, payer, Atto(count * 17_000_000)).await.unwrap();
+        let mut plans: Vec<Plan> = Vec::new();
+        for _ in 0..count {
+            name += 1;
+            plans.push(batch(&stage, name).await);
+        }
+        let valid_until = plans[0].valid_until;
+        for plan in &mut plans {
+            plan.valid_until = valid_until;
+        }
+        let estimate = payments.estimate(&plans, payer, commit).await.unwrap();
+        let mut journal = TestJournal::new(&stage.chain);
+        let request = PayRequest { commit, ..stage.request(&plans, &[]) };
+        let paid = payments.pay(request, &mut journal).await.unwrap();
+        let used = paid.spend.gas_used;
+        assert!(estimate.gas >= used, "{count}: {} < {used}", estimate.gas);
+        assert!(estimate.gas * 100 <= used * 115, "{count}: {} {used}", estimate.gas);
+        assert_eq!(estimate.transactions as usize, journal.signed.len());
+        let approval = stage.chain.receipt(journal.signed[0].hash).await.unwrap().unwrap();
+        let vault = used - approval.gas_used;
+        assert!(vault <= ceiling, "{count}: {vault}");
     }
 }
 
@@ -53,5 +97,6 @@ async fn every_gas_limit_suffices_with_room(stage: Stage) {
 
 on_both_chains!(
     the_estimate_is_at_least_what_is_used_and_not_far_above,
+    batches_take_what_is_said_whatever_they_hold,
     every_gas_limit_suffices_with_room,
 );

@@ -98,7 +98,7 @@ async fn what_differs_in_kind_or_deadline_is_paid_apart(stage: Stage) {
 }
 
 async fn a_transaction_pays_64_batches_at_most(stage: Stage) {
-    let plans = batches(&stage, 0..=MAX_COMMITS as u8).await;
+    let plans = batches(&stage, 0..=u8::try_from(MAX_COMMITS).unwrap()).await;
     let (payments, payer) = (stage.payments(), stage.payer.address());
     let estimate = payments.estimate(&plans, payer, CommitChoice::Together).await.unwrap();
     assert_eq!(estimate.transactions, 3);
@@ -380,43 +380,42 @@ async fn another_account_cannot_pay(stage: Stage) {
 /// However many are paid before one cannot be: those are told of and stay, the rest is paid once.
 #[tokio::test]
 async fn one_by_one_what_comes_before_a_failure_is_kept() {
-    for count in 1..=8_usize {
-        for failing in 0..count {
-            let stage = Stage::memory().await.in_batches(CommitChoice::OneByOne);
-            let plans = batches(&stage, 0..count as u8).await;
-            let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
-            // The approval is the first.
-            let mut left = failing + 1;
-            chain.set_faults(Some(Box::new(move |op| {
-                if op != ChainOp::SendRaw {
-                    return None;
-                }
-                if left > 0 {
-                    left -= 1;
-                    return None;
-                }
-                let detail = "no".to_owned();
-                Some(ChainFault::Refuse(ChainError::Unexpected { method: "send", detail }))
-            })));
-            let mut journal = TestJournal::new(&stage.chain);
-            let payments = stage.payments();
-            let error = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
-            let charged = Atto(failing as u128 * COST);
-            assert_eq!(told(&journal), ids(&plans[..failing]));
-            assert_eq!(error.spend.paid, charged);
-            assert_eq!(error.spend.tx_hashes.len(), failing + 1);
-            stage.assert_charged(charged).await;
+    for (count, failing) in (1..=8_u8).flat_map(|n| (0..n).map(move |k| (n, k))) {
+        let stage = Stage::memory().await.in_batches(CommitChoice::OneByOne);
+        let plans = batches(&stage, 0..count).await;
+        let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+        // The approval is the first.
+        let before = usize::from(failing);
+        let mut left = before + 1;
+        chain.set_faults(Some(Box::new(move |op| {
+            if op != ChainOp::SendRaw {
+                return None;
+            }
+            if left > 0 {
+                left -= 1;
+                return None;
+            }
+            let detail = "no".to_owned();
+            Some(ChainFault::Refuse(ChainError::Unexpected { method: "send", detail }))
+        })));
+        let mut journal = TestJournal::new(&stage.chain);
+        let payments = stage.payments();
+        let error = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+        let charged = Atto(u128::from(failing) * COST);
+        assert_eq!(told(&journal), ids(&plans[..before]));
+        assert_eq!(error.spend.paid, charged);
+        assert_eq!(error.spend.tx_hashes.len(), before + 1);
+        stage.assert_charged(charged).await;
 
-            chain.set_faults(None);
-            let mut again = TestJournal::new(&stage.chain);
-            let request = stage.request(&plans, &journal.signed);
-            let paid = payments.pay(request, &mut again).await.unwrap();
-            assert_eq!(told(&again), ids(&plans));
-            assert_eq!(paid.spend.paid, Atto(count as u128 * COST));
-            // What was signed and refused went out as it was.
-            assert_eq!(again.signed.len(), count - failing - 1);
-            stage.assert_charged(Atto(count as u128 * COST)).await;
-        }
+        chain.set_faults(None);
+        let mut again = TestJournal::new(&stage.chain);
+        let request = stage.request(&plans, &journal.signed);
+        let paid = payments.pay(request, &mut again).await.unwrap();
+        assert_eq!(told(&again), ids(&plans));
+        assert_eq!(paid.spend.paid, Atto(u128::from(count) * COST));
+        // What was signed and refused went out as it was.
+        assert_eq!(again.signed.len(), plans.len() - before - 1);
+        stage.assert_charged(Atto(u128::from(count) * COST)).await;
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use spillway_disk::Disk;
 use spillway_pay::{
-    Caps, Chain, PayFailure, PayRequest, Payments, PaymentsOptions, ProofError, Spend,
+    Caps, Chain, CommitChoice, PayFailure, PayRequest, Payments, PaymentsOptions, Plan, PlanMode,
+    ProofError, Spend, SumTree, TreeError,
 };
-use spillway_types::{Atto, Domain, EvmAddress, NetworkId, Retry, RewardAddress, Wei};
+use spillway_types::{Atto, Domain, EvmAddress, NetworkId, NodeHash, Retry, RewardAddress, Wei};
 
 use crate::{
     on_both_chains,
-    support::{ETHER, LEAF_COST, Stage, TOKENS, TestJournal, wallet},
+    support::{ETHER, LEAF_COST, Stage, TOKENS, TestJournal, batch_mode, wallet},
 };
 
 /// Pays, expects a refusal, and that nothing at all has happened.
@@ -74,7 +75,10 @@ async fn plans_of_others(stage: Stage) {
     let network = NetworkId::named("another");
     let plans = [spillway_pay::Plan { domain: Domain { network, ..plan.domain }, ..plan }];
     match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
-        PayFailure::ForeignPlan { payment } => assert_eq!(payment, plans[0].id()),
+        PayFailure::ForeignPlan { payment, expected, found } => {
+            assert_eq!(payment, plans[0].id());
+            assert_eq!((*expected, *found), (stage.domain, plans[0].domain));
+        }
         failure => panic!("{failure:?}"),
     }
 }
@@ -104,6 +108,43 @@ async fn plans_that_the_vault_would_refuse(stage: Stage) {
     }
 }
 
+async fn batches_that_the_vault_would_refuse(stage: Stage) {
+    let good = stage.plan(1, 2).await;
+    let batch = |tip, draws| Plan { mode: batch_mode(&good.leaves, tip, draws), ..good.clone() };
+    let expected = NodeHash([7; 32]);
+    let found = SumTree::new(&good.leaves).unwrap().root().hash;
+    let root = PlanMode::Batch { root: expected, tip: Atto(1), draws: 1 };
+    let mut free = batch(1, 1);
+    free.leaves[1].shares.iter_mut().for_each(|share| share.amount = Atto::ZERO);
+    let none = Plan { leaves: Vec::new(), ..batch(1, 1) };
+    for (plan, expected) in [
+        (batch(1, 0), ProofError::Draws { found: 0, most: 30 }),
+        // Not more draws than units.
+        (batch(1, 31), ProofError::Draws { found: 31, most: 30 }),
+        (batch(1 << 96, 1), ProofError::TipTooLarge),
+        (Plan { mode: root, ..good.clone() }, ProofError::WrongRoot { expected, found }),
+        (free, ProofError::Tree(TreeError::ZeroLeaf { index: 1 })),
+        (none, ProofError::Tree(TreeError::LeafCount { found: 0 })),
+    ] {
+        let plans = [plan];
+        match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
+            PayFailure::BadPlan { payment, source } => {
+                assert_eq!((payment, source), (plans[0].id(), expected));
+            }
+            failure => panic!("{failure:?}"),
+        }
+    }
+    // 201 draws of enough units.
+    let many = stage.plan(2, 20).await;
+    let plans = [Plan { mode: batch_mode(&many.leaves, 1, 201), ..many }];
+    match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
+        PayFailure::BadPlan { source, .. } => {
+            assert_eq!(source, ProofError::Draws { found: 201, most: 200 });
+        }
+        failure => panic!("{failure:?}"),
+    }
+}
+
 async fn too_little_money(stage: Stage) {
     let mut plan = stage.plan(1, 1).await;
     plan.leaves[0].shares[0].amount = TOKENS;
@@ -118,8 +159,11 @@ async fn too_little_money(stage: Stage) {
     let poor = Wei(1_000);
     stage.control.set_coins(stage.payer.address(), poor).await;
     let plans = [stage.plan(1, 1).await];
-    let estimate =
-        stage.payments().estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
+    let estimate = stage
+        .payments()
+        .estimate(&plans, stage.payer.address(), CommitChoice::default())
+        .await
+        .unwrap();
     match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
         PayFailure::NotEnoughCoins { needed, found } => {
             assert_eq!((needed, found), (estimate.cost, poor));
@@ -139,8 +183,11 @@ async fn over_a_cap(stage: Stage) {
         }
         failure => panic!("{failure:?}"),
     }
-    let estimate =
-        stage.payments().estimate(&plans, stage.payer.address(), Default::default()).await.unwrap();
+    let estimate = stage
+        .payments()
+        .estimate(&plans, stage.payer.address(), CommitChoice::default())
+        .await
+        .unwrap();
     let cap = Wei(estimate.cost.0 - 1);
     let caps = Caps { gas_cost: Some(cap), ..Caps::default() };
     let request = PayRequest { caps, ..stage.request(&plans, &[]) };
@@ -181,6 +228,7 @@ on_both_chains!(
     no_vault_or_one_of_another_token,
     plans_of_others,
     plans_that_the_vault_would_refuse,
+    batches_that_the_vault_would_refuse,
     too_little_money,
     over_a_cap,
     a_wallet_that_is_locked,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spillway_types::{Retry, TxHash, UnixTime};
 
 use super::{Goal, Run, expired};
-use crate::{At, ChainError, PayFailure, SignedTx, TxPurpose};
+use crate::{At, ChainError, PayFailure, SignedTx};
 
 /// How often a used nonce must be reported, with a look in between, before something else is
 /// believed to have used it: the server that says so may know a block that another does not. It
@@ -109,7 +109,7 @@ impl Run<'_> {
     }
 
     fn begin<'p>(&self, goal: Goal<'p>) -> Drive<'p> {
-        let purpose = self.purpose_of(goal);
+        let purpose = goal.resumed();
         let unmined = |tx: &&SignedTx| {
             Some(&tx.purpose) == purpose.as_ref() && !self.receipts.contains_key(&tx.hash)
         };
@@ -129,12 +129,6 @@ impl Run<'_> {
             signed: 0,
             bumps: 0,
         }
-    }
-
-    /// What other transactions for the same goal are for; `None` when another one for the same
-    /// purpose may do something else.
-    fn purpose_of(&self, goal: Goal<'_>) -> Option<TxPurpose> {
-        goal.is_its_purpose().then(|| goal.purpose())
     }
 
     async fn step(&mut self, drive: &mut Drive<'_>) -> Result<Step, PayFailure> {
@@ -285,7 +279,7 @@ impl Run<'_> {
                 let now = self.options.clock.monotonic();
                 let since = *drive.reverted_since.get_or_insert(now);
                 // What it needs may have been taken back.
-                let purpose = self.purpose_of(drive.goal);
+                let purpose = drive.goal.resumed();
                 self.fill_gap(self.free_nonce(), purpose.as_ref()).await;
                 if now.saturating_sub(since) < self.options.timing.outage {
                     return Ok(None);
@@ -320,7 +314,7 @@ impl Run<'_> {
 
     async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
         let Some(tx) = drive.current.clone() else { return Ok(()) };
-        let purpose = self.purpose_of(drive.goal);
+        let purpose = drive.goal.resumed();
         if let Some(lower) = self.fill_gap(tx.nonce, purpose.as_ref()).await {
             drive.next(lower);
             drive.sent_at = Some(now);

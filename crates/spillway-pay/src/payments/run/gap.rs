@@ -1,5 +1,5 @@
-//! Nonces between the chain's and ours: a reorganisation may take transactions back that were mined,
-//! and a pool may drop them. Nothing after them is mined until their places are taken.
+//! Nonces between the chain's and ours: a reorganisation may take transactions back that were
+//! mined, and a pool may drop them. Nothing after them is mined until their places are taken.
 
 use std::collections::BTreeMap;
 

@@ -170,8 +170,8 @@ impl Stage {
         self.chain.block(At::Depth(0)).await.unwrap().time
     }
 
-    /// A plan of so many leaves at 15 each: shares 1 to 5 to payees 1 to 5. A batch has one draw and
-    /// no tip, so that it costs as much.
+    /// A plan of so many leaves at 15 each: shares 1 to 5 to payees 1 to 5. A batch has one draw
+    /// and no tip, so that it costs as much.
     pub(crate) async fn plan(&self, name: u8, leaves: u8) -> Plan {
         let now = self.time().await;
         let leaves: Vec<Leaf> = (0..leaves).map(|index| leaf([name, index])).collect();
