@@ -37,7 +37,7 @@ async fn quick(stage: &Stage) -> Deployed {
     let windows = Windows {
         min: Duration::from_secs(1),
         max: Duration::from_hours(1),
-        draw_delay: Duration::from_secs(60),
+        draw_delay: Duration::from_mins(1),
         claim: Duration::from_hours(3),
     };
     let minute = Duration::from_mins(1);

@@ -131,7 +131,10 @@ async fn many_together_or_none(stage: Stage) {
     }
     stage.assert_charged(escrow).await;
     assert_eq!(stage.allowance().await, Atto::ZERO);
-    assert_eq!(refusal(&[third.clone()], ALWAYS).await, format!("Exists({})", sold[2].id(&stage)));
+    assert_eq!(
+        refusal(std::slice::from_ref(third), ALWAYS).await,
+        format!("Exists({})", sold[2].id(&stage))
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ mod beacon;
 mod commits;
 mod gas;
 mod life;
+mod mirror;
 mod refusals;
+mod vectors;
 
 use std::time::Duration;
 
