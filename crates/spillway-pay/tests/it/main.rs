@@ -22,6 +22,7 @@ mod refusals;
 mod rpc;
 mod secrets;
 mod settling;
+mod sum_tree;
 mod support;
 mod vectors;
 
