@@ -5,8 +5,8 @@ use spillway_pay::{Keeper, PayError};
 use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked whether a seed is due: often enough that nobody waits for one, seldom
-/// enough that nobody notices.
+/// How often it is looked whether a seed is due, at most four times an epoch: often enough that
+/// nobody waits for one, seldom enough that nobody notices.
 const PACE: Duration = Duration::from_secs(2);
 
 /// Tends the beacon for as long as it lives: one task. Whoever cannot wait for it calls
@@ -23,11 +23,14 @@ struct Inner {
     keeper: Keeper,
     /// Whether the task leaves the beacon alone; locked while it does not.
     silent: Mutex<bool>,
+    pace: Duration,
 }
 
 impl SeedKeeper {
-    pub(crate) fn start(keeper: Keeper) -> Self {
-        let inner = Arc::new(Inner { keeper, silent: Mutex::new(false) });
+    /// Starts to tend a beacon with epochs of this length.
+    pub(crate) fn start(keeper: Keeper, epoch: Duration) -> Self {
+        let pace = PACE.min(epoch / 4);
+        let inner = Arc::new(Inner { keeper, silent: Mutex::new(false), pace });
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(tend(Arc::clone(&inner), stop.clone()));
@@ -67,7 +70,7 @@ async fn tend(inner: Arc<Inner>, stop: CancellationToken) {
                 tracing::warn!(%error, "the beacon's seeds are late");
             }
             drop(silent);
-            SystemClock.sleep(PACE).await;
+            SystemClock.sleep(inner.pace).await;
         }
     };
     stop.run_until_cancelled(tending).await;

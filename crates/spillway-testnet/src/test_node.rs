@@ -62,6 +62,9 @@ impl TestNode {
             transports: shared.options.transports,
             ..NodeOptions::new(disk, chain, shared.domain, reward)
         };
+        // Four times an epoch at least: seeds count as late after two epochs.
+        let head_poll = usual.head_poll.min(shared.options.epoch / 4);
+        let usual = NodeOptions { head_poll, ..usual };
         let options = match &shared.options.change {
             Some(change) => change(index, usual),
             None => usual,

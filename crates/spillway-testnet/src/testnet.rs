@@ -99,7 +99,7 @@ impl Testnet {
         let count = options.nodes;
         let shared = Shared { options, domain, chain, clock };
         let nodes = Vec::with_capacity(count);
-        let keeper = SeedKeeper::start(keeper(&shared, &anvil).await?);
+        let keeper = SeedKeeper::start(keeper(&shared, &anvil).await?, shared.options.epoch);
         let mut testnet = Self { shared, deployed, wallet, nodes, keeper, anvil, root };
         for index in 0..count {
             let node = testnet.start_node(index, testnet.free_ports()).await?;

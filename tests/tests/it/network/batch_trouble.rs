@@ -36,14 +36,14 @@ fn options(mode: ModeChoice) -> UploadOptions {
 async fn two_batches_are_paid_at_once_and_stored_though_a_node_dies() {
     let mut network = Network::batches(7).await;
     let client = network.testnet.client(&network.place().join("client")).await.unwrap();
-    let (victim, chunks) = (2, 60);
+    let (victim, chunks) = (2, 24);
     let source = noise(800, chunks * SEGMENT);
     let before = network.balances().await;
     network.book.keep_puts();
-    // It stores ten and never answers again.
+    // It stores five and never answers again.
     let served = AtomicUsize::new(0);
     let admit = move |_: &spillway_types::PutRequest| {
-        if served.fetch_add(1, Ordering::SeqCst) < 10 { Admit::Serve } else { Admit::Hang }
+        if served.fetch_add(1, Ordering::SeqCst) < 5 { Admit::Serve } else { Admit::Hang }
     };
     network.book.play(victim, Tricks { admit: Some(Box::new(admit)), ..Tricks::default() });
     let batch = BatchOptions { max_leaves: chunks / 2, commit: CommitChoice::Together };
