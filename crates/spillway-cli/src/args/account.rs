@@ -13,7 +13,7 @@ fn parse_seed_proof(text: &str) -> Result<SeedProof, String> {
     let wrong = || "expected an even number of hexadecimal digits, such as 0x12ab…".to_owned();
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if digits.is_empty() || !is_hex || digits.len() % 2 != 0 {
+    if digits.is_empty() || !is_hex || !digits.len().is_multiple_of(2) {
         return Err(wrong());
     }
     if digits.len() > 2 * MAX_PROOF_BYTES {

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("60s"), Ok(Duration::from_mins(1)));
         assert_eq!(parse_duration("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(parse_duration("24h"), Ok(Duration::from_hours(24)));
         assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));

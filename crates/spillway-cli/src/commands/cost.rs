@@ -9,7 +9,7 @@ use crate::{
     args::Cost,
     config::Layer,
     exit::{Code, Failure},
-    render::{ProgressView, amount, bytes, count, mode_name, paid_as},
+    render::{ProgressView, Report, amount, bytes, count, mode_name, paid_as},
 };
 
 /// The summary of `cost`. Amounts are text: they pass 53 bits.
@@ -70,28 +70,29 @@ fn summary(price: &Price) -> Summary {
 
 fn report(price: &Price) -> String {
     let offer = &price.offer;
-    let mut report = format!(
-        "{} in {}, {} of them stored already.\nStorage: {} tokens ({} atto).\n",
+    let mut report = Report::default();
+    report.line(format_args!(
+        "{} in {}, {} of them stored already.\nStorage: {} tokens ({} atto).",
         bytes(price.bytes),
         count(price.chunks_total, "chunk"),
         offer.chunks_already_stored,
         amount(offer.storage_cost.get()),
         offer.storage_cost,
-    );
+    ));
     if offer.tips > Atto::ZERO {
         let tips = amount(offer.tips.get());
-        report.push_str(&format!("Tips: {tips} tokens ({} atto).\n", offer.tips));
+        report.line(format_args!("Tips: {tips} tokens ({} atto).", offer.tips));
     }
-    report.push_str(&format!(
-        "Gas: about {} coins ({} wei) for {} gas.\n",
+    report.line(format_args!(
+        "Gas: about {} coins ({} wei) for {} gas.",
         amount(offer.gas_cost.get()),
         offer.gas_cost,
         offer.gas,
     ));
     if let Some(text) = paid_as(offer.mode, offer.reason.as_ref()) {
-        report.push_str(&format!("{text}.\n"));
+        report.line(format_args!("{text}."));
     }
-    report
+    report.text()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
     args::{Devnet, DevnetTimes},
     exit::{Code, Failure},
     local::Output,
-    render::Text,
+    render::{Report, Text},
 };
 
 /// Bytes of a file that may be an old manifest, at most. A node takes about 200.
@@ -188,27 +188,27 @@ fn ready(testnet: &Testnet, manifest: &Manifest, file: &Output, times: &DevnetTi
 }
 
 fn text(manifest: &Manifest, file: &Output, times: &DevnetTimes) -> Text {
-    let mut report = format!(
-        "Ready: the chain answers at {}.\nUse it with --devnet {}; Ctrl-C ends it and removes what \
-         it made.\n",
-        manifest.rpc_url,
+    let mut report = Report::default();
+    report.line(format_args!("Ready: the chain answers at {}.", manifest.rpc_url));
+    report.line(format_args!(
+        "Use it with --devnet {}; Ctrl-C ends it and removes what it made.",
         file.path.display()
-    );
+    ));
     let longest = longest_wait(times);
+    let secs = longest.as_secs();
     if longest <= SOON {
-        let secs = longest.as_secs();
-        let wait = format!("Batches can be settled {secs} s after they were paid at the latest.\n");
-        report.push_str(&wait);
+        report.line(format_args!(
+            "Batches can be settled {secs} s after they were paid at the latest."
+        ));
     } else {
-        report.push_str(&format!(
+        let url = &manifest.rpc_url;
+        report.line(format_args!(
             "To see a batch settled soon, let the chain's time jump after the upload:\n  cast rpc \
              --rpc-url {url} evm_increaseTime {secs}; cast rpc --rpc-url {url} evm_mine\nor start \
-             with short times:\n  {SHORT_TIMES}\n",
-            url = manifest.rpc_url,
-            secs = longest.as_secs(),
+             with short times:\n  {SHORT_TIMES}"
         ));
     }
-    Text { report, result: String::new() }
+    Text { report: report.text(), result: String::new() }
 }
 
 /// How long somebody waits for a settlement without being told how to have it sooner.

@@ -9,7 +9,7 @@ use crate::{
     args::Refund,
     config::{Layer, Settings},
     exit::{Code, Failure},
-    render::{amount, count, utc},
+    render::{Report, amount, count, utc},
 };
 
 /// The summary of `refund`. Amounts are text: they pass 53 bits.
@@ -146,16 +146,16 @@ fn summary(report: &RefundReport, args: &Refund) -> Summary {
 }
 
 fn text(report: &RefundReport, args: &Refund) -> String {
-    let mut text = String::new();
+    let mut text = Report::default();
     for batch in &report.refunded {
         let tokens = amount(batch.amount.get());
-        text.push_str(&format!("{tokens} tokens came back of {}", of(batch)));
+        text.line(format_args!("{tokens} tokens came back of {}", of(batch)));
     }
     for batch in &report.waiting {
-        text.push_str(&open(batch));
+        text.line(open(batch));
     }
     for session in &report.busy {
-        text.push_str(&format!("Another process works on upload {session}.\n"));
+        text.line(format_args!("Another process works on upload {session}."));
     }
     if text.is_empty() {
         return "Nothing can be refunded.\n".to_owned();
@@ -163,20 +163,20 @@ fn text(report: &RefundReport, args: &Refund) -> String {
     if args.dry_run {
         let due = report.waiting.iter().filter(|batch| batch.due);
         let due: Atto = due.map(|batch| batch.amount).sum();
-        text.push_str(&format!("Now {} tokens would come back.\n", amount(due.get())));
+        text.line(format_args!("Now {} tokens would come back.", amount(due.get())));
     } else {
-        text.push_str(&format!(
-            "Refunded {} tokens for {} coins of gas, in {}.\n",
+        text.line(format_args!(
+            "Refunded {} tokens for {} coins of gas, in {}.",
             amount(report.amount().get()),
             amount(report.spend.gas_cost.get()),
             count(report.spend.tx_hashes.len() as u64, "transaction"),
         ));
     }
-    text
+    text.text()
 }
 
 fn of(batch: &RefundedBatch) -> String {
-    format!("batch {} of upload {}.\n", batch.payment, batch.session)
+    format!("batch {} of upload {}.", batch.payment, batch.session)
 }
 
 fn open(batch: &Refundable) -> String {
@@ -187,7 +187,7 @@ fn open(batch: &Refundable) -> String {
     };
     format!(
         "{} tokens of batch {} of upload {} can be refunded {when}, if no further draw is settled; \
-         {} of {} are.\n",
+         {} of {} are.",
         amount(batch.amount.get()),
         batch.payment,
         batch.session,

@@ -10,7 +10,7 @@ use crate::{
     args::Settle,
     config::{Layer, Settings, peer_address},
     exit::{Code, Failure},
-    render::{amount, count, utc},
+    render::{Report, amount, count, utc},
 };
 
 /// The summary of `settle`. Amounts are text: they pass 53 bits.
@@ -238,39 +238,39 @@ fn summary(report: &SettleReport, seeds: &[Posted], nodes: usize, dry_run: bool)
 
 fn text(report: &SettleReport, seeds: &[Posted], dry_run: bool) -> String {
     let settled = &report.settled;
-    let mut text = String::new();
+    let mut text = Report::default();
     for (upload_by, seed) in seeds {
-        text.push_str(&match (seed, dry_run) {
-            (Some(seed), _) => format!(
-                "The seed of uploads until {} is known now: {seed}. Nodes note what it draws a moment \
-                 later: run this again then.\n",
-                utc(*upload_by)
-            ),
-            (None, true) => format!("The seed of uploads until {} is missing.\n", utc(*upload_by)),
-            (None, false) => {
-                format!("The seed of uploads until {} is not known yet.\n", utc(*upload_by))
-            }
-        });
+        let of = format!("The seed of uploads until {}", utc(*upload_by));
+        match (seed, dry_run) {
+            (Some(seed), _) => text.line(format_args!(
+                "{of} is known now: {seed}. Nodes note what it draws a moment later: run this again \
+                 then."
+            )),
+            (None, true) => text.line(format_args!("{of} is missing.")),
+            (None, false) => text.line(format_args!("{of} is not known yet.")),
+        }
     }
     for (peer, failure) in &report.silent {
-        text.push_str(&format!("Node {peer} has not told its wins: {failure}.\n"));
+        text.line(format_args!("Node {peer} has not told its wins: {failure}."));
     }
-    text.push_str(&left_out(report));
+    text.lines(&left_out(report));
     for (payee, sum) in &report.payees {
-        text.push_str(&format!("{payee} gets {} tokens.\n", amount(sum.get())));
+        text.line(format_args!("{payee} gets {} tokens.", amount(sum.get())));
     }
     let draws = count(settled.draws.into(), "draw");
     let (prizes, tips) = (amount(settled.prizes.get()), amount(settled.tips.get()));
-    text.push_str(&match (settled.draws, dry_run) {
-        (0, _) => "Nothing to settle.\n".to_owned(),
-        (_, true) => format!("Would settle {draws} of {prizes} tokens, for {tips} tokens of tips.\n"),
-        (_, false) => format!(
-            "Settled {draws} of {prizes} tokens in {}: {tips} tokens of tips for {} coins of gas.\n",
+    match (settled.draws, dry_run) {
+        (0, _) => text.line("Nothing to settle."),
+        (_, true) => text.line(format_args!(
+            "Would settle {draws} of {prizes} tokens, for {tips} tokens of tips."
+        )),
+        (_, false) => text.line(format_args!(
+            "Settled {draws} of {prizes} tokens in {}: {tips} tokens of tips for {} coins of gas.",
             count(settled.transactions.into(), "transaction"),
             amount(settled.spend.gas_cost.get()),
-        ),
-    });
-    text
+        )),
+    }
+    text.text()
 }
 
 /// The draws that were not settled: how many for which reason. Programs get each.

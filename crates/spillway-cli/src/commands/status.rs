@@ -11,7 +11,7 @@ use crate::{
     args::Status,
     config::{Layer, Settings},
     exit::Failure,
-    render::{amount, bytes, count, utc},
+    render::{Report, amount, bytes, count, utc},
 };
 
 /// The summary of `status`.
@@ -72,10 +72,8 @@ pub(super) async fn run(context: &Context, args: &Status) -> Result<(), Failure>
     let settings = context.settings(Layer::from(args))?;
     let (mut sessions, chain) = match Context::data(&settings)? {
         Some(data) => {
-            let chain = match args.chain {
-                true => Some(on_chain(context, &settings, &data).await?),
-                false => None,
-            };
+            let chain =
+                if args.chain { Some(on_chain(context, &settings, &data).await?) } else { None };
             (spillway_client::sessions(&data).await?, chain)
         }
         None => (Vec::new(), None),
@@ -193,10 +191,10 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
 
 /// What came back of a session's batches and what may, on lines of their own.
 fn refunds(session: &SessionStatus, chain: Option<&OnChain>) -> String {
-    let mut text = String::new();
+    let mut text = Report::default();
     let refunded = session.spend.refunded;
     if refunded > Atto::ZERO {
-        text.push_str(&format!("{:11} {} tokens came back\n", "", amount(refunded.get())));
+        text.line(format_args!("{:11} {} tokens came back", "", amount(refunded.get())));
     }
     // What may come back at the same time is said at once.
     let mut by_time: BTreeMap<Option<UnixTime>, Atto> = BTreeMap::new();
@@ -211,9 +209,9 @@ fn refunds(session: &SessionStatus, chain: Option<&OnChain>) -> String {
             None => "once their claim window is over".to_owned(),
         };
         let tokens = amount(sum.get());
-        text.push_str(&format!("{:11} {at_most}{tokens} tokens can be refunded {when}\n", ""));
+        text.line(format_args!("{:11} {at_most}{tokens} tokens can be refunded {when}", ""));
     }
-    text
+    text.text()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use spillway_client::{Spend, Traffic, UploadError, Uploaded};
 
 use crate::{
     memory,
-    render::{Text, amount, bytes, count, mode_name, paid_as, seconds},
+    render::{Report, Text, amount, bytes, count, mode_name, paid_as, seconds},
 };
 
 /// The summary of an upload. Amounts are text: they pass 53 bits.
@@ -96,7 +96,7 @@ impl UploadSummary {
             upload_id: Some(session.clone()),
             bytes: Some(*bytes),
             payment_mode: payment_mode.map(mode_name),
-            mode_reason: mode_reason.as_ref().map(|reason| reason.to_string()),
+            mode_reason: mode_reason.as_ref().map(ToString::to_string),
             chunks_total: *total,
             chunks_stored: stored.len() as u64,
             chunks_already_stored: Some(already_stored.len() as u64),
@@ -142,23 +142,22 @@ impl UploadSummary {
 
 /// What people read about an upload, without where its result is.
 pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
-    let mut report = format!(
-        "Uploaded {} as {}, {} of them stored before, in {}.\n{}\n",
+    let mut report = Report::default();
+    report.line(format_args!(
+        "Uploaded {} as {}, {} of them stored before, in {}.\n{}",
         bytes(uploaded.bytes),
         count(uploaded.chunks_total, "chunk"),
         uploaded.chunks_already_stored,
         seconds(measured.elapsed),
         paid(&uploaded.spend),
-    );
+    ));
     if let Some(text) = paid_as(uploaded.payment_mode, uploaded.mode_reason.as_ref()) {
-        report.push_str(&format!("{text}.\n"));
+        report.line(format_args!("{text}."));
     }
     for path in &uploaded.skipped {
-        report.push_str("Left out, for it is no file: ");
-        report.push_str(&path.display().to_string());
-        report.push('\n');
+        report.line(format_args!("Left out, for it is no file: {}", path.display()));
     }
-    report
+    report.text()
 }
 
 fn paid(spend: &Spend) -> String {

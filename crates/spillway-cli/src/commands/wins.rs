@@ -10,7 +10,7 @@ use crate::{
     args::NodeWins,
     config::{Layer, Settings, account},
     exit::{Code, Failure},
-    render::{amount, count, utc},
+    render::{Report, amount, count, utc},
 };
 
 /// The summary of `node wins`. Amounts are text: they pass 53 bits.
@@ -153,14 +153,17 @@ impl Known {
         if wins.is_empty() {
             return "No draws are won.\n".to_owned();
         }
-        let mut text: String = wins.iter().map(|win| self.line(win)).collect();
-        text.push_str(&format!(
-            "{} of {} tokens{}. `spillway settle` pays them out.\n",
+        let mut text = Report::default();
+        for win in wins {
+            text.line(self.line(win));
+        }
+        text.line(format_args!(
+            "{} of {} tokens{}. `spillway settle` pays them out.",
             count(wins.len() as u64, "draw"),
             amount(prizes(wins).get()),
             of_them(self.own_sum(wins)),
         ));
-        text
+        text.text()
     }
 
     fn line(&self, win: &Win) -> String {
@@ -168,7 +171,7 @@ impl Known {
         let until = self.claim_end(win);
         let until = until.map(|end| format!(", to be settled until {} ({end})", utc(end)));
         format!(
-            "Draw {}{}: chunk {} won {} tokens{}{}\n",
+            "Draw {}{}: chunk {} won {} tokens{}{}",
             win.draw,
             batch.unwrap_or_default(),
             win.leaf.address,

@@ -12,6 +12,7 @@ mod json;
 mod mode;
 mod progress_view;
 mod prompt;
+mod report;
 mod time;
 
 pub(crate) use console::{Console, Format, Text};
@@ -19,4 +20,5 @@ pub(crate) use human::{amount, bytes, count, seconds};
 pub(crate) use mode::{mode_name, paid_as};
 pub(crate) use progress_view::ProgressView;
 pub(crate) use prompt::Prompt;
+pub(crate) use report::Report;
 pub(crate) use time::utc;
