@@ -41,6 +41,7 @@ impl Clock for Hasty {
 
 /// A chain with one batch of four leaves, whose seed is known.
 struct World {
+    chain: MemoryChain,
     payments: Payments,
     wallet: Wallet,
     leaves: Vec<Leaf>,
@@ -98,7 +99,7 @@ impl World {
         clock.0.advance(Duration::from_hours(48));
         chain.put_seed(VAULT, terms.upload_by, SEED);
         chain.mine(1);
-        Self { payments, wallet, leaves, terms }
+        Self { chain, payments, wallet, leaves, terms }
     }
 
     /// What a node would show if this leaf had won.
@@ -219,4 +220,17 @@ async fn a_node_that_shows_the_same_page_for_ever_is_left_and_what_it_showed_is_
     assert_eq!((report.wins, report.settled.draws), (1, 1));
     let out_of_order = WinsFailure::OutOfOrder;
     assert_eq!(report.silent, [(peer(1), out_of_order.clone()), (peer(2), out_of_order)]);
+}
+
+#[tokio::test]
+async fn the_newest_seed_is_that_of_the_last_end_of_an_epoch_until_it_is_known() {
+    let World { chain, payments, .. } = World::new().await;
+    let wanted = newest_seed(&payments).await.unwrap().unwrap();
+    let windows = payments.check_domain().await.unwrap().windows;
+    let epoch = payments.chain().beacon(VAULT).await.unwrap().epoch.as_secs();
+    let now = payments.chain().block(At::Depth(0)).await.unwrap().time.0;
+    let drawn_by = (windows.draw_time(wanted).0 / epoch + 1) * epoch;
+    assert!(drawn_by <= now && now < drawn_by + epoch, "{drawn_by} {now}");
+    chain.put_seed(VAULT, wanted, SEED);
+    assert_eq!(newest_seed(&payments).await.unwrap(), None);
 }
