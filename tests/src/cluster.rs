@@ -8,19 +8,23 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use spillway_client::{
-    Client, ClientParts, DownloadError, DownloadOptions, Remote, Source, Target, UploadOptions,
+    BatchOptions, Client, ClientParts, CommitChoice, DownloadError, DownloadOptions, ModeChoice,
+    Remote, Source, Target, UploadOptions,
 };
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
-use spillway_net::{Fault, MemoryNetwork, RequestKind};
-use spillway_node::{ChainClock, NodeService, Price, ServiceOptions, Terms};
+use spillway_net::{Fault, MemoryNetwork, Peers, RequestKind};
+use spillway_node::{
+    Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms, limits::TIP_GAS,
+};
 use spillway_pay::{
     Chain, MemoryChain, MemoryChainOptions, PayTiming, Payments, PaymentsOptions, Wallet, Windows,
 };
 use spillway_store::{ChunkStore, MemoryStore};
 use spillway_types::{
     Atto, ChunkAddress, Domain, EvmAddress, NetworkId, PeerKey, PeerSecret, RewardAddress,
-    UnixTime, Wei,
+    TokenRate, UnixTime, Wei,
     limits::{CLOSE_GROUP, MAX_UPLOAD_WINDOW},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,11 +53,23 @@ pub struct ClusterOptions {
     pub nodes: usize,
     /// What each may store, in bytes. The default is so much that prices do not rise.
     pub capacity_bytes: u64,
+    /// The least tip a draw that each quotes.
+    pub min_tip: Atto,
+    /// The largest prize a draw that each quotes: none, so that chunks are paid for directly, unless
+    /// a test says otherwise.
+    pub max_prize: Atto,
+}
+
+impl ClusterOptions {
+    /// So many nodes that take batches.
+    pub fn batches(nodes: usize) -> Self {
+        Self { nodes, min_tip: Cluster::TIP, max_prize: Atto::MAX_SHARE, ..Self::default() }
+    }
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { nodes: 10, capacity_bytes: 1 << 50 }
+        Self { nodes: 10, capacity_bytes: 1 << 50, min_tip: Atto::ZERO, max_prize: Atto::ZERO }
     }
 }
 
@@ -71,6 +87,11 @@ pub struct Cluster {
     pub payer: Arc<Wallet>,
     /// The nodes.
     pub members: Vec<Member>,
+    options: ClusterOptions,
+    /// Of the nodes, beside their chunks.
+    disks: Vec<MemoryDisk>,
+    /// What each node knows of batches.
+    batches: Mutex<BTreeMap<usize, Batches>>,
     network: MemoryNetwork,
     faults: Arc<Mutex<Decide>>,
     book: Playbook,
@@ -108,6 +129,10 @@ impl Charged {
 }
 
 impl Cluster {
+    /// The tip a draw of nodes that take batches. One chunk of a whole segment is worth more than six
+    /// of them, so that it may be a batch.
+    pub const TIP: Atto = Atto(100);
+
     /// A cluster of ten honest nodes.
     pub fn new() -> Self {
         Self::with(ClusterOptions::default())
@@ -115,15 +140,19 @@ impl Cluster {
 
     /// A cluster of honest nodes.
     pub fn with(options: ClusterOptions) -> Self {
-        Self::with_stores((0..options.nodes).map(|_| {
+        let stores = (0..options.nodes).map(|_| {
             let store: Arc<dyn ChunkStore> = Arc::new(MemoryStore::new(options.capacity_bytes));
             store
-        }))
+        });
+        Self::build(stores.collect(), options)
     }
 
     /// A cluster of honest nodes that keep their chunks in these stores.
     pub fn with_stores(stores: impl IntoIterator<Item = Arc<dyn ChunkStore>>) -> Self {
-        let stores: Vec<_> = stores.into_iter().collect();
+        Self::build(stores.into_iter().collect(), ClusterOptions::default())
+    }
+
+    fn build(stores: Vec<Arc<dyn ChunkStore>>, options: ClusterOptions) -> Self {
         let clock = TurboClock::new(START);
         let chain = MemoryChain::new(MemoryChainOptions::new(Arc::new(clock.clone())));
         let payer = Arc::new(Wallet::from_bytes(&[7; 32]).unwrap());
@@ -152,6 +181,9 @@ impl Cluster {
             token,
             payer,
             members: Vec::new(),
+            options,
+            disks: stores.iter().map(|_| MemoryDisk::new()).collect(),
+            batches: Mutex::default(),
             network,
             faults,
             book: Playbook::new(stores.len()),
@@ -184,21 +216,77 @@ impl Cluster {
     pub fn start_member(&self, member: &Member) {
         // Without an answer first, for the way out; then in the same place with one.
         let peers = self.network.join(member.secret.clone(), None);
+        let terms = Terms {
+            confirmations: 0,
+            price: Price::per_mib(PRICE_PER_MIB).unwrap(),
+            token_rate: self.rate_of(self.options.min_tip),
+            max_prize: self.options.max_prize,
+            ..Terms::new(member.reward)
+        };
+        let clock = ChainClock::new(Arc::new(self.clock.clone()));
+        let opened = Batches::open(BatchesOptions {
+            disk: Arc::new(self.disks[member.index].clone()),
+            chain: Arc::new(self.chain.clone()),
+            domain: self.domain,
+            terms,
+            clock: clock.clone(),
+        });
+        // Nothing in memory waits.
+        let batches = opened.now_or_never().unwrap().unwrap();
         let service = NodeService::new(ServiceOptions {
             secret: member.secret.clone(),
             domain: self.domain,
-            terms: Terms {
-                confirmations: 0,
-                price: Price::per_mib(PRICE_PER_MIB).unwrap(),
-                ..Terms::new(member.reward)
-            },
+            terms,
             store: Arc::clone(&member.store),
             chain: Arc::new(self.chain.clone()),
-            clock: ChainClock::new(Arc::new(self.clock.clone())),
+            batches: batches.clone(),
+            clock,
             peers,
         });
         let serve = self.book.wrap(member.index, Arc::new(service));
         self.network.join(member.secret.clone(), Some(serve));
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).insert(member.index, batches);
+    }
+
+    /// What a token must be worth for this to be the least tip of a draw, at the gas price of the
+    /// moment.
+    pub fn rate_of(&self, tip: Atto) -> Option<TokenRate> {
+        let fees = self.chain.fees().now_or_never().unwrap().unwrap();
+        let price = fees.base.saturating_add(fees.priority).0;
+        let worth = price * u128::from(TIP_GAS) * 10_u128.pow(18);
+        worth.checked_div(tip.0).map(|rate| TokenRate(Wei(rate)))
+    }
+
+    /// All nodes hear what is new on the chain, and do what follows from it: they note what they have
+    /// won.
+    pub async fn tend(&self) {
+        for member in &self.members {
+            let batches = {
+                let all = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+                all[&member.index].clone()
+            };
+            batches.hear().await.unwrap();
+            batches.tend(member.store.as_ref()).await;
+        }
+    }
+
+    /// Payments into the vault, as a client makes them.
+    pub fn payments(&self) -> Payments {
+        Payments::new(PaymentsOptions {
+            chain: Arc::new(self.chain.clone()),
+            domain: self.domain,
+            token: Some(self.token),
+            clock: Arc::new(self.clock.clone()),
+            wallet_locks: Arc::clone(&self.wallet_locks),
+            timing: PayTiming::default(),
+        })
+    }
+
+    /// The network as somebody sees it who is no node.
+    pub fn peers(&self) -> Arc<dyn Peers> {
+        let mut seed = [0xcc; 32];
+        seed[..8].copy_from_slice(&self.clients.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        self.network.join(PeerSecret::from_seed(&seed), None)
     }
 
     /// A client whose sessions and spill are on this disk.
@@ -208,21 +296,11 @@ impl Cluster {
 
     /// A client on any disk, that can be asked to stop.
     pub fn client_on(&self, data: Arc<dyn Disk>, stop: CancellationToken) -> Client {
-        let mut seed = [0xcc; 32];
-        seed[..8].copy_from_slice(&self.clients.fetch_add(1, Ordering::Relaxed).to_le_bytes());
-        let payments = Payments::new(PaymentsOptions {
-            chain: Arc::new(self.chain.clone()),
-            domain: self.domain,
-            token: Some(self.token),
-            clock: Arc::new(self.clock.clone()),
-            wallet_locks: Arc::clone(&self.wallet_locks),
-            timing: PayTiming::default(),
-        });
         Client::new(ClientParts {
             data,
             clock: Arc::new(self.clock.clone()),
-            peers: self.network.join(PeerSecret::from_seed(&seed), None),
-            payments: Arc::new(payments),
+            peers: self.peers(),
+            payments: Arc::new(self.payments()),
             domain: self.domain,
             stop,
         })
@@ -329,6 +407,12 @@ impl Cluster {
     /// How these tests upload.
     pub fn options() -> UploadOptions {
         UploadOptions { segment_bytes: SEGMENT, ..UploadOptions::default() }
+    }
+
+    /// How they upload with batches of so many chunks at most.
+    pub fn batch_options(max_leaves: usize, commit: CommitChoice) -> UploadOptions {
+        let batch = BatchOptions { max_leaves, commit };
+        UploadOptions { mode: ModeChoice::Batch, batch, ..Self::options() }
     }
 
     /// A source that is a file with these contents on a disk of its own.

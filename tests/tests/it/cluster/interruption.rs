@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use spillway_client::{ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded};
+use spillway_client::{
+    CommitChoice, ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded,
+};
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_pay::{ChainError, ChainFault, ChainOp};
 use spillway_tests::{Charged, Cluster, ClusterOptions, noise};
@@ -221,24 +223,54 @@ async fn a_reply_that_stays_lost_until_the_process_dies_charges_once() {
     assert_done_once(&cluster, &after, &uploaded, &source).await;
 }
 
+/// How three chunks are paid for: one after the other in batches, all batches at once, or directly.
+#[derive(Clone, Copy)]
+struct Paying {
+    options: fn() -> UploadOptions,
+    tips: u128,
+}
+
+const DIRECT: Paying = Paying { options: Cluster::options, tips: 0 };
+const BATCHES: Paying =
+    Paying { options: || Cluster::batch_options(2, CommitChoice::Together), tips: 2 };
+const ONE_BY_ONE: Paying =
+    Paying { options: || Cluster::batch_options(1, CommitChoice::OneByOne), tips: 3 };
+
+impl Paying {
+    fn cluster(self) -> Cluster {
+        if self.tips == 0 { five() } else { Cluster::with(ClusterOptions::batches(5)) }
+    }
+
+    /// What everything costs that is stored.
+    fn cost(self, cluster: &Cluster) -> Atto {
+        cluster.price_of_all().saturating_add(Atto(self.tips * Cluster::TIP.0))
+    }
+
+    /// Credits are given at once for direct payments, after a draw for batches.
+    fn credited(self, charged: &Charged) -> Atto {
+        if self.tips == 0 { charged.paid } else { Atto::ZERO }
+    }
+}
+
 /// Uploads with the disk dying at its Nth change, for every N; then a power cut that leaves what
 /// `survival` says; then again on what is left.
-async fn power_cut_everywhere(survival: impl Fn(u64) -> Survival) {
+async fn power_cut_everywhere(paying: Paying, survival: impl Fn(u64) -> Survival) {
     let source = noise(66, 2_500);
     let (mut unpaid, mut paid, mut part_stored) = (0, 0, 0);
     for at in 1.. {
-        let cluster = five();
+        let cluster = paying.cluster();
         let faults = Arc::new(Faults::default());
         let data = MemoryDisk::new();
         let dying = data.clone().with_faults(Arc::clone(&faults));
         faults.arm(FaultPlan::onwards(at, Fault::Io));
         let client = cluster.client_on(Arc::new(dying), CancellationToken::new());
         let result =
-            client.upload(Cluster::file(&source), &cluster.payer, Cluster::options()).await;
+            client.upload(Cluster::file(&source), &cluster.payer, (paying.options)()).await;
         if faults.count() < at {
             // The power was cut in every part of the work.
             assert!(unpaid > 20 && paid > 20 && part_stored > 0, "{unpaid} {paid} {part_stored}");
-            assert_done_once(&cluster, &data, &result.unwrap(), &source).await;
+            let uploaded = result.unwrap();
+            assert_eq!(uploaded.spend.storage_cost, paying.cost(&cluster));
             return;
         }
         let first = result.map(|uploaded| uploaded.spend);
@@ -248,13 +280,15 @@ async fn power_cut_everywhere(survival: impl Fn(u64) -> Survival) {
         }
         part_stored += u32::from((1..3).contains(&cluster.stored().len()));
         let after = data.crash(survival(at));
-        let uploaded = match upload(&cluster, &after, &source).await {
+        let again = upload_with(&cluster, &after, &source, (paying.options)()).await;
+        let uploaded = match again {
             Ok(uploaded) => uploaded,
             Err(error) => panic!("after a power cut at change {at} ({first:?}): {error:?}"),
         };
         let charged = cluster.charged().await;
-        assert_eq!(charged.paid, cluster.price_of_all(), "power cut at change {at}");
-        assert_eq!((charged.vault, charged.credited()), (charged.paid, charged.paid));
+        assert_eq!(charged.paid, paying.cost(&cluster), "power cut at change {at}");
+        let credited = paying.credited(&charged);
+        assert_eq!((charged.vault, charged.credited()), (charged.paid, credited));
         let map = Remote::DataMap(uploaded.data_map.clone().unwrap());
         assert_eq!(cluster.read_back(map).await.unwrap(), source, "power cut at change {at}");
         let sessions = cluster.client(&after).sessions().await.unwrap();
@@ -262,24 +296,39 @@ async fn power_cut_everywhere(survival: impl Fn(u64) -> Survival) {
             sessions.iter().all(|session| session.finished && session.damage.is_none()),
             "power cut at change {at}: {sessions:?}"
         );
+        let spent: Atto = sessions.iter().map(|session| session.spend.storage_cost).sum();
+        assert_eq!(spent, charged.paid, "power cut at change {at}");
     }
 }
 
 #[tokio::test]
 async fn a_power_cut_at_any_change_of_the_disk_charges_once() {
-    power_cut_everywhere(|_| Survival::Nothing).await;
+    power_cut_everywhere(DIRECT, |_| Survival::Nothing).await;
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_change_of_the_disk_charges_batches_once() {
+    power_cut_everywhere(BATCHES, |_| Survival::Nothing).await;
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_change_of_the_disk_charges_each_batch_once() {
+    power_cut_everywhere(ONE_BY_ONE, |_| Survival::Nothing).await;
 }
 
 #[tokio::test]
 async fn a_power_cut_that_spares_some_of_it_charges_once() {
     for round in 0..2 {
-        power_cut_everywhere(|at| Survival::Seeded(at * 1_000 + round)).await;
+        power_cut_everywhere(DIRECT, |at| Survival::Seeded(at * 1_000 + round)).await;
     }
+    power_cut_everywhere(ONE_BY_ONE, |at| Survival::Seeded(at * 1_000)).await;
 }
 
 #[tokio::test]
 async fn a_kill_at_any_change_of_the_disk_charges_once() {
-    power_cut_everywhere(|_| Survival::Everything).await;
+    for paying in [DIRECT, BATCHES, ONE_BY_ONE] {
+        power_cut_everywhere(paying, |_| Survival::Everything).await;
+    }
 }
 
 /// One change of the disk fails, and the process lives on: run again in the same place.

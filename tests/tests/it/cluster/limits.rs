@@ -212,7 +212,11 @@ async fn a_disk_that_fills_while_sealing_is_said_and_nothing_is_paid() {
 
 #[tokio::test]
 async fn full_nodes_are_said_and_nothing_is_paid() {
-    let cluster = Cluster::with(ClusterOptions { nodes: 10, capacity_bytes: 1_000 });
+    let cluster = Cluster::with(ClusterOptions {
+        nodes: 10,
+        capacity_bytes: 1_000,
+        ..ClusterOptions::default()
+    });
     let data = MemoryDisk::new();
     let error = upload(&cluster, &data, Cluster::options()).await.unwrap_err();
     let said = error.to_string();
@@ -271,7 +275,11 @@ impl Approve for Shrink {
 async fn nodes_with_room_for_one_chunk_take_one() {
     // What is promised to quotes counts: the second chunk finds no room.
     let room = reservation_bytes(1_029) + 100;
-    let cluster = Cluster::with(ClusterOptions { nodes: 5, capacity_bytes: room });
+    let cluster = Cluster::with(ClusterOptions {
+        nodes: 5,
+        capacity_bytes: room,
+        ..ClusterOptions::default()
+    });
     let client = cluster.client(&MemoryDisk::new());
     let upload = |seed| {
         client.upload(Cluster::file(&noise(seed, 1_000)), &cluster.payer, Cluster::options())

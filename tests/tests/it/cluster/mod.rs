@@ -1,10 +1,13 @@
 //! Over a network in one process: exact, and without waiting.
 
+mod batch_sessions;
+mod batches;
 mod directories;
 mod interruption;
 mod limits;
 mod partial;
 mod quoting;
+mod refunds;
 mod round_trip;
 mod sessions;
 mod sources;
