@@ -53,7 +53,7 @@ struct Open {
 /// `refund`: of the vault that the settings name.
 pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure> {
     let settings = context.settings(Layer::from(args))?;
-    let report = match Context::data(&settings)? {
+    let mut report = match Context::data(&settings)? {
         None => known(&[], args).map(|()| RefundReport::default())?,
         Some(data) => {
             let sessions = spillway_client::sessions(&data).await?;
@@ -62,6 +62,8 @@ pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure>
             take_back(context, &settings, &data, args).await?
         }
     };
+    // All draws are settled: nothing is waited for.
+    report.waiting.retain(|batch| batch.amount > Atto::ZERO);
     context.console.summary(&summary(&report, args), &only_report(text(&report, args)))?;
     if report.busy.is_empty() {
         return Ok(());

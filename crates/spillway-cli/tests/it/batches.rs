@@ -155,6 +155,8 @@ fn a_batch_is_listed_drawn_and_settled() {
     assert_eq!(wins(&place, &["--chain"]), Vec::<Value>::new());
     let (session, _) = batch(&place, &["--chain"]);
     assert_eq!(atto(&session["refundable_atto"]), 0);
+    let nothing = place.run(&["refund", "--devnet", "devnet.json"]);
+    assert_eq!(nothing.stdout, "Nothing can be refunded.\n", "{nothing}");
     assert_eq!(devnet.stop(Signal::TERM), Some(0));
 }
 
