@@ -41,6 +41,6 @@ pub(super) const ARM: u64 = 27_500;
 /// The post that takes a block's hash; with a seed that is known it takes less.
 pub(super) const CAPTURE: u64 = 32_500;
 /// The constructors and codes of the contracts.
-pub(super) const CREATE_TOKEN: u64 = 1_700_000;
-pub(super) const CREATE_BEACON: u64 = 350_000;
-pub(super) const CREATE_VAULT: u64 = 2_700_000;
+pub(super) const CREATE_TOKEN: u64 = 1_240_000;
+pub(super) const CREATE_BEACON: u64 = 270_000;
+pub(super) const CREATE_VAULT: u64 = 2_370_000;

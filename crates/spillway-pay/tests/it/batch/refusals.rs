@@ -139,4 +139,23 @@ async fn around_the_end_of_the_claims(stage: Stage) {
     assert_eq!(stage.tokens_of_vault().await, stage.sum_of_credits().await);
 }
 
+/// To the second, which only the twin's clock is good for.
+#[tokio::test]
+async fn the_last_second_belongs_to_the_claims() {
+    let stage = Stage::memory().await;
+    let sold = stage.committed(leaves(1, 4), 5, 2).await;
+    let seed = stage.draw(&sold.terms).await;
+    let end = WINDOWS.claim_end(sold.terms.upload_by);
+    stage.control.advance(end.since(stage.clock.now())).await;
+    let settle = settle_of(&sold.terms, vec![sold.right(&stage, seed, 1)]);
+    let refund = refund_of(&sold.terms);
+    assert_eq!(stage.refusal(&stage.deployer, &settle).await, None);
+    let open = format!("ClaimOpen({end}, {end})", end = end.0);
+    assert_eq!(stage.refusal(&stage.deployer, &refund).await, Some(open));
+    stage.control.advance(SECOND).await;
+    let over = format!("ClaimOver({}, {})", end.0, end.0 + 1);
+    assert_eq!(stage.refusal(&stage.deployer, &settle).await, Some(over));
+    assert_eq!(stage.refusal(&stage.deployer, &refund).await, None);
+}
+
 on_both_chains!(before_the_seed, bad_wins, around_the_end_of_the_claims);
