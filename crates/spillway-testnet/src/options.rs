@@ -56,13 +56,13 @@ impl TestnetOptions {
 
     /// What a token is worth to the nodes when nothing else is said: one coin.
     ///
-    /// A chunk of 4 MiB costs 5 · 4 · 10^13 = 2 · 10^14 units of the token. The tip of a draw is worth
-    /// 92,985 gas, so at Anvil's price of gas, which falls from 2 to 1 gwei, it is 1.9 to 0.9 · 10^14
-    /// units: half a chunk to one. A draw must pay six tips to be worth settling, and a batch has one
-    /// draw for up to 256 chunks: 6 chunks at 2 gwei, 3 at 1 gwei. A batch costs its payer some 72,000
-    /// gas and that tip, together 165,000 gas, whatever its size; directly one chunk costs 100,000 gas
-    /// and each further one some 30,000. So one or two chunks are paid directly, and a few dozen are a
-    /// batch.
+    /// A chunk of 4 MiB costs 5 · 4 · 10^13 = 2 · 10^14 units of the token. The tip of a draw is
+    /// worth 92,985 gas, so at Anvil's price of gas, which falls from 2 to 1 gwei, it is 1.9 to 0.9
+    /// · 10^14 units: half a chunk to one. A draw must pay six tips to be worth settling, and a
+    /// batch has one draw for up to 256 chunks: 6 chunks at 2 gwei, 3 at 1 gwei. A batch costs its
+    /// payer some 72,000 gas and that tip, together 165,000 gas, whatever its size; directly one
+    /// chunk costs 100,000 gas and each further one some 30,000. So one or two chunks are paid
+    /// directly, and a few dozen are a batch.
     pub const TOKEN_RATE: TokenRate = TokenRate(Wei(1_000_000_000_000_000_000));
 
     /// 20 nodes of 10 GiB with QUIC and TCP, and windows of 15 minutes to 14 days.

@@ -37,7 +37,8 @@ impl SeedKeeper {
         Self { inner, stop, tasks }
     }
 
-    /// Whether the task leaves the beacon alone from now on. What it does at the moment is done first.
+    /// Whether the task leaves the beacon alone from now on. What it does at the moment is done
+    /// first.
     pub(crate) async fn set_silent(&self, silent: bool) {
         *self.inner.silent.lock().await = silent;
     }

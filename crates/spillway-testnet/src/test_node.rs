@@ -141,8 +141,8 @@ impl TestNode {
         self.chunk_file(address).exists()
     }
 
-    /// Hears the chain's news now, and not only when it is due: what follows from the newest block is
-    /// so when this returns, wins included.
+    /// Hears the chain's news now, and not only when it is due: what follows from the newest block
+    /// is so when this returns, wins included.
     ///
     /// # Errors
     /// When the chain cannot be asked.

@@ -374,8 +374,8 @@ impl Testnet {
         self.follow_chain().await
     }
 
-    /// Lets nodes and clients be at the chain's time at least: each block that is mined by hand sets
-    /// it a second forward.
+    /// Lets nodes and clients be at the chain's time at least: each block that is mined by hand
+    /// sets it a second forward.
     async fn follow_chain(&self) -> Result<(), TestnetError> {
         self.shared.clock.reach(self.shared.chain.block(At::Depth(0)).await?.time);
         Ok(())

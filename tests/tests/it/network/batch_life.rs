@@ -1,5 +1,5 @@
-//! The whole life of batches on a real chain, to the last unit: paid, stored, drawn, settled, and what
-//! nobody claims comes back.
+//! The whole life of batches on a real chain, to the last unit: paid, stored, drawn, settled, and
+//! what nobody claims comes back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,8 +86,8 @@ async fn assert_comes_back(client: &TestClient, uploaded: &Uploaded, source: &[u
     assert!(disk.read(Path::new("back"), u64::MAX).unwrap() == source, "it came back otherwise");
 }
 
-/// A batch that is paid by hand, of six chunks that cost the same, with a draw for each: whatever the
-/// seed is, every chunk is drawn once. The last three are never stored.
+/// A batch that is paid by hand, of six chunks that cost the same, with a draw for each: whatever
+/// the seed is, every chunk is drawn once. The last three are never stored.
 struct Withheld {
     deal: Deal,
     plan: Plan,
@@ -138,8 +138,8 @@ fn all(draws: &Draws) -> std::ops::Range<u8> {
     0..draws.terms.draws
 }
 
-/// What every node, asked over its socket, says that it has won; each win is in the hands of all that
-/// keep its chunk, and of no other.
+/// What every node, asked over its socket, says that it has won; each win is in the hands of all
+/// that keep its chunk, and of no other.
 async fn assert_served(
     network: &Network,
     client: &TestClient,

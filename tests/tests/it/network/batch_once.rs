@@ -1,5 +1,5 @@
-//! A batch is charged once, whatever is sent how often, when, and by whom: on a real chain that mines
-//! when it is told to.
+//! A batch is charged once, whatever is sent how often, when, and by whom: on a real chain that
+//! mines when it is told to.
 
 use std::time::Duration;
 
@@ -137,8 +137,8 @@ async fn replaced_with_a_higher_fee(network: &Network) {
     assert_eq!(network.balances().await, after);
 }
 
-/// The plan is handed to another machine, and both pay it at the same moment: one transaction of two
-/// succeeds, and both know that it is paid.
+/// The plan is handed to another machine, and both pay it at the same moment: one transaction of
+/// two succeeds, and both know that it is paid.
 async fn two_machines_at_once(network: &Network) {
     let (plan, escrow) = escrow(network, 610).await;
     let before = network.balances().await;

@@ -154,7 +154,8 @@ async fn pay(network: &Network, client: &TestClient, plan: &spillway_pay::Plan) 
     client.payments().pay(request, &mut Notes::new()).await.unwrap();
 }
 
-/// On the figures of a devnet, but for the size of a chunk, which is a thousandth at the same price.
+/// On the figures of a devnet, but for the size of a chunk, which is a thousandth at the same
+/// price.
 #[tokio::test(flavor = "multi_thread")]
 async fn few_chunks_are_paid_directly_and_many_as_a_batch() {
     let network = Network::batches(5).await;
