@@ -6,12 +6,14 @@
 
 #[cfg(feature = "comparators")]
 mod comparison;
+mod gas;
 #[cfg(feature = "comparators")]
 mod samples;
 mod statistics;
 
 #[cfg(feature = "comparators")]
 pub use comparison::Comparison;
+pub use gas::{GAS_SIZES, GasRow, measure_gas, table as gas_table};
 #[cfg(feature = "comparators")]
 pub use samples::{random, source_text};
 pub use statistics::{Check, Statistics, StatisticsOptions};

@@ -99,7 +99,7 @@ pub(super) struct Upload {
 
 #[derive(Debug)]
 enum Tree {
-    Even(SumTree),
+    Even(Box<SumTree>),
     /// Each leaf beside all that stand before it.
     Comb(Vec<Vec<Sibling>>),
 }
@@ -142,7 +142,7 @@ impl Upload {
             }
             Client::Doubling => {
                 let tree = SumTree::new(&plain).expect("invariant: the leaves are sound");
-                (by_hand(payer, tree.root(), plain.len()), Tree::Even(tree))
+                (by_hand(payer, tree.root(), plain.len()), Tree::Even(Box::new(tree)))
             }
             _ => planned(payer, plain),
         };
