@@ -41,8 +41,8 @@ mod tests {
         let windows = Windows {
             min: Duration::from_secs(1),
             max: Duration::from_secs(2),
-            draw_delay: Duration::from_secs(900),
-            claim: Duration::from_secs(2_592_000),
+            draw_delay: Duration::from_mins(15),
+            claim: Duration::from_hours(720),
         };
         let (note, upload_by) = (VaultNote::of(&windows), UnixTime(1_800_000_000));
         assert_eq!(note.draw_time(upload_by), windows.draw_time(upload_by));

@@ -111,7 +111,7 @@ impl World {
     /// The leaf that was drawn.
     fn drawn(&self) -> usize {
         let id = self.terms.id(self.payments.domain());
-        (self.terms.draw_point(SEED, id, 0).0 / 500) as usize
+        usize::try_from(self.terms.draw_point(SEED, id, 0).0 / 500).unwrap()
     }
 
     async fn settle(&self, pages: Vec<(PeerKey, Vec<WinsPage>)>) -> SettleReport {
@@ -184,7 +184,8 @@ async fn a_wrong_leaf_does_not_hide_the_one_that_was_drawn() {
     let wrong = (drawn + 1) % 4;
     let liar = (peer(1), vec![page(vec![world.win(wrong)], false)]);
     let honest = (peer(2), vec![page(vec![world.win(drawn)], false)]);
-    let payees = BTreeMap::from([(RewardAddress([drawn as u8 + 1; 20]), Atto(2_000))]);
+    let payee = world.leaves[drawn].shares[0].payee;
+    let payees = BTreeMap::from([(payee, Atto(2_000))]);
     let look = world.ask(vec![liar.clone(), honest.clone()], true).await;
     assert_eq!((look.settled.draws, look.settled.transactions, &look.payees), (1, 0, &payees));
     let report = world.settle(vec![liar, honest.clone()]).await;

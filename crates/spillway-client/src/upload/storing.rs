@@ -41,6 +41,7 @@ impl Engine {
                 storing.push(self.store_one(waiting));
             }
             if paying_done && storing.is_empty() && paid.is_empty() {
+                debug_assert!(self.shown.is_empty() && self.left.is_empty(), "all were counted");
                 return Ok(());
             }
             tokio::select! {

@@ -297,7 +297,7 @@ async fn one_payment_fails(
     };
     assert!(k > 0, "{at}");
     assert_eq!(
-        (stored.len(), failed.len(), total as usize),
+        (stored.len(), failed.len(), usize::try_from(total).unwrap()),
         (k * chunks, (n - k) * chunks, n * chunks),
         "{at}"
     );
@@ -320,12 +320,12 @@ async fn one_payment_fails(
         (cost(k), cost(k), cost(k)),
         "{at}"
     );
-    assert_eq!(cluster.transactions().await as usize, 1 + k, "{at}");
+    assert_eq!(cluster.transactions().await, 1 + k as u64, "{at}");
 
     // All plans are kept, so that the chunks which are paid are never paid again.
     let sessions = cluster.client(&data).sessions().await.unwrap();
     assert_eq!((sessions.len(), &sessions[0].id), (1, &session), "{at}");
-    assert_eq!(sessions[0].chunks_paid as usize, k * chunks, "{at}");
+    assert_eq!(sessions[0].chunks_paid, (k * chunks) as u64, "{at}");
     let dir = Path::new("sessions").join(&session);
     let names = data.list(&dir).unwrap().into_iter().map(|entry| entry.name);
     let plans = names.filter(|name| name.to_str().unwrap().starts_with("plan-")).count();
@@ -349,7 +349,7 @@ async fn finish(
     let uploaded = upload(cluster, data, source, options.clone()).await.unwrap();
     let charged = cluster.charged().await;
     assert_eq!((uploaded.spend.storage_cost, charged.paid, charged.vault), (cost, cost, cost));
-    assert_eq!(cluster.transactions().await as usize, 1 + payments);
+    assert_eq!(cluster.transactions().await, 1 + payments as u64);
     assert_eq!(uploaded.chunks_stored, uploaded.chunks_total);
     assert_reads(cluster, &uploaded, source).await;
 }
