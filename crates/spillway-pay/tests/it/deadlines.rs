@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spillway_pay::{At, Chain, PayFailure, PlanStatus, Spend};
+use spillway_pay::{At, Chain, PayFailure, Plan, PlanStatus, Spend};
 use spillway_types::Atto;
 
 use crate::{
@@ -60,7 +60,7 @@ async fn nothing_is_signed_for_an_expired_plan(stage: Stage) {
     assert_eq!((journal.signed.len(), stage.chain.sendings()), (0, 0));
 }
 
-async fn a_payment_that_is_mined_too_late_fails_with_its_reason(stage: Stage) {
+async fn a_payment_that_is_mined_too_late_is_too_late(stage: Stage) {
     let plans = [stage.plan(1, 1).await];
     let mut journal = TestJournal::new(&stage.chain);
     let payments = stage.payments();
@@ -77,10 +77,9 @@ async fn a_payment_that_is_mined_too_late_fails_with_its_reason(stage: Stage) {
     assert_eq!(error.spend.paid, Atto::ZERO);
     assert_eq!(error.spend.tx_hashes.len(), 2, "the failed one is counted");
     match *error.failure {
-        PayFailure::Failed { tx, reason: Some(reason) } => {
-            assert_eq!(tx, journal.signed[1].hash);
-            let expected = format!("Expired({}, ", plans[0].valid_until);
-            assert!(reason.starts_with(&expected), "{reason}");
+        PayFailure::Expired { payment, valid_until, now } => {
+            assert_eq!((payment, valid_until), (plans[0].id(), plans[0].valid_until));
+            assert!(now > valid_until);
         }
         other => panic!("{other:?}"),
     }
@@ -88,9 +87,37 @@ async fn a_payment_that_is_mined_too_late_fails_with_its_reason(stage: Stage) {
     assert_eq!(stage.allowance().await, Atto(LEAF_COST));
 }
 
+async fn a_plan_that_is_mined_too_late_does_not_keep_a_live_one_from_being_paid(stage: Stage) {
+    let short = stage.plan(1, 1).await;
+    let valid_until = stage.time().await.saturating_add(Duration::from_mins(10));
+    let plans = [Plan { valid_until, ..short }, stage.plan(2, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    stage.control.set_automine(false).await;
+    let meddle = async {
+        stage.chain.wait_for_new_bytes(1).await;
+        stage.control.mine(1).await;
+        stage.chain.wait_for_new_bytes(2).await;
+        stage.control.advance(Duration::from_mins(20)).await;
+        stage.control.mine(1).await;
+        stage.control.set_automine(true).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
+    let error = paid.unwrap_err();
+    match *error.failure {
+        PayFailure::Expired { payment, .. } => assert_eq!(payment, plans[0].id()),
+        other => panic!("{other:?}"),
+    }
+    let told: Vec<_> = journal.paid.iter().map(|paid| paid.payment).collect();
+    assert_eq!(told, [plans[1].id()]);
+    assert_eq!(error.spend.tx_hashes.len(), 3, "the failed one is counted");
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
 on_both_chains_in_both_modes!(
     an_expired_plan_is_open_until_a_finalized_block_says_otherwise,
     a_paid_plan_is_never_dropped,
     nothing_is_signed_for_an_expired_plan,
-    a_payment_that_is_mined_too_late_fails_with_its_reason,
+    a_payment_that_is_mined_too_late_is_too_late,
+    a_plan_that_is_mined_too_late_does_not_keep_a_live_one_from_being_paid,
 );

@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use spillway_pay::{Chain, ChainError, PayFailure, PayRequest, Plan, SignedTx};
+use spillway_pay::{Chain, ChainError, PayFailure, PayRequest, Plan, SignedTx, TxPurpose};
 use spillway_types::{Atto, Wei};
 
 use crate::support::{LEAF_COST, SendFault, Stage, TestJournal};
@@ -118,4 +118,86 @@ async fn a_fee_below_the_base_fee_is_raised_though_the_transaction_waits() {
     let waited = stage.clock.monotonic().saturating_sub(started);
     assert!(waited < Duration::from_secs(1), "{waited:?}");
     stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// Two sessions of one wallet: the first one's payment waits when its process dies. The second knows
+/// nothing of it but its nonce.
+async fn two_sessions(stage: &Stage) -> ([Plan; 1], [Plan; 1], Vec<SignedTx>) {
+    let (first, second) = ([stage.plan(1, 1).await], [stage.plan(2, 1).await]);
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.lenient = true;
+    let payments = stage.payments();
+    let dies = async {
+        stage.chain.wait_for_new_bytes(1).await;
+        stage.control.set_automine(false).await;
+        stage.chain.wait_for_new_bytes(2).await;
+        // Until the server has it.
+        while stage.nonce().await < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = dies => {}
+        paid = payments.pay(stage.request(&first, &[]), &mut journal) => panic!("{paid:?}"),
+    }
+    assert_eq!(journal.signed.len(), 2);
+    (first, second, journal.signed)
+}
+
+#[tokio::test]
+async fn a_nonce_that_another_session_has_left_free_is_filled_with_the_same_payment() {
+    let stage = Stage::memory().await;
+    let (first, second, earlier) = two_sessions(&stage).await;
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let meddle = async {
+        // The second session's payment comes after one that the pool then drops.
+        stage.chain.wait_for_new_bytes(3).await;
+        stage.control.drop_transaction(earlier[1].hash).await;
+        stage.control.set_automine(true).await;
+        pending::<()>().await;
+    };
+    let paid = tokio::select! {
+        biased;
+        () = meddle => unreachable!(),
+        paid = payments.pay(stage.request(&second, &[]), &mut journal) => paid.unwrap(),
+    };
+    let nonces: Vec<u64> = journal.signed.iter().map(|tx| tx.nonce).collect();
+    assert_eq!(nonces, [earlier[1].nonce + 1, earlier[1].nonce]);
+    assert!(journal.signed.iter().all(|tx| tx.purpose.pays(second[0].id())));
+    assert_eq!(paid.plans[0].tx, Some(journal.signed[1].hash));
+    stage.assert_charged(Atto(LEAF_COST)).await;
+    // The first goes on, and neither is charged twice.
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(stage.request(&first, &earlier), &mut journal).await.unwrap();
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn an_allowance_that_another_session_uses_first_is_raised_again() {
+    let stage = Stage::memory().await;
+    let (first, second, earlier) = two_sessions(&stage).await;
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let meddle = async {
+        // It counts on the allowance that the payment before it takes.
+        stage.chain.wait_for_new_bytes(3).await;
+        stage.control.set_automine(true).await;
+        stage.control.mine(1).await;
+        pending::<()>().await;
+    };
+    let paid = tokio::select! {
+        biased;
+        () = meddle => unreachable!(),
+        paid = payments.pay(stage.request(&second, &[]), &mut journal) => paid.unwrap(),
+    };
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
+    let pay = TxPurpose::Pay { payment: second[0].id() };
+    assert_eq!(purposes, [pay.clone(), TxPurpose::Approve { amount: Atto(LEAF_COST) }, pay]);
+    assert_eq!(paid.spend.tx_hashes.len(), 3, "the failed one is counted");
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(stage.request(&first, &earlier), &mut journal).await.unwrap();
+    assert!(journal.signed.is_empty());
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spillway_types::{Retry, TxHash, UnixTime};
 
-use super::{Goal, Run, expired};
+use super::{Goal, Run, expired, gap::Gap, sign::Place};
 use crate::{At, ChainError, PayFailure, SignedTx};
 
 /// How often a used nonce must be reported, with a look in between, before something else is
@@ -43,6 +43,8 @@ struct Drive<'p> {
     failing_since: Option<Duration>,
     conflicts: u32,
     conflict_since: Option<Duration>,
+    /// Since when a nonce before the current transaction's is free.
+    gap_since: Option<Duration>,
     /// Since when the chain says that the call would fail.
     reverted_since: Option<Duration>,
     refusals: u32,
@@ -124,6 +126,7 @@ impl Run<'_> {
             failing_since: None,
             conflicts: 0,
             conflict_since: None,
+            gap_since: None,
             reverted_since: None,
             refusals: 0,
             signed: 0,
@@ -138,7 +141,8 @@ impl Run<'_> {
             // What failed may have failed because the goal was reached meanwhile, or a part of it.
             Look::Failed(tx) => match self.reached(drive.goal, true).await? {
                 Look::Ended(driven) => return self.done(drive, driven).await,
-                _ => return Err(self.failed(drive.goal, tx).await),
+                Look::Open(time) => return Err(self.failed(drive.goal, tx, time).await),
+                Look::Failed(tx) => return Err(self.failed(drive.goal, tx, None).await),
             },
         };
         if let Some(plan) = drive.goal.plans().first() {
@@ -261,7 +265,7 @@ impl Run<'_> {
         if drive.signed >= MAX_SIGNED {
             return Err(ChainError::NonceTooLow.into());
         }
-        match self.sign(drive.goal, None).await {
+        match self.sign(drive.goal, Place::Next).await {
             Ok(Some(tx)) => {
                 drive.signed += 1;
                 drive.reverted_since = None;
@@ -301,7 +305,7 @@ impl Run<'_> {
             drive.bumps += 1;
             drive.accepted_at = Some(now);
             if let Some(old) = drive.current.clone()
-                && let Some(tx) = self.sign(drive.goal, Some(&old)).await?
+                && let Some(tx) = self.sign(drive.goal, Place::Of(&old)).await?
             {
                 drive.next(tx);
             }
@@ -313,14 +317,7 @@ impl Run<'_> {
     }
 
     async fn send(&mut self, drive: &mut Drive<'_>, now: Duration) -> Result<(), PayFailure> {
-        let Some(tx) = drive.current.clone() else { return Ok(()) };
-        let purpose = drive.goal.resumed();
-        if let Some(lower) = self.fill_gap(tx.nonce, purpose.as_ref()).await {
-            drive.next(lower);
-            drive.sent_at = Some(now);
-            drive.accepted_at.get_or_insert(now);
-            return Ok(());
-        }
+        let Some(tx) = self.after_gap(drive, now).await? else { return Ok(()) };
         match self.options.chain.send_raw(&tx.raw).await {
             Ok(hash) => {
                 tracing::debug!(%hash, nonce = tx.nonce, "sent");
@@ -355,10 +352,60 @@ impl Run<'_> {
                 Err(PayFailure::NotEnoughCoins { needed: tx.max_cost(), found })
             }
             Err(error) if error.retry() == Retry::Never => {
-                drive.refusals += 1;
+                // Some servers take nothing that comes after a free nonce.
+                drive.refusals += u32::from(drive.gap_since.is_none());
                 if drive.refusals >= MAX_REFUSALS { Err(error.into()) } else { Ok(()) }
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is to be sent, once what is missing before it was sent; `None`: nothing, one of those
+    /// does as well.
+    ///
+    /// A nonce before it that stays free, and that nothing known is for, would keep it waiting for
+    /// ever: then the same goal is signed for that nonce. Both may be mined; the vault takes an id
+    /// once.
+    async fn after_gap(
+        &mut self,
+        drive: &mut Drive<'_>,
+        now: Duration,
+    ) -> Result<Option<SignedTx>, PayFailure> {
+        let Some(tx) = drive.current.clone() else { return Ok(None) };
+        let purpose = drive.goal.resumed();
+        let free = match self.fill_gap(tx.nonce, purpose.as_ref()).await {
+            Gap::Closed => {
+                drive.gap_since = None;
+                return Ok(Some(tx));
+            }
+            Gap::Taken(lower) => {
+                drive.next(*lower);
+                drive.sent_at = Some(now);
+                drive.accepted_at.get_or_insert(now);
+                return Ok(None);
+            }
+            Gap::Open(nonce) => nonce,
+        };
+        let since = *drive.gap_since.get_or_insert(now);
+        // The server that was asked may be behind.
+        let is_young = now.saturating_sub(since) < self.options.timing.resend_after;
+        if is_young || drive.signed >= MAX_SIGNED {
+            return Ok(Some(tx));
+        }
+        match self.sign(drive.goal, Place::At(free)).await {
+            Ok(Some(lower)) => {
+                drive.signed += 1;
+                drive.gap_since = None;
+                drive.next(lower.clone());
+                Ok(Some(lower))
+            }
+            Ok(None) => Ok(Some(tx)),
+            // It needs what waits before it.
+            Err(PayFailure::Chain(error @ ChainError::Reverted { .. })) => {
+                tracing::debug!(%error, nonce = free, "a free nonce cannot be filled");
+                Ok(Some(tx))
+            }
+            Err(failure) => Err(failure),
         }
     }
 
@@ -374,15 +421,21 @@ impl Run<'_> {
     async fn raise_fee(&mut self, drive: &mut Drive<'_>, old: &SignedTx) -> Result<(), PayFailure> {
         if drive.bumps < MAX_BUMPS {
             drive.bumps += 1;
-            if let Some(tx) = self.sign(drive.goal, Some(old)).await? {
+            if let Some(tx) = self.sign(drive.goal, Place::Of(old)).await? {
                 drive.next(tx);
             }
         }
         Ok(())
     }
 
-    /// Why a mined transaction failed: what the same call would say now.
-    async fn failed(&self, goal: Goal<'_>, tx: TxHash) -> PayFailure {
+    /// Why a mined transaction failed: what the same call would say now. `time`: the newest
+    /// block's. Plans whose deadline has passed are late, whatever else was wrong.
+    async fn failed(&self, goal: Goal<'_>, tx: TxHash, time: Option<UnixTime>) -> PayFailure {
+        if let (Some(plan), Some(now)) = (goal.plans().first(), time)
+            && now > plan.valid_until
+        {
+            return expired(plan, now);
+        }
         let reason = match self.options.chain.estimate_gas(&goal.call()).await {
             Err(ChainError::Reverted { reason }) => reason,
             _ => None,

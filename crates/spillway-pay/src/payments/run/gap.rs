@@ -6,21 +6,29 @@ use std::collections::BTreeMap;
 use spillway_types::TxHash;
 
 use super::Run;
-use crate::{SignedTx, TxPurpose};
+use crate::{ChainError, SignedTx, TxPurpose};
+
+/// What is before a nonce.
+pub(super) enum Gap {
+    /// Nothing is missing, as far as can be said.
+    Closed,
+    /// A transaction of the purpose that was asked for was taken, so nothing else needs to be sent
+    /// for it.
+    Taken(Box<SignedTx>),
+    /// Nothing that is known takes this nonce, the lowest such: it was another program's, or of a
+    /// session whose journal is not here, and the pool has dropped it.
+    Open(u64),
+}
 
 impl Run<'_> {
     /// Sends what is known for the nonces before this one that the chain does not have, lowest
     /// first and byte for byte: each was meant to be sent, and a plan is charged once whatever is
     /// sent how often. What cannot be asked or sent now is left to the next time.
-    ///
-    /// `Some`: one of them has this purpose and was taken, so nothing else needs to be sent for it.
-    pub(super) async fn fill_gap(
-        &mut self,
-        nonce: u64,
-        purpose: Option<&TxPurpose>,
-    ) -> Option<SignedTx> {
+    pub(super) async fn fill_gap(&mut self, nonce: u64, purpose: Option<&TxPurpose>) -> Gap {
         let chain = &self.options.chain;
-        let pending = chain.pending_nonce(self.wallet.address()).await.ok()?;
+        let Ok(pending) = chain.pending_nonce(self.wallet.address()).await else {
+            return Gap::Closed;
+        };
         let mut gap: BTreeMap<u64, &SignedTx> = BTreeMap::new();
         for tx in self.txs.iter().filter(|tx| (pending..nonce).contains(&tx.nonce)) {
             let best = gap.entry(tx.nonce).or_insert(tx);
@@ -30,26 +38,34 @@ impl Run<'_> {
                 *best = tx;
             }
         }
+        let mut hole = (pending..nonce).find(|nonce| !gap.contains_key(nonce));
         let gap: Vec<SignedTx> = gap.into_values().cloned().collect();
         for tx in gap {
-            if let Some(receipt) = self.options.chain.receipt(tx.hash).await.ok()? {
-                // The server that was asked for the nonce is behind.
-                self.note_mined(receipt);
-                continue;
+            match self.options.chain.receipt(tx.hash).await {
+                Ok(None) => {}
+                Ok(Some(receipt)) => {
+                    // The server that was asked for the nonce is behind.
+                    self.note_mined(receipt);
+                    continue;
+                }
+                Err(_) => return Gap::Closed,
             }
             match self.options.chain.send_raw(&tx.raw).await {
                 // It waits again, so what is known of its receipt is of no worth.
                 Ok(hash) => self.forget(hash),
                 Err(error) => {
                     tracing::debug!(%error, hash = %tx.hash, "sent again to fill a gap");
+                    if error == ChainError::FeeTooLow {
+                        hole = Some(hole.map_or(tx.nonce, |hole| hole.min(tx.nonce)));
+                    }
                     continue;
                 }
             }
             if Some(&tx.purpose) == purpose {
-                return Some(tx);
+                return Gap::Taken(Box::new(tx));
             }
         }
-        None
+        hole.map_or(Gap::Closed, Gap::Open)
     }
 
     /// A transaction is not mined, or no longer.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spillway_types::{Atto, PaymentId, limits::MAX_COMMITS};
 
 use super::{CommitChoice, Goal, Run, drive::Driven};
-use crate::{PayFailure, Plan, PlanMode, TxPurpose};
+use crate::{ChainError, PayFailure, Plan, PlanMode, TxPurpose};
 
 /// Plans that one transaction pays for: one of either mode, or batches of one payer and deadline.
 pub(in crate::payments) type Group<'p> = Vec<&'p Plan>;
@@ -31,6 +31,20 @@ pub(in crate::payments) fn groups<'p>(plans: &[&'p Plan], commit: CommitChoice) 
         }
     }
     groups
+}
+
+/// How often the allowance is raised again for one group: each time, another session has used it.
+const MAX_RAISES: u32 = 3;
+
+/// Whether the vault may not take as much.
+fn is_allowance(failure: &PayFailure) -> bool {
+    let reason = match failure {
+        PayFailure::Failed { reason, .. } | PayFailure::Chain(ChainError::Reverted { reason }) => {
+            reason
+        }
+        _ => return false,
+    };
+    reason.as_deref().is_some_and(|reason| reason.starts_with("ERC20InsufficientAllowance"))
 }
 
 fn holds(group: &[&Plan], plan: &Plan) -> bool {
@@ -61,7 +75,7 @@ impl<'a> Run<'a> {
             }
             if self.allowance().await? >= total(&group) {
                 tried.extend(group.iter().map(|plan| plan.id()));
-                let late = self.pay_group(group).await?;
+                let late = self.pay_group(group, Atto::ZERO).await?;
                 missed = missed.or(late);
             } else if !kept.iter().flatten().any(|&plan| holds(&group, plan)) {
                 kept.push(group);
@@ -73,9 +87,11 @@ impl<'a> Run<'a> {
             open.iter().copied().filter(|plan| !tried.contains(&plan.id())).collect();
         // What was signed is signed again only as it was.
         kept.extend(groups(&fresh, self.commit));
-        self.allow(kept.iter().map(|group| total(group)).sum()).await?;
+        let mut needed: Atto = kept.iter().map(|group| total(group)).sum();
+        self.allow(needed).await?;
         for group in kept {
-            let late = self.pay_group(group).await?;
+            needed = needed.saturating_sub(total(&group));
+            let late = self.pay_group(group, needed).await?;
             missed = missed.or(late);
         }
         Ok(missed)
@@ -96,10 +112,16 @@ impl<'a> Run<'a> {
     }
 
     /// Pays plans with one transaction; with more, when something else has paid some of them.
-    /// `Some`: their deadline has passed, which is no reason not to pay the others.
-    async fn pay_group(&mut self, group: Group<'a>) -> Result<Option<PayFailure>, PayFailure> {
+    /// `Some`: their deadline has passed, which is no reason not to pay the others. `later`: what
+    /// the vault is to take after that; allowed with it when the allowance must be raised again.
+    async fn pay_group(
+        &mut self,
+        group: Group<'a>,
+        later: Atto,
+    ) -> Result<Option<PayFailure>, PayFailure> {
         let mut rest = group;
-        // Every round but the last records one plan at least.
+        let mut raised = 0;
+        // Every round but the last records one plan at least, or raises the allowance.
         while !rest.is_empty() {
             match self.drive(Goal::Recorded(&rest)).await {
                 Ok(driven) => {
@@ -107,6 +129,15 @@ impl<'a> Run<'a> {
                     self.tell_deep().await?;
                 }
                 Err(failure @ PayFailure::Expired { .. }) => return Ok(Some(failure)),
+                // A transaction of another session that waited has used it.
+                Err(failure)
+                    if raised < MAX_RAISES
+                        && is_allowance(&failure)
+                        && self.allowance().await? < total(&rest) =>
+                {
+                    raised += 1;
+                    self.allow(total(&rest).saturating_add(later)).await?;
+                }
                 Err(failure) => return Err(failure),
             }
         }

@@ -19,20 +19,30 @@ struct Offer {
     priority: Wei,
 }
 
+/// Which nonce is signed for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'t> {
+    /// After all that are known.
+    Next,
+    /// This one: nothing is known to be there.
+    At(u64),
+    /// That of this transaction, with a higher fee.
+    Of(&'t SignedTx),
+}
+
 impl Run<'_> {
-    /// Signs the goal's call and writes it down. `replaced`: the transaction whose place it takes,
-    /// with a higher fee; otherwise it comes after all that are known.
+    /// Signs the goal's call and writes it down.
     ///
     /// Returns `None` when it would replace something and cannot pay more within the caps.
     pub(super) async fn sign(
         &mut self,
         goal: Goal<'_>,
-        replaced: Option<&SignedTx>,
+        place: Place<'_>,
     ) -> Result<Option<SignedTx>, PayFailure> {
         let chain = &self.options.chain;
         let call = goal.call();
-        let (gas_limit, offer) = if let Some(old) = replaced {
-            (old.gas_limit, self.offer(old.gas_limit, replaced).await?)
+        let (gas_limit, offer) = if let Place::Of(old) = place {
+            (old.gas_limit, self.offer(old.gas_limit, Some(old)).await?)
         } else {
             let gas = chain.estimate_gas(&call).await?;
             let roomy = gas.saturating_add(gas / 100 * GAS_MARGIN_PERCENT);
@@ -43,9 +53,10 @@ impl Run<'_> {
             }
         };
         let Some(offer) = offer else { return Ok(None) };
-        let nonce = match replaced {
-            Some(old) => old.nonce,
-            None => chain.pending_nonce(call.from).await?.max(self.free_nonce()),
+        let nonce = match place {
+            Place::Of(old) => old.nonce,
+            Place::At(nonce) => nonce,
+            Place::Next => chain.pending_nonce(call.from).await?.max(self.free_nonce()),
         };
         let tx = self.signed(goal, call, (nonce, gas_limit, offer));
         // Before it exists anywhere else.
