@@ -53,8 +53,8 @@ pub use spillway_disk::{
 pub use spillway_net::{Address, NetError, ParseAddressError, Peers, PeersError, Traffic};
 pub use spillway_pay::{
     BatchRefused, ChainError, CommitChoice, ModeChoice, ModeReason, PayError, PayFailure,
-    PaymentMode, Payments, Settled, SignedTx, SkipReason, Skipped, TxJournal, Wallet, WalletError,
-    Withdrawn,
+    PaymentMode, Payments, SettleTerms, Settled, SignedTx, SkipReason, Skipped, TxJournal, Wallet,
+    WalletError, Withdrawn,
 };
 pub use spillway_seal::MapError;
 pub use spillway_types as types;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use spillway_disk::{Disk, run};
-use spillway_pay::{At, Payments, Wallet};
+use spillway_pay::{At, PayError, Payments, Wallet};
 use spillway_types::{Atto, BatchTerms, PaymentId, UnixTime};
 
 use crate::{
@@ -131,7 +131,7 @@ pub async fn refund(
     }
     let sent = payments.refund(wallet, &terms, &mut Forgets).await;
     let noted = note_refunded(payments, data, due, &mut report).await;
-    report.spend = sent?.spend;
+    report.spend = sent.map_err(PayError::from)?.spend;
     noted?;
     Ok(report)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use spillway_disk::{Disk, run};
 use spillway_net::{Peers, PeersError};
-use spillway_pay::{At, PayError, Payments, Settled, Wallet, verify};
+use spillway_pay::{At, PayError, Payments, SettleTerms, Settled, Wallet, verify};
 use spillway_types::{
     Atto, BatchProof, LeafHash, PaymentId, PeerKey, Refusal, Retry, RewardAddress, Seed, UnixTime,
     Win, WinsPage, WinsRequest,
@@ -28,6 +28,8 @@ pub struct SettleOptions {
     pub from: Vec<PeerKey>,
     /// Seeds to make known first; see [`missing_seeds`].
     pub seeds: Vec<SeedWanted>,
+    /// When settling is worth its gas.
+    pub terms: SettleTerms,
     /// Only look: no seed is posted, nothing is settled and nothing is spent.
     pub dry_run: bool,
 }
@@ -104,9 +106,9 @@ pub async fn settle(
     wallet: &Wallet,
     options: SettleOptions,
 ) -> Result<SettleReport, AccountError> {
-    let dry_run = options.dry_run;
+    let (dry_run, terms) = (options.dry_run, options.terms);
     let (wins, report) = (BTreeMap::new(), SettleReport::default());
-    let mut round = Round { payments, wallet, dry_run, wins, report };
+    let mut round = Round { payments, wallet, terms, dry_run, wins, report };
     for SeedWanted { upload_by, proof } in options.seeds {
         if dry_run {
             round.report.seeds.push((upload_by, None));
@@ -180,6 +182,7 @@ pub async fn newest_seed(payments: &Payments) -> Result<Option<UnixTime>, Accoun
 struct Round<'a> {
     payments: &'a Payments,
     wallet: &'a Wallet,
+    terms: SettleTerms,
     dry_run: bool,
     /// By draw and leaf: a node may name another leaf of the batch than the one that was drawn, and
     /// must not hide the right one.
@@ -231,9 +234,16 @@ impl Round<'_> {
         }
     }
 
+    /// With what is left of the gas cap.
+    fn terms(&self) -> SettleTerms {
+        let spent = self.report.settled.spend.gas_cost;
+        let gas_cap = self.terms.gas_cap.map(|cap| cap.saturating_sub(spent));
+        SettleTerms { gas_cap, ..self.terms }
+    }
+
     /// Sends what can be settled, or only looks at it, and notes whom it pays.
     async fn send(&mut self, wins: &[Win]) -> Result<Settled, PayError> {
-        let (open, mut skipped) = self.payments.settleable(wins).await?;
+        let (open, mut skipped) = self.payments.settleable(wins, self.terms).await?;
         if self.dry_run {
             self.note_payees(open.iter());
             return Ok(Settled {
@@ -244,7 +254,7 @@ impl Round<'_> {
                 ..Settled::default()
             });
         }
-        let settled = self.payments.settle(self.wallet, &open, &mut Forgets).await?;
+        let settled = self.payments.settle(self.wallet, &open, self.terms(), &mut Forgets).await?;
         let left: BTreeSet<(PaymentId, u8)> =
             settled.skipped.iter().map(|skipped| (skipped.payment, skipped.draw)).collect();
         let domain = *self.payments.domain();

@@ -57,10 +57,10 @@ pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};
 pub use keeper::{Keeper, KeeperOptions};
 pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainOptions, Mining};
-pub use pay_error::{PayError, PayFailure};
+pub use pay_error::{PayError, PayFailure, Stopped};
 pub use payments::{
     BatchState, Caps, CommitChoice, OpenClaim, PayRequest, PayTiming, Payments, PaymentsOptions,
-    Refunded, Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
+    Refunded, SettleTerms, Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
 };
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};

@@ -14,6 +14,15 @@ pub struct PayError {
     pub spend: Spend,
 }
 
+/// Why something that is done step by step did not come to its end, and what it has done.
+#[derive(Debug)]
+pub struct Stopped<T> {
+    /// What was done before.
+    pub done: T,
+    /// Why it stopped.
+    pub error: PayError,
+}
+
 /// Why a payment did not come about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -178,6 +187,31 @@ impl fmt::Display for PayError {
 impl Error for PayError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.failure.source()
+    }
+}
+
+impl<T> Stopped<T> {
+    /// Whether the same call may work later.
+    pub fn retry(&self) -> Retry {
+        self.error.retry()
+    }
+}
+
+impl<T> fmt::Display for Stopped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> Error for Stopped<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<T> From<Stopped<T>> for PayError {
+    fn from(stopped: Stopped<T>) -> Self {
+        stopped.error
     }
 }
 

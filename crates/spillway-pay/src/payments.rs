@@ -14,12 +14,12 @@ use spillway_types::{Atto, Domain, EvmAddress, PaymentId, RewardAddress, UnixTim
 use self::run::{Run, groups};
 use crate::{
     At, Chain, ChainError, GasEstimate, Paid, PayError, PayFailure, Plan, PlanStatus, SignedTx,
-    Spend, TxJournal, Wallet, Windows, verify,
+    Spend, Stopped, TxJournal, Wallet, Windows, verify,
 };
 
 pub use self::{
     refund::{BatchState, OpenClaim, Refunded},
-    settle::{Settled, SkipReason, Skipped},
+    settle::{SettleTerms, Settled, SkipReason, Skipped},
 };
 
 /// Questions to the RPC at a time.

@@ -1,6 +1,9 @@
 use clap::Args;
+use spillway_types::Wei;
 
-use super::{AccountOnChainArgs, ChainArgs, ClientArgs, DataArgs, ManifestArgs};
+use super::{
+    AccountOnChainArgs, ChainArgs, ClientArgs, DataArgs, ManifestArgs, RateArgs, parse_wei,
+};
 
 /// What a beacon asks for. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +37,17 @@ pub(crate) struct Settle {
     /// its round. The seed is the earliest that uploads of this machine wait for, else the newest
     #[arg(long, value_name = "HEX", value_parser = parse_seed_proof)]
     pub(crate) seed_proof: Option<SeedProof>,
-    /// Say what would be settled; nothing is sent
+    /// Say what would be settled; nothing is sent, and what gas would cost is not looked at
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Settle draws without a tip, too, and draws whose tips are worth less than their gas
+    #[arg(long)]
+    pub(crate) at_a_loss: bool,
+    #[command(flatten)]
+    pub(crate) rate: RateArgs,
+    /// Spend no more on gas for settling than this, in the coin's smallest unit
+    #[arg(long, value_name = "WEI", value_parser = parse_wei, help_heading = "Payment")]
+    pub(crate) max_gas_cost: Option<Wei>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

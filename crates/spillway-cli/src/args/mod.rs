@@ -23,7 +23,7 @@ pub(crate) use chunk::{ChunkCommand, ChunkGet, ChunkPut};
 pub(crate) use client::{ChainArgs, ClientArgs, DataArgs, KeyArgs, ManifestArgs, NetworkArgs};
 pub(crate) use devnet::{Devnet, DevnetTimes};
 pub(crate) use node::{NodeCommand, NodeRun, NodeWins};
-pub(crate) use payment::{Commit, Mode, ModeArgs, PaymentArgs};
+pub(crate) use payment::{Commit, Mode, ModeArgs, PaymentArgs, RateArgs};
 pub(crate) use transfer::{Cost, Download, Upload};
 pub(crate) use wallet::{AccountArgs, AccountOnChainArgs, Wallet, WalletCommand};
 

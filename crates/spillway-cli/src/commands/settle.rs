@@ -1,7 +1,7 @@
 use serde::Serialize;
 use spillway_client::{
     AccountError, Address, ChainError, Connected, PayFailure, SeedWanted, SettleOptions,
-    SettleReport, Wallet, missing_seeds, newest_seed,
+    SettleReport, SettleTerms, Wallet, missing_seeds, newest_seed,
 };
 use spillway_types::{PeerKey, Seed, UnixTime};
 
@@ -72,7 +72,11 @@ type Posted = (UnixTime, Option<Seed>);
 
 /// `settle`: the wins of these nodes, or of those that the settings begin with.
 pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure> {
-    let settings = context.settings(Layer::from(&args.client))?;
+    let settings = context.settings(Layer {
+        token_rate: args.rate.token_rate,
+        max_gas_cost: args.max_gas_cost,
+        ..Layer::from(&args.client)
+    })?;
     let wallet = wallet(&settings, args.dry_run)?;
     let addresses = addresses(&settings, args)?;
     let from = peers(&addresses)?;
@@ -134,7 +138,12 @@ async fn settle(
         let seed = if args.dry_run { None } else { post(connected, wallet, wanted).await? };
         seeds.push((upload_by, seed));
     }
-    let options = SettleOptions { from, dry_run: args.dry_run, ..SettleOptions::default() };
+    let terms = SettleTerms {
+        rate: settings.token_rate(),
+        at_a_loss: args.at_a_loss,
+        gas_cap: settings.max_gas_cost(),
+    };
+    let options = SettleOptions { from, terms, dry_run: args.dry_run, ..SettleOptions::default() };
     let settling = connected.client().settle(wallet, options);
     let report = if args.dry_run {
         context.until_stopped(settling).await?

@@ -2,6 +2,11 @@ use spillway_types::{Atto, BatchTerms, EvmAddress, PaymentId, RewardAddress, Uni
 
 use crate::{Call, Plan, TxPurpose, calls};
 
+/// What the vault says to draws and batches that no other block makes good: not that a record or a
+/// seed is missing, which a server that is behind may say.
+const FINAL_REFUSALS: [&str; 5] =
+    ["BadDraw(", "BadProof(", "ClaimOpen(", "ClaimOver(", "NotWinner("];
+
 /// What a transaction is to bring about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal<'p> {
@@ -70,6 +75,15 @@ impl<'p> Goal<'p> {
     /// Whether it is reached once a transaction for it has succeeded, whatever else is seen.
     pub(super) fn is_a_receipt(&self) -> bool {
         matches!(self, Self::Withdrawn { .. } | Self::SeedPosted { .. })
+    }
+
+    /// Whether the vault's refusal is its last word: then it is not asked again until another
+    /// server knows more. Only what is settled or refunded once more is looked at anew.
+    pub(super) fn is_refused_for_good(&self, reason: Option<&str>) -> bool {
+        matches!(self, Self::Settled { .. } | Self::Refunded { .. })
+            && reason.is_some_and(|reason| {
+                FINAL_REFUSALS.iter().any(|refusal| reason.starts_with(refusal))
+            })
     }
 
     /// The plans that are to be recorded.

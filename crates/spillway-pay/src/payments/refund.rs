@@ -2,7 +2,7 @@
 
 use spillway_types::{Atto, BatchTerms, DrawSet, PaymentId, Seed, UnixTime};
 
-use super::{Payments, goal::Goal, lock};
+use super::{Payments, Stopped, goal::Goal, lock};
 use crate::{At, ChainError, PayError, PayFailure, Spend, TxJournal, Wallet};
 
 /// How it stands with a batch.
@@ -78,7 +78,7 @@ impl Payments {
     ///
     /// # Errors
     /// When the chain cannot be asked or refuses, another process uses the wallet, or there are too
-    /// few coins. What was refunded before stays refunded; calling again goes on.
+    /// few coins; with what was refunded before. Calling again goes on.
     ///
     /// # Cancel safety
     /// A draw is refunded once, whatever is sent how often.
@@ -90,9 +90,22 @@ impl Payments {
         wallet: &Wallet,
         batches: &[BatchTerms],
         journal: &mut dyn TxJournal,
-    ) -> Result<Refunded, PayError> {
+    ) -> Result<Refunded, Stopped<Refunded>> {
+        let mut done = Refunded::default();
+        match self.refund_into(&mut done, wallet, batches, journal).await {
+            Ok(()) => Ok(done),
+            Err(error) => Err(Stopped { done, error }),
+        }
+    }
+
+    async fn refund_into(
+        &self,
+        refunded: &mut Refunded,
+        wallet: &Wallet,
+        batches: &[BatchTerms],
+        journal: &mut dyn TxJournal,
+    ) -> Result<(), PayError> {
         let token = self.check_domain().await?.token;
-        let mut refunded = Refunded::default();
         let mut due = Vec::new();
         let now = self.now().await?;
         for terms in batches {
@@ -107,7 +120,7 @@ impl Payments {
             }
         }
         if due.is_empty() {
-            return Ok(refunded);
+            return Ok(());
         }
         let _lock = lock(&self.options, wallet.address()).await?;
         let mut run = self.run(wallet, token, journal);
@@ -115,7 +128,9 @@ impl Payments {
         for (terms, claim) in due {
             let payment = claim.payment;
             let goal = Goal::Refunded { vault, sender, payment, terms };
-            match Box::pin(run.drive(goal)).await {
+            let end = Box::pin(run.drive(goal)).await;
+            refunded.spend = run.spend();
+            match end {
                 Ok(_) => {
                     refunded.batches.push(payment);
                     refunded.amount = refunded.amount.saturating_add(claim.refundable);
@@ -131,8 +146,7 @@ impl Payments {
                 }
             }
         }
-        refunded.spend = run.spend();
-        Ok(refunded)
+        Ok(())
     }
 }
 

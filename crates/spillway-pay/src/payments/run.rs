@@ -27,7 +27,8 @@ pub(super) struct Run<'a> {
     pub(super) wallet: &'a Wallet,
     /// All plans that are asked for.
     plans: &'a [Plan],
-    caps: Caps,
+    /// The most that may be spent; set anew for each part of a settlement.
+    pub(super) caps: Caps,
     commit: CommitChoice,
     confirmations: u16,
     pub(super) token: EvmAddress,
@@ -284,7 +285,8 @@ impl<'a> Run<'a> {
         chain.allowance(self.token, self.wallet.address(), vault).await
     }
 
-    fn gas_spent(&self) -> Wei {
+    /// What all mined transactions that are known have cost in gas.
+    pub(super) fn gas_spent(&self) -> Wei {
         self.receipts.values().map(|receipt| receipt.gas_cost).sum()
     }
 }

@@ -56,7 +56,7 @@ impl Payments {
 }
 
 /// The first end of an epoch after this time: its seed is the one that draws.
-fn boundary(beacon: &BeaconState, after: UnixTime) -> UnixTime {
+pub(super) fn boundary(beacon: &BeaconState, after: UnixTime) -> UnixTime {
     let epoch = beacon.epoch.as_secs().max(1);
     UnixTime((after.0 / epoch).saturating_add(1).saturating_mul(epoch))
 }

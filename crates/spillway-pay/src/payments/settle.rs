@@ -1,29 +1,54 @@
 //! Settling: drawn leaves are paid, and whoever sends the transaction gets the tips.
 
-use std::collections::BTreeMap;
+mod sorting;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Win, limits::MAX_SETTLES};
+use std::collections::VecDeque;
 
-use super::{CONCURRENCY, Payments, goal::Goal, lock, run::Run};
-use crate::{
-    At, ChainError, PayError, PayFailure, ProofError, RecordAt, Spend, TxJournal, Wallet, Windows,
-    verify,
-};
+use spillway_types::{Atto, PaymentId, TokenRate, UnixTime, Wei, Win, limits::MAX_SETTLES};
+
+use super::{Caps, Payments, Stopped, goal::Goal, lock, run::Run};
+use crate::{ChainError, PayError, PayFailure, ProofError, Spend, TxJournal, Wallet, Windows};
 
 /// Looks for the tips of a settlement that has succeeded: the server that is asked may be behind.
 const TIP_LOOKS: u32 = 5;
 
+/// When settling is worth its gas to whoever sends it. Anybody may have paid a batch on any terms:
+/// genuine wins can hold tips of nothing, and gas for payees who never had credit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SettleTerms {
+    /// What a token is worth in coins. Then no transaction may cost more gas than its tips are
+    /// worth: fees are limited by that, and what does not fit is left out. `None`: only draws
+    /// without a tip are left out.
+    pub rate: Option<TokenRate>,
+    /// Settle whatever the tips are: for those whose prizes they are.
+    pub at_a_loss: bool,
+    /// The most that all transactions of the call may cost in gas.
+    pub gas_cap: Option<Wei>,
+}
+
+impl SettleTerms {
+    /// What these tips may cost in gas; `None`: anything.
+    fn worth(&self, tips: Atto) -> Option<Wei> {
+        self.rate.filter(|_| !self.at_a_loss).map(|rate| rate.coins(tips))
+    }
+
+    fn takes(&self, tip: Atto) -> bool {
+        self.at_a_loss || tip > Atto::ZERO
+    }
+}
+
 /// What settling did. It pays for itself when the tips are worth more to the sender than
 /// `spend.gas_cost`: a node asks for tips of 1.5 times the gas of a draw, so it does unless gas has
-/// become much dearer since the batch was quoted, or few draws share a transaction.
+/// become much dearer since the batch was quoted, or few draws share a transaction;
+/// [`SettleTerms`] says what becomes of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Transactions that were mined.
     pub transactions: u32,
-    /// Draws that they settled.
+    /// Draws that they settled. Counted by what the sender's balance gained: tokens that somebody
+    /// sends it in the same moment can hide that another one settled some of the draws.
     pub draws: u32,
-    /// What the sender got for that.
+    /// What the sender got for that, as far as `draws` is right.
     pub tips: Atto,
     /// What these draws paid the nodes. When others settled a part of them at the same moment, up
     /// to the rest of a division, less than 200 units, may be missing.
@@ -86,6 +111,17 @@ pub enum SkipReason {
         /// How much of the total is the leaf's.
         sum: Atto,
     },
+    /// The draw has no tip, and was not to be settled at a loss.
+    #[error("the draw has no tip")]
+    NoTip,
+    /// The tips of the draws of its transaction are worth less than their gas.
+    #[error("tips of {tips} are worth less than the gas of {gas_cost}")]
+    NotWorthIt {
+        /// What the sender would get.
+        tips: Atto,
+        /// What it would pay at least, in coins.
+        gas_cost: Wei,
+    },
     /// The vault refused the transaction.
     #[error("the vault refused: {}", reason.as_deref().unwrap_or("no reason given"))]
     Refused {
@@ -100,142 +136,139 @@ struct Batch<'w> {
     wins: Vec<&'w Win>,
 }
 
+/// How a transaction ended.
+enum End {
+    /// What it did is noted, or why it was not sent.
+    Noted,
+    /// The vault would refuse it; nothing was sent.
+    Refused(Option<String>),
+    /// It was mined and failed.
+    Failed(Option<String>),
+}
+
 impl Payments {
     /// Settles draws: pays the leaves that were drawn their prizes, as credit, and the sender the
     /// tips. Every win is checked before anything is signed: its leaf's proof, that the draw fell
-    /// on it, the batch's record, and that it can still be settled; what fails is left out, with
-    /// the reason. At most [`MAX_SETTLES`] draws share a transaction. What others settle at the
-    /// same moment is no error.
+    /// on it, the batch's record, that it can still be settled, and that `terms` take it; what
+    /// fails is left out, with the reason. At most [`MAX_SETTLES`] draws share a transaction. What
+    /// others settle at the same moment is no error; when the vault refuses a transaction, the
+    /// draws that it refuses are found and the others settled.
     ///
     /// # Errors
-    /// When the chain cannot be asked, another process uses the wallet, or there are too few coins.
-    /// What was settled before stays settled; calling again goes on.
+    /// When the chain cannot be asked, another process uses the wallet, there are too few coins, or
+    /// the gas cap is reached; with what was settled before. Calling again goes on.
     ///
     /// # Cancel safety
     /// A draw is settled once, whatever is sent how often.
     ///
     /// # Cost
-    /// Gas: nothing when there is nothing to settle, near 110,000 for one draw alone and at most
-    /// [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many. Tips come back in
-    /// tokens.
+    /// Gas, within `terms`: nothing when there is nothing to settle, near 110,000 for one draw
+    /// alone and at most [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many whose
+    /// payees have credit; up to 150,000 a draw when all payees are new to the vault. Tips come
+    /// back in tokens.
     pub async fn settle(
         &self,
         wallet: &Wallet,
         wins: &[Win],
+        terms: SettleTerms,
         journal: &mut dyn TxJournal,
-    ) -> Result<Settled, PayError> {
-        let terms = self.check_domain().await?;
-        let mut settled = Settled::default();
-        let batches = self.sort_wins(wins, terms.windows, &mut settled.skipped).await?;
+    ) -> Result<Settled, Stopped<Settled>> {
+        let mut done = Settled::default();
+        match self.settle_into(&mut done, wallet, wins, terms, journal).await {
+            Ok(()) => Ok(done),
+            Err(error) => Err(Stopped { done, error }),
+        }
+    }
+
+    async fn settle_into(
+        &self,
+        settled: &mut Settled,
+        wallet: &Wallet,
+        wins: &[Win],
+        terms: SettleTerms,
+        journal: &mut dyn TxJournal,
+    ) -> Result<(), PayError> {
+        let vault = self.check_domain().await?;
+        let wins = wins.iter().collect();
+        let batches = self.sort_wins(wins, vault.windows, terms, &mut settled.skipped).await?;
         if batches.is_empty() {
-            return Ok(settled);
+            return Ok(());
         }
         let _lock = lock(&self.options, wallet.address()).await?;
-        let mut run = self.run(wallet, terms.token, journal);
+        let mut run = self.run(wallet, vault.token, journal);
         for batch in batches {
-            for part in batch.wins.chunks(MAX_SETTLES) {
-                let end = Box::pin(run.settle(batch.payment, part, &mut settled)).await;
-                if let Err(failure) = end {
-                    return Err(PayError { failure: Box::new(failure), spend: run.spend() });
-                }
+            let end = Box::pin(self.settle_batch(&mut run, batch, vault.windows, terms, settled));
+            let end = end.await;
+            settled.spend = run.spend();
+            if let Err(failure) = end {
+                return Err(PayError { failure: Box::new(failure), spend: run.spend() });
             }
         }
-        settled.spend = run.spend();
-        Ok(settled)
+        Ok(())
+    }
+
+    /// Settles the wins of one batch, part by part. A part that the vault refuses is looked at once
+    /// more and sent without what has changed; when nothing has, in halves: to ask costs nothing.
+    async fn settle_batch(
+        &self,
+        run: &mut Run<'_>,
+        batch: Batch<'_>,
+        windows: Windows,
+        terms: SettleTerms,
+        settled: &mut Settled,
+    ) -> Result<(), PayFailure> {
+        let payment = batch.payment;
+        let mut parts: VecDeque<Vec<&Win>> =
+            batch.wins.chunks(MAX_SETTLES).map(<[&Win]>::to_vec).collect();
+        while let Some(part) = parts.pop_front() {
+            let (reason, was_sent) = match run.settle(payment, &part, terms, settled).await? {
+                End::Noted => continue,
+                End::Refused(reason) => (reason, false),
+                End::Failed(reason) => (reason, true),
+            };
+            let all = part.len();
+            let sorted = self.sort_wins(part, windows, terms, &mut settled.skipped).await;
+            let sorted = sorted.map_err(|error| *error.failure)?;
+            let open: Vec<&Win> = sorted.into_iter().flat_map(|batch| batch.wins).collect();
+            match open.len() {
+                0 => {}
+                left if left < all => parts.push_front(open),
+                left if left > 1 && !was_sent => {
+                    let (first, second) = open.split_at(left / 2);
+                    parts.push_front(second.to_vec());
+                    parts.push_front(first.to_vec());
+                }
+                _ => settled.skip(payment, &open, &SkipReason::Refused { reason }),
+            }
+        }
+        Ok(())
     }
 
     /// The wins that [`Payments::settle`] would send now, each draw once, and those that it would
-    /// leave out, with the reason. Nothing is signed and nothing is sent.
+    /// leave out, with the reason; what gas costs is not looked at. Nothing is signed and nothing
+    /// is sent.
     ///
     /// # Errors
     /// When the chain cannot be asked.
-    pub async fn settleable(&self, wins: &[Win]) -> Result<(Vec<Win>, Vec<Skipped>), PayError> {
-        let terms = self.check_domain().await?;
+    pub async fn settleable(
+        &self,
+        wins: &[Win],
+        terms: SettleTerms,
+    ) -> Result<(Vec<Win>, Vec<Skipped>), PayError> {
+        let windows = self.check_domain().await?.windows;
         let mut skipped = Vec::new();
-        let batches = self.sort_wins(wins, terms.windows, &mut skipped).await?;
+        let wins = wins.iter().collect();
+        let batches = self.sort_wins(wins, windows, terms, &mut skipped).await?;
         let open = batches.into_iter().flat_map(|batch| batch.wins).cloned();
         Ok((open.collect(), skipped))
     }
-
-    /// The wins that can be settled, by batch; the others are noted with the reason.
-    async fn sort_wins<'w>(
-        &self,
-        wins: &'w [Win],
-        windows: Windows,
-        skipped: &mut Vec<Skipped>,
-    ) -> Result<Vec<Batch<'w>>, PayError> {
-        if wins.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut by_batch: BTreeMap<PaymentId, Vec<&'w Win>> = BTreeMap::new();
-        for win in wins {
-            by_batch.entry(win.terms.id(&self.options.domain)).or_default().push(win);
-        }
-        let now = self.now().await?;
-        let asked = by_batch.iter().map(|(&payment, wins)| (payment, wins[0].terms.upload_by));
-        let answers = self.records_and_seeds(asked.collect()).await?;
-        let mut batches = Vec::new();
-        for ((payment, wins), (record, seed)) in by_batch.into_iter().zip(answers) {
-            let mut batch = Batch { payment, wins: Vec::new() };
-            let mut taken = record.settled;
-            for win in wins {
-                let state = (record, seed, windows, now);
-                let checked = check(win, payment, state).and_then(|()| {
-                    taken.insert(win.draw).then_some(()).ok_or(SkipReason::AlreadySettled)
-                });
-                match checked {
-                    Ok(()) => batch.wins.push(win),
-                    Err(reason) => skipped.push(Skipped { payment, draw: win.draw, reason }),
-                }
-            }
-            if !batch.wins.is_empty() {
-                batches.push(batch);
-            }
-        }
-        Ok(batches)
-    }
-
-    async fn records_and_seeds(
-        &self,
-        batches: Vec<(PaymentId, UnixTime)>,
-    ) -> Result<Vec<(RecordAt, Option<Seed>)>, ChainError> {
-        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
-        stream::iter(batches)
-            .map(|(payment, upload_by)| async move {
-                let record = chain.record(vault, payment, At::Depth(0));
-                futures::future::try_join(record, chain.seed(vault, upload_by)).await
-            })
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
-    }
 }
 
-/// Everything that the vault checks, but for draws that are settled.
-fn check(
-    win: &Win,
-    payment: PaymentId,
-    (record, seed, windows, now): (RecordAt, Option<Seed>, Windows, UnixTime),
-) -> Result<(), SkipReason> {
-    if record.recorded.is_none() {
-        return Err(SkipReason::NotRecorded);
+impl Settled {
+    fn skip(&mut self, payment: PaymentId, wins: &[&Win], reason: &SkipReason) {
+        let skipped = |win: &&Win| Skipped { payment, draw: win.draw, reason: reason.clone() };
+        self.skipped.extend(wins.iter().map(skipped));
     }
-    let claim_end = windows.claim_end(win.terms.upload_by);
-    if now > claim_end {
-        return Err(SkipReason::ClaimOver { claim_end });
-    }
-    let after = windows.draw_time(win.terms.upload_by);
-    let seed = seed.ok_or(SkipReason::NoSeed { after })?;
-    if win.draw >= win.terms.draws {
-        return Err(SkipReason::NoSuchDraw { draws: win.terms.draws });
-    }
-    let proof = BatchProof { terms: win.terms, siblings: win.siblings.clone() };
-    let span = verify::batch_leaf(&proof, &win.leaf).map_err(SkipReason::BadProof)?;
-    let point = win.terms.draw_point(seed, payment, win.draw);
-    if !span.contains(point) {
-        return Err(SkipReason::NotDrawn { point, from: span.from, sum: span.sum });
-    }
-    Ok(())
 }
 
 impl Run<'_> {
@@ -244,42 +277,50 @@ impl Run<'_> {
         &mut self,
         payment: PaymentId,
         wins: &[&Win],
+        terms: SettleTerms,
         settled: &mut Settled,
-    ) -> Result<(), PayFailure> {
-        let Some(terms) = wins.first().map(|win| win.terms) else { return Ok(()) };
+    ) -> Result<End, PayFailure> {
+        let Some(batch) = wins.first().map(|win| win.terms) else { return Ok(End::Noted) };
         let (vault, sender) = (self.options.domain.vault, self.wallet.address());
         let open = wins.len() as u64;
         let (before, first) = (self.tokens_of(sender).await?, self.known());
-        let skip = |reason: SkipReason| {
-            move |win: &&Win| Skipped { payment, draw: win.draw, reason: reason.clone() }
-        };
+        let (tips, spent) = (batch.tip.saturating_mul(open.into()), self.gas_spent());
+        // As a cap on everything that is signed for it, fees that are raised included.
+        let worth = terms.worth(tips);
+        let most = worth.map(|worth| spent.saturating_add(worth));
+        let gas_cost = most.into_iter().chain(terms.gas_cap).min();
+        self.caps = Caps { gas_cost, ..Caps::default() };
         match self.drive(Goal::Settled { vault, sender, payment, wins }).await {
             Ok(_) => {}
-            Err(
-                PayFailure::Chain(ChainError::Reverted { reason })
-                | PayFailure::Failed { reason, .. },
-            ) => {
-                settled.skipped.extend(wins.iter().map(skip(SkipReason::Refused { reason })));
-                return Ok(());
+            Err(PayFailure::Chain(ChainError::Reverted { reason })) => {
+                return Ok(End::Refused(reason));
+            }
+            Err(PayFailure::Failed { reason, .. }) => return Ok(End::Failed(reason)),
+            Err(PayFailure::OverGasCost { cost, .. })
+                if worth.is_some_and(|worth| cost.saturating_sub(spent) > worth) =>
+            {
+                let gas_cost = cost.saturating_sub(spent);
+                settled.skip(payment, wins, &SkipReason::NotWorthIt { tips, gas_cost });
+                return Ok(End::Noted);
             }
             Err(failure) => return Err(failure),
         }
         if !self.succeeded_since(first) {
             // Somebody else was faster.
-            settled.skipped.extend(wins.iter().map(skip(SkipReason::AlreadySettled)));
-            return Ok(());
+            settled.skip(payment, wins, &SkipReason::AlreadySettled);
+            return Ok(End::Noted);
         }
         settled.transactions += 1;
-        let draws = self.draws_of_gain(sender, before, terms.tip, open).await?;
+        let draws = self.draws_of_gain(sender, before, batch.tip, open).await?;
         settled.draws += u32::try_from(draws).unwrap_or(u32::MAX);
-        settled.tips = settled.tips.saturating_add(terms.tip.saturating_mul(draws.into()));
+        settled.tips = settled.tips.saturating_add(batch.tip.saturating_mul(draws.into()));
         let prizes = if draws == open {
-            wins.iter().map(|win| terms.prize(win.draw)).sum()
+            wins.iter().map(|win| batch.prize(win.draw)).sum()
         } else {
-            Atto(terms.total.0 / u128::from(terms.draws)).saturating_mul(draws.into())
+            Atto(batch.total.0 / u128::from(batch.draws)).saturating_mul(draws.into())
         };
         settled.prizes = settled.prizes.saturating_add(prizes);
-        Ok(())
+        Ok(End::Noted)
     }
 
     /// How many of the draws that were open this wallet was paid for: others may have settled some

@@ -1,10 +1,12 @@
 //! After the upload window: the seed, settlements, refunds.
 
+mod terms;
+
 use std::time::Duration;
 
 use spillway_pay::{
     BatchState, Chain, CommitChoice, OpenClaim, PayFailure, Payments, PaymentsOptions, Plan,
-    Refunded, Settled, SkipReason, Spend, SumTree, TxPurpose, verify,
+    Refunded, SettleTerms, Settled, SkipReason, Spend, Stopped, SumTree, TxPurpose, verify,
 };
 use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Win};
 
@@ -18,8 +20,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A batch that is paid.
 async fn paid(stage: &Stage, name: u8, leaves: u8, draws: u8) -> Plan {
+    paid_with(stage, name, (leaves, draws), TIP).await
+}
+
+async fn paid_with(stage: &Stage, name: u8, (leaves, draws): (u8, u8), tip: u128) -> Plan {
     let plan = stage.plan(name, leaves).await;
-    let plan = Plan { mode: batch_mode(&plan.leaves, TIP, draws), ..plan };
+    let plan = Plan { mode: batch_mode(&plan.leaves, tip, draws), ..plan };
     let plans = [plan];
     let mut journal = TestJournal::new(&stage.chain);
     stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
@@ -81,9 +87,18 @@ async fn tokens(stage: &Stage) -> Atto {
     stage.chain.tokens(stage.deployed.token, stage.deployer.address()).await.unwrap()
 }
 
+async fn settle_on(
+    stage: &Stage,
+    wins: &[Win],
+    terms: SettleTerms,
+    journal: &mut TestJournal,
+) -> Result<Settled, Stopped<Settled>> {
+    stage.payments().settle(&stage.deployer, wins, terms, journal).await
+}
+
 async fn settle(stage: &Stage, wins: &[Win]) -> (Settled, TestJournal) {
     let mut journal = TestJournal::new(&stage.chain);
-    let done = stage.payments().settle(&stage.deployer, wins, &mut journal).await.unwrap();
+    let done = settle_on(stage, wins, SettleTerms::default(), &mut journal).await.unwrap();
     (done, journal)
 }
 
@@ -242,9 +257,11 @@ async fn a_settlement_that_another_one_runs_ahead_of_is_no_error(stage: Stage) {
             stage.control.set_automine(true).await;
             stage.control.mine(1).await;
         };
-        tokio::join!(ours.settle(&stage.deployer, &all, &mut journal), end).0
+        tokio::join!(ours.settle(&stage.deployer, &all, SettleTerms::default(), &mut journal), end)
+            .0
     };
-    let (first, second) = tokio::join!(theirs.settle(&rival, &mine, &mut rivals), later);
+    let (first, second) =
+        tokio::join!(theirs.settle(&rival, &mine, SettleTerms::default(), &mut rivals), later);
     let (first, second) = (first.unwrap(), second.unwrap());
     // Whoever was first, each draw was paid once, and all of it is told right.
     assert_eq!(first.draws + second.draws, 3, "{first:?} {second:?}");
@@ -304,13 +321,21 @@ async fn settling_and_refunding_keep_to_chain_and_lock(stage: Stage) {
     let lock = stage.locks.lock(name.as_ref()).unwrap();
     let mut journal = TestJournal::new(&stage.chain);
     let payments = stage.payments();
-    let error = payments.settle(&stage.deployer, &won, &mut journal).await.unwrap_err();
+    let terms_of_settling = SettleTerms::default();
+    let stopped =
+        payments.settle(&stage.deployer, &won, terms_of_settling, &mut journal).await.unwrap_err();
+    let error = stopped.error;
     assert!(matches!(*error.failure, PayFailure::Locked { .. }), "{error:?}");
     drop(lock);
     stage.chain.lie(1);
     for failure in [
-        payments.settle(&stage.deployer, &won, &mut journal).await.unwrap_err().failure,
-        payments.refund(&stage.deployer, &[terms], &mut journal).await.unwrap_err().failure,
+        payments
+            .settle(&stage.deployer, &won, terms_of_settling, &mut journal)
+            .await
+            .unwrap_err()
+            .error
+            .failure,
+        payments.refund(&stage.deployer, &[terms], &mut journal).await.unwrap_err().error.failure,
         payments
             .post_seed(&stage.deployer, plan.upload_by, &[], &mut journal)
             .await

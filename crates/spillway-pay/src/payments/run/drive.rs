@@ -280,6 +280,10 @@ impl Run<'_> {
                 if let Look::Ended(driven) = self.reached(drive.goal, true).await? {
                     return Ok(Some(driven));
                 }
+                let ChainError::Reverted { reason } = &error else { return Err(error.into()) };
+                if drive.goal.is_refused_for_good(reason.as_deref()) {
+                    return Err(error.into());
+                }
                 let now = self.options.clock.monotonic();
                 let since = *drive.reverted_since.get_or_insert(now);
                 // What it needs may have been taken back.

@@ -38,11 +38,10 @@ const MAX_RAISES: u32 = 3;
 
 /// Whether the vault may not take as much.
 fn is_allowance(failure: &PayFailure) -> bool {
-    let reason = match failure {
-        PayFailure::Failed { reason, .. } | PayFailure::Chain(ChainError::Reverted { reason }) => {
-            reason
-        }
-        _ => return false,
+    let (PayFailure::Failed { reason, .. } | PayFailure::Chain(ChainError::Reverted { reason })) =
+        failure
+    else {
+        return false;
     };
     reason.as_deref().is_some_and(|reason| reason.starts_with("ERC20InsufficientAllowance"))
 }

@@ -37,6 +37,8 @@ pub(crate) struct WatchedChain {
     estimates: watch::Sender<usize>,
     id: Mutex<Option<u64>>,
     reverts: Mutex<(Option<EvmAddress>, usize)>,
+    refused: Mutex<Option<(Vec<u8>, String)>>,
+    seeds: Mutex<usize>,
 }
 
 impl WatchedChain {
@@ -49,6 +51,8 @@ impl WatchedChain {
             estimates: watch::Sender::new(0),
             id: Mutex::default(),
             reverts: Mutex::default(),
+            refused: Mutex::default(),
+            seeds: Mutex::default(),
         }
     }
 
@@ -65,6 +69,22 @@ impl WatchedChain {
     /// that does not know the approval.
     pub(crate) fn revert(&self, to: EvmAddress, times: usize) {
         *self.reverts.lock().unwrap() = (Some(to), times);
+    }
+
+    /// Estimates of calls whose data holds these bytes say that the call would fail, for this reason.
+    pub(crate) fn refuse_calls_with(&self, bytes: &[u8], reason: &str) {
+        *self.refused.lock().unwrap() = Some((bytes.to_vec(), reason.to_owned()));
+    }
+
+    fn refusal(&self, call: &Call) -> Option<String> {
+        let refused = self.refused.lock().unwrap();
+        let (bytes, reason) = refused.as_ref()?;
+        call.data.windows(bytes.len()).any(|part| part == bytes).then(|| reason.clone())
+    }
+
+    /// How often a seed was asked for.
+    pub(crate) fn seeds_asked(&self) -> usize {
+        *self.seeds.lock().unwrap()
     }
 
     fn reverts(&self, call: &Call) -> bool {
@@ -132,6 +152,7 @@ impl Chain for WatchedChain {
         vault: EvmAddress,
         upload_by: UnixTime,
     ) -> Result<Option<Seed>, ChainError> {
+        *self.seeds.lock().unwrap() += 1;
         self.inner.seed(vault, upload_by).await
     }
 
@@ -146,6 +167,8 @@ impl Chain for WatchedChain {
     async fn estimate_gas(&self, call: &Call) -> Result<u64, ChainError> {
         let answer = if self.reverts(call) {
             Err(ChainError::Reverted { reason: Some("ERC20InsufficientAllowance".into()) })
+        } else if let Some(reason) = self.refusal(call) {
+            Err(ChainError::Reverted { reason: Some(reason) })
         } else {
             self.inner.estimate_gas(call).await
         };
