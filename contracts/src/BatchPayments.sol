@@ -74,8 +74,17 @@ abstract contract BatchPayments is VaultCore {
 
     // ---- events ----
 
-    /// @notice A batch was paid and its escrow is held.
-    event Committed(bytes32 indexed id, address indexed payer);
+    /// @notice A batch was paid and its escrow is held. All its terms are here: whoever has the chain's events can
+    /// refund a batch of which all files are lost.
+    event Committed(
+        bytes32 indexed id,
+        address indexed payer,
+        bytes32 root,
+        uint96 total,
+        uint96 tip,
+        uint40 uploadBy,
+        uint8 draws
+    );
     /// @notice A draw paid `prize` to the shares of `chunk`.
     event Settled(bytes32 indexed id, uint256 indexed draw, bytes32 chunk, uint256 prize);
     /// @notice `amount` went back to the batch's payer.
@@ -135,7 +144,9 @@ abstract contract BatchPayments is VaultCore {
 
     /// @notice As `commit`, with the allowance signed off chain (EIP-2612) instead of given by a transaction before.
     /// @dev Only `batch.payer` itself may call. A permit that fails is not an error by itself: somebody may have
-    /// sent it before this call, and then the allowance is there. If it is not, the transfer reverts.
+    /// sent it before this call, and then the allowance is there. If it is not, the transfer reverts. A permit SETS
+    /// the allowance and adds nothing to it: a larger one is lowered to this batch's escrow, which is then used up,
+    /// and other signed transactions of the payer that count on it revert.
     /// @param batch the terms
     /// @param validUntil as for `commit`, and the permit's deadline; its value is `total + tip * draws`
     /// @param v of the permit's signature
@@ -207,7 +218,9 @@ abstract contract BatchPayments is VaultCore {
     /// @dev Anybody may call, at `claimEnd` at the latest. A draw that is done already is skipped without a look at
     /// its proof, so that whoever comes second loses no more than the gas. Any other fault reverts the whole call:
     /// Unknown, ClaimOver, NoSeed, BadDraw, BadProof, NotWinner, TransferFailed, WrongAmount, the beacon's or the
-    /// token's own error. A share of the zero address is credited like any other and lost.
+    /// token's own error. A share of the zero address is credited like any other and lost. The seed must be known
+    /// at the end of this very call: a post that gives 0 is undone with the revert NoSeed. So BlockhashBeacon's
+    /// first post, which only arms a block, must be a call of its own; its second can be this one's `seedProof`.
     /// @param batch the terms
     /// @param wins draws with their leaves, in any order
     /// @param seedProof if not empty and the seed is not known: given to the beacon first
@@ -297,7 +310,8 @@ abstract contract BatchPayments is VaultCore {
     }
 
     /// @notice Where in [0, total) a draw falls. All draws of a batch share one random offset and are spread evenly
-    /// from there: the expected pay of a leaf is exact, and a leaf of at least a draw's width wins for sure.
+    /// from there: the expected pay of a leaf is exact, and a leaf of at least `total / draws`, rounded up, wins for
+    /// sure.
     /// @dev Panics if `total` or `draws` is 0.
     function drawPoint(bytes32 seed, bytes32 id, uint96 total, uint8 draws, uint8 draw)
         public
@@ -334,7 +348,7 @@ abstract contract BatchPayments is VaultCore {
         if (batch.total == 0) revert ZeroTotal();
         uint256 most = batch.total < MAX_DRAWS ? batch.total : MAX_DRAWS;
         if (batch.draws == 0 || batch.draws > most) revert BadDraws(batch.draws, most);
-        emit Committed(id, batch.payer);
+        emit Committed(id, batch.payer, batch.root, batch.total, batch.tip, batch.uploadBy, batch.draws);
     }
 
     /// @dev Records batches that `payer` pays for; `amount` must be taken in the same call.

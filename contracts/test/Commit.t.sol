@@ -33,7 +33,7 @@ contract CommitTest is BatchBase {
         BatchPayments.Batch memory batch = _terms();
         bytes32 id = vault.batchId(batch);
         vm.expectEmit(address(vault));
-        emit BatchPayments.Committed(id, PAYER);
+        emit BatchPayments.Committed(id, PAYER, keccak256("root"), 1000, TIP, uploadBy(), 3);
         vm.assertEq(commit(batch), id, "id");
         vm.assertEq(vault.records(id), START, "record: the time of the payment and no draw");
         vm.assertEq(token.balanceOf(address(vault)), 1000 + 3 * TIP, "total and tips");

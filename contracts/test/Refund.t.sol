@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {BatchPayments} from "../src/BatchPayments.sol";
 import {BatchBase} from "./support/BatchBase.sol";
+import {Vm} from "./support/Vm.sol";
 
 /// @title Refunds: what nobody settled goes back to the payer, after the claim window and never before
 contract RefundTest is BatchBase {
@@ -40,6 +41,22 @@ contract RefundTest is BatchBase {
         vm.assertEq(token.balanceOf(address(vault)), 0, "vault");
         vm.assertEq(vault.records(vault.batchId(batch)), START | 7 << 40, "record: all draws are done");
         _expectNothingLeft(batch);
+    }
+
+    /// Who has lost every file finds in the event what a refund needs.
+    function test_fromTheEventAlone() public {
+        vm.recordLogs();
+        (BatchPayments.Batch memory lost,) = _batch(3);
+        Vm.Log memory log = vm.getRecordedLogs()[0];
+        vm.assertEq(log.topics[0], BatchPayments.Committed.selector, "the event");
+        BatchPayments.Batch memory found;
+        found.payer = address(uint160(uint256(log.topics[2])));
+        (found.root, found.total, found.tip, found.uploadBy, found.draws) =
+            abi.decode(log.data, (bytes32, uint96, uint96, uint40, uint8));
+        vm.assertEq(vault.batchId(found), log.topics[1], "its id");
+        vm.warp(vault.claimEnd(found.uploadBy) + 1);
+        vm.assertEq(vault.refund(found), escrowOf(lost), "all of it");
+        vm.assertEq(token.balanceOf(PAYER), SUPPLY, "to the payer");
     }
 
     /// Whichever draws are settled: the payer gets prize and tip of exactly the others.

@@ -2,6 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {BatchPayments} from "../src/BatchPayments.sol";
+import {BlockhashBeacon} from "../src/BlockhashBeacon.sol";
+import {ChunkVault} from "../src/ChunkVault.sol";
 import {BatchBase} from "./support/BatchBase.sol";
 import {FixedBeacon} from "./support/FixedBeacon.sol";
 
@@ -123,6 +125,27 @@ contract SettleTest is BatchBase {
         uint256 point = vault.drawPoint(value, id, total, draws, draw);
         vm.assertEq(point, (start + uint256(total) * draw / draws) % total, "point");
         vm.assertTrue(point < total, "inside");
+    }
+
+    /// A leaf of a draw's width, rounded up, is hit wherever it lies.
+    function testFuzz_aDrawsWidthWins(bytes32 value, uint96 total, uint8 draws, uint96 from) public view {
+        draws = uint8(1 + draws % 200);
+        vm.assume(total >= draws);
+        uint256 width = (uint256(total) + draws - 1) / draws;
+        uint256 start = from % (total - width + 1);
+        uint256 hits;
+        for (uint8 draw; draw < draws; ++draw) {
+            uint256 point = vault.drawPoint(value, 0, total, draws, draw);
+            if (point >= start && point < start + width) ++hits;
+        }
+        vm.assertTrue(hits != 0, "hit");
+    }
+
+    /// Rounded down it is not: two draws of 3 units leave one unit out.
+    function test_aDrawsWidthRoundedDownMayLose() public view {
+        uint256 first = vault.drawPoint(SEED, 0, 3, 2, 0);
+        uint256 second = vault.drawPoint(SEED, 0, 3, 2, 1);
+        vm.assertEq(second, (first + 1) % 3, "next to each other");
     }
 
     /// Ids differ, so that batches under one seed do not share their points.
@@ -304,6 +327,25 @@ contract SettleTest is BatchBase {
         vm.warp(beacon.boundary(time));
         vm.expectRevert(abi.encodeWithSelector(BatchPayments.NoSeed.selector, time));
         vault.settle(batch, one(winOf(tree, 0, 0)), abi.encode(0));
+    }
+
+    /// The first post of a beacon of two posts must be a call of its own: in a settlement it is undone.
+    function test_armingIsUndoneWithTheSettlement() public {
+        BlockhashBeacon blocks = new BlockhashBeacon(EPOCH);
+        vault = new ChunkVault(token, blocks, MIN_WINDOW, MAX_WINDOW, DRAW_DELAY, CLAIM_WINDOW);
+        vm.prank(PAYER);
+        token.approve(address(vault), SUPPLY);
+        (BatchPayments.Batch memory batch, Tree memory tree) = _batch(1, 1);
+        uint256 time = vault.drawTime(batch.uploadBy);
+        uint256 due = blocks.boundary(time);
+        vm.warp(due);
+        vm.roll(1000);
+        vm.expectRevert(abi.encodeWithSelector(BatchPayments.NoSeed.selector, time));
+        vault.settle(batch, one(winOf(tree, 0, 0)), "any");
+        vm.assertEq(blocks.target(due), 0, "not armed");
+        blocks.post(time, "");
+        vm.roll(1003);
+        vm.assertEq(vault.settle(batch, one(winOf(tree, 0, 0)), "any"), 1, "the second post can be here");
     }
 
     function test_lastSecond() public {

@@ -136,6 +136,21 @@ contract SignedCommitsTest is BatchBase {
         vm.assertEq(vault.records(id), START, "record");
     }
 
+    /// It sets the allowance: one that was there for other transactions is gone.
+    function test_permit_lowersAnAllowance() public {
+        vm.prank(signer);
+        token.approve(address(vault), FUNDS);
+        BatchPayments.Batch memory batch = _terms();
+        uint256 need = escrowOf(batch);
+        _commitPermit(signer, batch, uint40(START), _permit(KEY, need, uint40(START)));
+        vm.assertEq(token.allowance(signer, address(vault)), 0, "nothing is left of it");
+        batch.root = keccak256("other");
+        vm.expectRevert(
+            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(vault), 0, need)
+        );
+        commit(batch);
+    }
+
     function test_permit_otherSender() public {
         BatchPayments.Batch memory batch = _terms();
         Signature memory sig = _permit(KEY, escrowOf(batch), uint40(START));
@@ -172,7 +187,7 @@ contract SignedCommitsTest is BatchBase {
         Signature memory sig = _authorization(KEY, escrowOf(batch), until, id);
         vm.warp(START + 60);
         vm.expectEmit(address(vault));
-        emit BatchPayments.Committed(id, signer);
+        emit BatchPayments.Committed(id, signer, batch.root, 1000, TIP, batch.uploadBy, 3);
         vm.assertEq(_commitSigned(batch, until, sig), id, "id");
         vm.assertEq(vault.records(id), START + 60, "record");
         vm.assertEq(token.balanceOf(address(vault)), escrowOf(batch), "vault");

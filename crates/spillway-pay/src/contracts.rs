@@ -12,6 +12,7 @@ use spillway_types::{Atto, BatchTerms, DrawSet, EvmAddress, PaymentId, RewardAdd
 
 sol! {
     /// The vault. See `contracts/src/ChunkVault.sol`.
+    #[allow(clippy::too_many_arguments, reason = "an event's constructor takes all its fields")]
     interface IVault {
         function payDirect(address payer, bytes32[] calldata entries, uint40 uploadBy, uint40 validUntil)
             external returns (bytes32 id);
@@ -45,7 +46,8 @@ sol! {
         function withdraw(address payee) external returns (uint256 amount);
 
         event PaidDirect(bytes32 indexed id, address indexed payer, uint256 total);
-        event Committed(bytes32 indexed id, address indexed payer);
+        event Committed(bytes32 indexed id, address indexed payer, bytes32 root, uint96 total,
+            uint96 tip, uint40 uploadBy, uint8 draws);
         event Settled(bytes32 indexed id, uint256 indexed draw, bytes32 chunk, uint256 prize);
         event Refunded(bytes32 indexed id, uint256 amount);
         event Withdrawn(address indexed payee, uint256 amount);

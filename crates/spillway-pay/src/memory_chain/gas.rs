@@ -17,9 +17,9 @@ pub(super) const REPEATED_PAYEE: u64 = 400;
 /// `withdraw`.
 pub(super) const WITHDRAW: u64 = 45_000;
 /// `commit`, or `commitMany` of one batch: the record, and `transferFrom`.
-pub(super) const COMMIT: u64 = 51_000;
+pub(super) const COMMIT: u64 = 52_100;
 /// A further batch of `commitMany`.
-pub(super) const FURTHER_BATCH: u64 = 26_000;
+pub(super) const FURTHER_BATCH: u64 = 27_700;
 /// `settle` but for its wins: looking up record and seed.
 pub(super) const SETTLE: u64 = 12_000;
 /// A win whose draw is done.

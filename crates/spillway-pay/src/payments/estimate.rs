@@ -11,9 +11,9 @@ use crate::{Chain, ChainError, GasEstimate, Plan, calls, intrinsic::transaction_
 /// `payDirect` without its entries: the record, and the token's transfer.
 const PAY_GAS: u64 = 51_000;
 /// `commit`: the record, the token's transfer and the event.
-const COMMIT_GAS: u64 = 51_500;
+const COMMIT_GAS: u64 = 53_000;
 /// Each further batch of a `commitMany`: its record and its event.
-const FURTHER_COMMIT_GAS: u64 = 27_000;
+const FURTHER_COMMIT_GAS: u64 = 28_700;
 /// The token's transfer to a vault that has none of it: a new storage slot (EIP-2200).
 const EMPTY_VAULT_GAS: u64 = 17_200;
 /// An entry's arithmetic, hashing and copying, and the slot that is warm already.
