@@ -175,9 +175,19 @@ pub enum WireError {
         /// How many.
         count: usize,
     },
-    /// A list or a body is empty or longer than its limit.
+    /// A list or a body that must not be empty is empty or longer than its limit.
     #[error("{what}: {found}, allowed are 1 to {limit}")]
     Limit {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A list that may be empty is longer than its limit.
+    #[error("{what}: {found}, allowed are 0 to {limit}")]
+    TooMany {
         /// What was counted.
         what: &'static str,
         /// How many there are.
@@ -198,9 +208,13 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), WireErro
     if (1..=limit).contains(&found) { Ok(()) } else { Err(WireError::Limit { what, found, limit }) }
 }
 
+fn at_most(what: &'static str, found: usize, limit: usize) -> Result<(), WireError> {
+    if found <= limit { Ok(()) } else { Err(WireError::TooMany { what, found, limit }) }
+}
+
 /// A batch of one leaf has no levels.
 fn levels(found: usize) -> Result<(), WireError> {
-    within("proof levels", found + 1, MAX_PROOF_DEPTH + 1)
+    at_most("proof levels", found, MAX_PROOF_DEPTH)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
@@ -255,7 +269,7 @@ impl Request {
             Self::Put(put) => {
                 within("body bytes", put.size as usize, MAX_CHUNK_BYTES)?;
                 // An empty relay list is the usual one.
-                within("relay peers", put.relay_to.len() + 1, MAX_RELAY_PEERS + 1)?;
+                at_most("relay peers", put.relay_to.len(), MAX_RELAY_PEERS)?;
                 match &put.proof {
                     PaymentProof::Direct(direct) => {
                         within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES)
@@ -311,10 +325,108 @@ impl Response {
             }
             Self::Wins(WinsResponse { page: Ok(page) }) => {
                 // No wins is the usual answer.
-                within("wins", page.wins.len() + 1, MAX_WINS_ITEMS + 1)?;
+                at_most("wins", page.wins.len(), MAX_WINS_ITEMS)?;
                 page.wins.iter().try_for_each(|win| levels(win.siblings.len()))
             }
             Self::Quote(_) | Self::Put(_) | Self::Get(_) | Self::Has(_) | Self::Wins(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Atto, BatchProof, BatchTerms, Domain, EvmAddress, NetworkId, NodeHash, PeerSecret,
+        QuoteTerms, RewardAddress, Share, Sibling, Side, UnixTime,
+    };
+
+    const ADDRESS: ChunkAddress = ChunkAddress([1; 32]);
+
+    fn leaf() -> Leaf {
+        let share = Share { payee: RewardAddress([2; 20]), amount: Atto::MAX_SHARE };
+        Leaf { address: ADDRESS, shares: [share; CLOSE_GROUP] }
+    }
+
+    fn proof(levels: usize) -> BatchProof {
+        let terms = BatchTerms {
+            payer: EvmAddress([3; 20]),
+            root: NodeHash([4; 32]),
+            total: Atto::MAX_SHARE,
+            tip: Atto::MAX_SHARE,
+            upload_by: UnixTime(u64::MAX),
+            draws: 200,
+        };
+        let sibling = Sibling { hash: NodeHash([5; 32]), sum: Atto::MAX_SHARE, side: Side::Left };
+        BatchProof { terms, siblings: vec![sibling; levels] }
+    }
+
+    fn put(levels: usize, relays: usize) -> Request {
+        let secret = PeerSecret::from_seed(&[6; 32]);
+        let terms = QuoteTerms {
+            domain: Domain { network: NetworkId([7; 32]), chain_id: 1, vault: EvmAddress([8; 20]) },
+            address: ADDRESS,
+            size: 300,
+            price: Atto(1),
+            reward: RewardAddress([2; 20]),
+            issued: UnixTime(1),
+            expires: UnixTime(2),
+            min_tip: Atto(1),
+            max_prize: Atto(1),
+            max_window_secs: 1,
+            confirmations: 0,
+        };
+        Request::Put(PutRequest {
+            leaf: leaf(),
+            size: 300,
+            proof: PaymentProof::Batch(proof(levels)),
+            quotes: [terms.sign(&secret); CLOSE_GROUP],
+            relay_to: vec![secret.peer(); relays],
+            nonce: Nonce([9; 16]),
+        })
+    }
+
+    fn wins(count: usize, levels: usize) -> Response {
+        let BatchProof { terms, siblings } = proof(levels);
+        let wins = vec![Win { terms, draw: 199, leaf: leaf(), siblings }; count];
+        Response::Wins(WinsResponse { page: Ok(WinsPage { wins, more: true }) })
+    }
+
+    #[test]
+    fn lists_that_may_be_empty_hold_nothing_to_exactly_their_limit() {
+        for (levels, relays) in [(0, 0), (MAX_PROOF_DEPTH, MAX_RELAY_PEERS)] {
+            let request = put(levels, relays);
+            assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
+        }
+        for (count, levels) in [(0, 0), (1, 0), (MAX_WINS_ITEMS, MAX_PROOF_DEPTH)] {
+            let response = wins(count, levels);
+            assert_eq!(Response::decode(&response.encode().unwrap()), Ok(response));
+        }
+    }
+
+    #[test]
+    fn one_more_is_told_as_it_was_counted() {
+        for (request, text) in [
+            (put(33, 0), "proof levels: 33, allowed are 0 to 32"),
+            (put(0, 5), "relay peers: 5, allowed are 0 to 4"),
+        ] {
+            assert_eq!(request.encode().unwrap_err().to_string(), text);
+            let sent_anyhow = postcard::to_stdvec(&request).unwrap();
+            assert_eq!(Request::decode(&sent_anyhow).unwrap_err().to_string(), text);
+        }
+        for (response, text) in [
+            (wins(1, 33), "proof levels: 33, allowed are 0 to 32"),
+            (wins(49, 0), "wins: 49, allowed are 0 to 48"),
+        ] {
+            assert_eq!(response.encode().unwrap_err().to_string(), text);
+            let sent_anyhow = postcard::to_stdvec(&response).unwrap();
+            assert_eq!(Response::decode(&sent_anyhow).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_empty_is_told_so() {
+        let none = Request::Has(HasRequest { addresses: Vec::new() });
+        assert_eq!(none.encode().unwrap_err().to_string(), "addresses: 0, allowed are 1 to 1024");
     }
 }
