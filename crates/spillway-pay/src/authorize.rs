@@ -8,6 +8,16 @@
 //! the payment about, once, until the plan's `valid_until`; whoever has a permit can only give the
 //! vault its allowance, and the vault takes from it for calls of the payer alone. Both fix the
 //! amount; an EIP-3009 signature also fixes the batches, because its nonce is made of their ids.
+//!
+//! Unlike transactions, signatures are in no [`TxJournal`](crate::TxJournal): nothing here remembers
+//! them. Whoever signs writes the plan and the signature down durably before the signature leaves
+//! the process, and takes the plan for signed from then on: it may be paid, by anybody, until its
+//! `valid_until`, so its chunks are planned anew only after
+//! [`PlanStatus::Dropped`](crate::PlanStatus::Dropped). [`Payments::pay`](crate::Payments::pay) may
+//! pay the same plan meanwhile: the vault takes an id once.
+//!
+//! A permit sets the allowance and adds nothing to it: one of a smaller amount lowers what other
+//! sessions of the payer count on, whose payments then fail and raise it again.
 
 mod error;
 
@@ -60,6 +70,7 @@ sol! {
             bytes32 salt,
             uint256[] extensions
         );
+        function DOMAIN_SEPARATOR() external view returns (bytes32);
         function name() external view returns (string);
         function nonces(address owner) external view returns (uint256);
     }
@@ -80,18 +91,27 @@ pub struct TokenDomain {
 
 impl TokenDomain {
     /// Asks the token: with `eip712Domain` (EIP-5267), or by its name, version "1", when it has no
-    /// such function.
+    /// such function. What it says is compared with its `DOMAIN_SEPARATOR` (EIP-2612), when it has
+    /// one: otherwise it would take no signature for this domain.
     ///
     /// # Errors
-    /// When it cannot be asked, or names another chain or contract than it is.
+    /// When it cannot be asked, names another chain or contract than it is, or has another
+    /// separator: then its version is another one, for [`TokenDomain::new`] to be told.
     pub async fn read(chain: &RpcChain, token: EvmAddress) -> Result<Self, AuthorizeError> {
         let chain_id = chain.chain_id().await?;
-        match view(chain, token, ISigned::eip712DomainCall {}).await {
-            Ok(said) => Self::said(chain_id, token, said),
+        let read = match view(chain, token, ISigned::eip712DomainCall {}).await {
+            Ok(said) => Self::said(chain_id, token, said)?,
             Err(ChainError::Reverted { .. } | ChainError::Unexpected { .. }) => {
                 let name = view(chain, token, ISigned::nameCall {}).await?;
-                Self::new(&name, USUAL_VERSION, chain_id, token)
+                Self::new(&name, USUAL_VERSION, chain_id, token)?
             }
+            Err(error) => return Err(error.into()),
+        };
+        match view(chain, token, ISigned::DOMAIN_SEPARATORCall {}).await {
+            Ok(separator) if separator != read.domain.separator() => {
+                Err(AuthorizeError::OtherSeparator { token })
+            }
+            Ok(_) | Err(ChainError::Reverted { .. } | ChainError::Unexpected { .. }) => Ok(read),
             Err(error) => Err(error.into()),
         }
     }
@@ -293,7 +313,8 @@ impl TypedData {
         })
     }
 
-    /// Signs it.
+    /// Signs it. From the moment that the signature leaves the process the plan may be paid by
+    /// anybody who has it: it is to be written down before that, with the plan; see the module.
     ///
     /// # Errors
     /// [`AuthorizeError::WrongWallet`] when another account must sign it.

@@ -96,7 +96,9 @@ pub enum CommitChoice {
 /// What is to be paid.
 #[derive(Clone, Copy, Debug)]
 pub struct PayRequest<'a> {
-    /// The plans, all of one session: they are signed as they are, never planned anew.
+    /// The plans, all of one session: they are signed as they are, never planned anew. With one of
+    /// several that a transaction of `earlier` pays for together, all of them belong here: else
+    /// those that are here are signed once more, and one of the two transactions fails, for its gas.
     pub plans: &'a [Plan],
     /// Who pays.
     pub wallet: &'a Wallet,

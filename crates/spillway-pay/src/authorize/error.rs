@@ -27,6 +27,12 @@ pub enum AuthorizeError {
     /// The token's domain has parts that this version cannot sign for.
     #[error("the token's EIP-712 domain has unknown parts")]
     UnknownDomain,
+    /// The token's `DOMAIN_SEPARATOR` is that of another domain than its name and version make.
+    #[error("the token {token} takes signatures of another domain than it names")]
+    OtherSeparator {
+        /// The token that was asked.
+        token: EvmAddress,
+    },
     /// No plan, or more than one transaction commits.
     #[error("{found} plans, one signature pays for 1 to {MAX_COMMITS}")]
     PlanCount {

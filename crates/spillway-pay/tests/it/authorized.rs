@@ -12,7 +12,7 @@ use spillway_pay::{
 };
 use spillway_types::{Atto, Domain, EvmAddress};
 
-use crate::support::{Control, ETHER, LEAF_COST, Stage, batch_mode, rpc, wallet};
+use crate::support::{Control, ETHER, LEAF_COST, Stage, batch_mode, raw_creation, rpc, wallet};
 
 const TIP: u128 = 2;
 /// A batch of two leaves with the tips of its three draws.
@@ -70,6 +70,39 @@ async fn the_token_is_asked_for_its_domain() {
     assert!(matches!(nobody, AuthorizeError::Chain(_)), "{nobody:?}");
     let long = TokenDomain::new(&"x".repeat(257), "1", 31_337, token);
     assert_eq!(long, Err(AuthorizeError::UnknownDomain));
+}
+
+/// Code of a contract that has a name, "A", and this separator, and nothing else.
+fn token_with(separator: [u8; 32]) -> Vec<u8> {
+    // The selector; `name`, `DOMAIN_SEPARATOR`, or a revert.
+    let start = "60003560e01c806306fdde0314601e57633644e5151460365760006000fd";
+    let name = "5b602060005260016020526041_60f81b60405260606000f3".replace('_', "");
+    let end = "60005260206000f3";
+    let runtime = format!("{start}{name}5b7f{}{end}", alloy::hex::encode(separator));
+    // Copies what follows into memory and returns it.
+    alloy::hex::decode(format!("606080600b6000396000f3{runtime}")).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_whose_separator_is_another_ones_is_not_signed_for() {
+    let (stage, chain) = stage().await;
+    let from = stage.deployer.address();
+    let mut found = Vec::new();
+    for separator in [[7; 32], [0; 32]] {
+        let nonce = stage.chain.pending_nonce(from).await.unwrap();
+        let token = EvmAddress(alloy::primitives::Address::from(from.0).create(nonce).into());
+        // What a token of this name and the usual version would say.
+        let own = alloy::sol_types::eip712_domain! {
+            name: "A", version: "1", chain_id: 31_337, verifying_contract: token.0.into(),
+        };
+        let separator = if separator == [0; 32] { own.separator().0 } else { separator };
+        let raw = raw_creation(&stage, &stage.deployer, token_with(separator)).await;
+        assert!(stage.send_bytes(&raw).await.success);
+        found.push((token, TokenDomain::read(&chain, token).await));
+    }
+    let [(other, wrong), (token, right)] = <[_; 2]>::try_from(found).unwrap();
+    assert_eq!(wrong, Err(AuthorizeError::OtherSeparator { token: other }));
+    assert_eq!(right, TokenDomain::new("A", "1", 31_337, token));
 }
 
 #[tokio::test]
