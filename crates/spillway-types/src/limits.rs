@@ -65,7 +65,8 @@ pub const MAX_BATCH_LEAVES: usize = 65_536;
 /// Batches that one transaction commits: 64 × 30k gas are 2 M, well below a block.
 pub const MAX_COMMITS: usize = 64;
 
-/// Draws that one transaction settles: 64 × 60k gas are 4 M, well below a block.
+/// Draws that one transaction settles: 64 × 60k gas are 4 M, and 64 × 150k, when all payees are new to
+/// the vault, 9.6 M: below the 16.8 M (2^24) that a transaction may use (EIP-7825).
 pub const MAX_SETTLES: usize = 64;
 
 /// Gas that settling one draw of many takes, at most: what tips and prizes are measured by.
