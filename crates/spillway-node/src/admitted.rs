@@ -40,24 +40,18 @@ impl Admitted {
         // Once more: the record's look-up and the body may have taken long.
         let time = service.clock.now().max(seen_at);
         checks::in_time(put.proof.upload_by(), time)?;
-        let leaf = put.leaf.hash();
         let PutRequest { nonce, .. } = put;
-        let kept = KeptFor { payment, leaf, stored_at: time };
+        let leaf = put.leaf.hash();
+        let kept = KeptFor::new(payment, &put.leaf, &put.proof, time);
         let batch = match &put.proof {
             PaymentProof::Batch(proof) => Some((put.leaf.clone(), proof.clone())),
             _ => None,
         };
-        if let Some((leaf, proof)) = &batch
-            && !service.store.has(leaf.address)
-        {
-            // Before it is stored: when this is dropped meanwhile, the chunk may be there.
-            service.batches.stored(leaf, proof);
-        }
         let stored = store(&service, put, kept, body, &mut held).await?;
         if let Some((leaf, proof)) = batch {
             keep_proof(&service, stored, kept, &leaf, &proof).await?;
         }
-        let time = service.clock.now().max(time);
+        // Of the time that was checked: it is not after the window, however long the disk took.
         let domain = service.domain;
         let body = ReceiptBody { domain, payment, leaf, address, size, time, nonce };
         Ok(body.sign(&service.secret))
@@ -103,8 +97,8 @@ async fn store(
     Ok(stored)
 }
 
-/// Makes sure that the proof of a batch is kept: with its chunk, or, when the chunk was here before
-/// for another payment, on its own.
+/// Makes sure that the proof of a batch is kept, and waits for its draw: with its chunk, or, when the
+/// chunk was here before for another payment or for another leaf of this one, on its own.
 async fn keep_proof(
     service: &Shared,
     stored: Stored,
@@ -113,11 +107,12 @@ async fn keep_proof(
     proof: &BatchProof,
 ) -> Result<(), Refusal> {
     if stored == Stored::Now {
+        service.batches.stored(leaf, proof);
         return Ok(());
     }
     let store = service.store.as_ref();
     match service.kept.find(store, &service.domain, leaf.address).await {
-        Some(before) if (before.payment, before.leaf) == (kept.payment, kept.leaf) => {
+        Some(before) if before.is_same(&kept) => {
             service.batches.stored(leaf, proof);
             return Ok(());
         }
@@ -135,7 +130,17 @@ async fn keep_proof(
 impl AdmittedPut for Admitted {
     async fn store(self: Box<Self>, body: Bytes) -> PutResponse {
         let address = self.put.leaf.address;
-        let receipt = self.keep(body).await;
+        // A task of its own: when the sender goes away meanwhile, what the store writes to its end
+        // is also entered where its draw is waited for. A drain waits for it.
+        let service = Arc::clone(&self.service);
+        let receipt = match service.under_way.spawn(self.keep(body)).await {
+            Ok(receipt) => receipt,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Err(Refusal::StorageFailed),
+            },
+        };
         match &receipt {
             Ok(_) => tracing::debug!(%address, "stored"),
             Err(refusal) => tracing::debug!(%address, %refusal, "not stored"),

@@ -8,41 +8,47 @@
 //! The way of a proof: a put was checked and its proof is durable, with its chunk or in a file of its
 //! own → its leaf is in the index → the seed of its batch is known → every draw that fell on the
 //! leaf is a win, durable before it is shown → the claim window is over, or the chain says that the
-//! draw is settled, and the win is dropped.
+//! draw is settled, and the win is dropped. Nothing is dropped but by what is final on the chain.
 //!
 //! Invariants: nothing here is needed to serve chunks; the index holds only what is found again by
-//! walking the store; every table is bounded, and what does not fit is the least of what the node
-//! would be paid. A crash leaves proofs and wins whole or not at all, and wins are found again from
-//! the proofs. A chunk that is lost takes its proof along, and no win that was noted.
+//! walking the store and the further proofs; every table is bounded, and what does not fit is the
+//! least of what the node would be paid. A crash leaves proofs and wins whole or not at all, and wins
+//! are found again from the proofs. A chunk that is lost takes its proof along, and no win that was
+//! noted. Whatever fails or is given up halfway is done at the next look or walk.
 //!
 //! Deliberately absent: settling, which needs a key; and protection from a seed that a
 //! reorganisation takes back, which a signed beacon cannot have.
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use spillway_disk::{Clock, Disk, DiskError, Overwrite, run};
-use spillway_pay::{At, BeaconState, Chain, ChainError, Fees, Windows, verify::batch_leaf};
+use spillway_disk::{Clock, Disk, run};
+use spillway_pay::{
+    At, BeaconState, Chain, ChainError, Fees, LeafSpan, Windows, verify::batch_leaf,
+};
 use spillway_types::{
-    Atto, BatchProof, Domain, Leaf, PaymentId, Refusal, Seed, UnixTime, Win, WinsPage,
-    limits::MAX_WINS_ITEMS,
+    Atto, BatchProof, BatchTerms, Domain, Leaf, PaymentId, Refusal, Seed, UnixTime, Win, WinsPage,
+    limits::{MAX_AWAITED_SEEDS, MAX_WINS_ITEMS},
 };
 use tokio::sync::{Mutex as Turns, Notify, watch};
 
 use crate::{
     ChainClock, NodeError, Terms,
-    limits::{MAX_FURTHER_PROOFS, MAX_INDEXED_LEAVES, MAX_SEEDS, MAX_WINS},
+    limits::{FURTHER_WRITERS, MAX_FURTHER_PROOFS, MAX_INDEXED_LEAVES, MAX_SEEDS, MAX_WINS},
     lru::Lru,
-    tip::min_tip,
+    tip::{max_prize, min_tip},
 };
 
+mod awaited;
 mod files;
+mod final_times;
 mod index;
+mod keeping;
 mod loading;
+mod noting;
 mod ranked;
 mod tending;
 mod value;
@@ -50,8 +56,10 @@ mod walking;
 
 pub(crate) use loading::stored_wins;
 
-use files::{FurtherKey, FurtherProof, WinKey, encode, fits, proof_path, win_path};
-use index::{Found, Index, Place};
+use awaited::Awaited;
+use files::{FurtherKey, WinKey};
+use final_times::FinalTimes;
+use index::{Found, Index};
 use ranked::Ranked;
 
 /// What [`Batches`] work with.
@@ -106,17 +114,15 @@ struct Shared {
     windows: Windows,
     news: Mutex<News>,
     book: Mutex<Book>,
-    /// One further proof is written at a time.
-    writing: Turns<()>,
+    /// Who writes or removes further proofs.
+    writing: [Turns<()>; FURTHER_WRITERS],
     /// One look at what there is to do at a time.
     tending: Turns<()>,
-    /// The index has more room.
-    room: Notify,
-    /// A leaf that the index had no room for may have room now, if the store is walked.
+    /// A leaf that the index left out may belong there now, if the store is walked.
     walk_due: Notify,
     /// How often the chain was heard.
     heard: watch::Sender<u64>,
-    /// How often the store was walked as far as there was room.
+    /// How often the store was walked.
     walked: watch::Sender<u64>,
 }
 
@@ -126,17 +132,24 @@ struct Shared {
 struct News {
     beacon: Option<(BeaconState, Duration)>,
     fees: Option<(Fees, Duration)>,
+    final_times: FinalTimes,
 }
 
 struct Book {
     index: Index,
-    /// With the end of their upload windows.
-    further: Ranked<FurtherKey, UnixTime>,
+    /// With what the index holds of them.
+    further: Ranked<FurtherKey, (BatchTerms, Found)>,
     wins: Ranked<WinKey, Win>,
     /// By the beacon's boundary.
     seeds: Lru<u64, Seed>,
-    /// A leaf that is not met by a walk under way found no room in the index.
+    /// A leaf found no room in the index.
     walk_again: bool,
+    /// The index has more room than at the last look.
+    has_room: bool,
+    /// Some files could not be read.
+    unread: bool,
+    /// Of each seed that is due and not known, one `upload_by`; the earliest first.
+    awaited: Awaited,
     /// The boundary that was asked for last.
     asked_seed: u64,
     /// The batch that was asked for last.
@@ -183,6 +196,9 @@ impl Batches {
             wins: Ranked::new(limits.wins),
             seeds: Lru::new(MAX_SEEDS),
             walk_again: false,
+            has_room: false,
+            unread: false,
+            awaited: Awaited::default(),
             asked_seed: 0,
             asked_settled: None,
         };
@@ -195,9 +211,8 @@ impl Batches {
             windows,
             news: Mutex::default(),
             book: Mutex::new(book),
-            writing: Turns::default(),
+            writing: Default::default(),
             tending: Turns::default(),
-            room: Notify::new(),
             walk_due: Notify::new(),
             heard: watch::Sender::new(0),
             walked: watch::Sender::new(0),
@@ -208,17 +223,27 @@ impl Batches {
         Ok(batches)
     }
 
-    /// Asks for the newest block, the beacon's state and, if a tip is asked for, the price of gas.
+    /// Asks for the newest block, the newest final one, the beacon's state and, if a tip is asked for,
+    /// the price of gas.
     ///
     /// # Errors
     /// [`ChainError`]; what was known before is kept, and the time of the newest block counts as
-    /// heard when only the rest failed.
+    /// heard when only the rest failed. A chain that does not say what is final is none: only, nothing
+    /// is over for it.
     ///
     /// # Cancel safety
     /// It may be dropped at any time.
     pub async fn hear(&self) -> Result<(), ChainError> {
         let Shared { chain, clock, domain, terms, .. } = self.shared.as_ref();
         clock.heard(chain.block(At::Depth(0)).await?.time);
+        match chain.block(At::Finalized).await {
+            Ok(block) if self.news().final_times.heard(block.time) => {}
+            Ok(_) => {
+                tracing::warn!("what was taken to be over is not: the store is walked again");
+                self.shared.walk_due.notify_one();
+            }
+            Err(error) => tracing::debug!(%error, "the chain does not say what is final"),
+        }
         let beacon = chain.beacon(domain.vault).await?;
         self.news().beacon = Some((beacon, clock.monotonic()));
         self.shared.heard.send_modify(|heard| *heard += 1);
@@ -235,6 +260,15 @@ impl Batches {
         let known = self.news().fees;
         let fees = known.filter(|(_, heard)| !self.shared.clock.is_too_long_ago(*heard));
         min_tip(self.shared.terms.token_rate, fees.map(|(fees, _)| fees))
+    }
+
+    /// The largest prize a draw that the node quotes now: nothing while it may soon take no batches,
+    /// because the beacon is nearly behind or was not heard of.
+    pub fn max_prize(&self) -> Atto {
+        let Shared { clock, terms, .. } = self.shared.as_ref();
+        let known = self.news().beacon;
+        let beacon = known.filter(|(_, heard)| !clock.is_too_long_ago(*heard));
+        max_prize(terms.largest_prize(), beacon.map(|(beacon, _)| beacon), clock.now())
     }
 
     /// How many wins are noted.
@@ -265,118 +299,46 @@ impl Batches {
         let book = self.book();
         let mut rest = book.wins.after(after).map(|(_, win)| win);
         let wins = rest.by_ref().take(MAX_WINS_ITEMS).cloned().collect();
-        WinsPage { wins, more: rest.next().is_some() }
+        let more = rest.next().is_some();
+        // Once is enough.
+        let named = if after.is_none() { MAX_AWAITED_SEEDS } else { 0 };
+        WinsPage { wins, more, waiting: book.awaited.named(named) }
     }
 
-    /// Takes note of a proof that is stored with its chunk, or is about to be.
+    /// Takes note of a proof that is stored with its chunk.
     pub(crate) fn stored(&self, leaf: &Leaf, proof: &BatchProof) {
-        self.index(leaf, proof, Place::Chunk);
-    }
-
-    /// Keeps a proof for a chunk that is stored already, durably. It was checked before. When there
-    /// is no room and it pays the node less than those that are kept, it is not: the chunk is, and
-    /// four others have the proof too.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the proof may be kept.
-    pub(crate) async fn keep_further(
-        &self,
-        leaf: &Leaf,
-        proof: &BatchProof,
-    ) -> Result<(), DiskError> {
-        let Ok(span) = batch_leaf(proof, leaf) else {
-            return Ok(());
-        };
-        let key = (proof.terms.id(&self.shared.domain), span.from);
-        let rank = value::of_leaf(leaf, self.shared.terms.reward);
-        let _turn = self.shared.writing.lock().await;
-        let (known, takes) = {
-            let book = self.book();
-            (book.further.contains(&key), book.further.takes(&key, rank))
-        };
-        if known {
-            self.index(leaf, proof, Place::Further);
-            return Ok(());
-        }
-        if !takes {
-            tracing::warn!(payment = %key.0, "no room for a further proof that pays so little");
-            return Ok(());
-        }
-        let bytes = encode(&FurtherProof { leaf: leaf.clone(), proof: proof.clone() });
-        debug_assert!(fits(&bytes), "what passed every check fits");
-        let path = proof_path(key);
-        run(&self.shared.disk, move |disk| disk.write_durable(&path, &bytes, Overwrite::Replace))
-            .await?;
-        let evicted = self.book().further.insert(key, rank, proof.terms.upload_by);
-        self.index(leaf, proof, Place::Further);
-        self.remove(evicted.map(proof_path).into_iter().collect()).await;
-        Ok(())
-    }
-
-    /// Takes in what was on the disk at the start.
-    async fn take_in(&self, loaded: loading::Loaded) {
-        let own = self.shared.terms.reward;
-        let mut unwanted = Vec::new();
-        for (key, kept) in loaded.proofs {
-            let rank = value::of_leaf(&kept.leaf, own);
-            let upload_by = kept.proof.terms.upload_by;
-            unwanted.extend(self.book().further.insert(key, rank, upload_by).map(proof_path));
-            self.index(&kept.leaf, &kept.proof, Place::Further);
-        }
-        for (key, win) in loaded.wins {
-            let rank = value::of_win(&win, own);
-            unwanted.extend(self.book().wins.insert(key, rank, win).map(win_path));
-        }
-        self.remove(unwanted).await;
-    }
-
-    /// Puts a leaf into the index, unless its time is over; one that finds no room there is looked for
-    /// later.
-    fn index(&self, leaf: &Leaf, proof: &BatchProof, place: Place) {
-        if !self.try_index(leaf, proof, place) {
-            self.book().walk_again = true;
+        if let Ok(span) = batch_leaf(proof, leaf) {
+            let rank = value::of_leaf(leaf, self.shared.terms.reward);
+            let found = Found { address: leaf.address, sum: span.sum, rank };
+            self.index_found(proof.terms.id(&self.shared.domain), &proof.terms, span.from, found);
         }
     }
 
-    /// Puts a leaf into the index, unless its time is over; false when there is no room.
-    fn try_index(&self, leaf: &Leaf, proof: &BatchProof, place: Place) -> bool {
-        let terms = &proof.terms;
-        let Ok(span) = batch_leaf(proof, leaf) else {
-            return true;
-        };
-        if self.is_over(terms.upload_by) {
-            return true;
-        }
-        let found = Found { address: leaf.address, sum: span.sum, place };
-        self.book().index.add(terms.id(&self.shared.domain), terms, span.from, found)
-    }
-
-    /// Whether no draw of a batch can be settled any more, by the chain's time.
-    fn is_over(&self, upload_by: UnixTime) -> bool {
-        self.shared.clock.chain_time() > self.shared.windows.claim_end(upload_by)
-    }
-
-    /// Removes files that are of no more use. One that stays does no harm: it is removed at a later
-    /// start.
-    async fn remove(&self, paths: Vec<PathBuf>) {
-        if paths.is_empty() {
-            return;
-        }
-        let removed = run(&self.shared.disk, move |disk| {
-            for path in paths {
-                match disk.remove_file(&path) {
-                    Ok(()) | Err(DiskError::NotFound { .. }) => {}
-                    Err(error) => tracing::warn!(%error, "a file cannot be removed"),
-                }
+    /// Puts a leaf into the index, unless its time is over or it was drawn and has won nothing that
+    /// is to be noted. One that finds no room there is looked for later.
+    fn index_found(&self, id: PaymentId, terms: &BatchTerms, from: Atto, found: Found) {
+        let beacon = {
+            let mut news = self.news();
+            if news.final_times.is_over(self.shared.windows.claim_end(terms.upload_by)) {
+                return;
             }
-            Ok(())
-        });
-        if let Err(error) = removed.await {
-            tracing::warn!(%error, "files cannot be removed");
+            news.beacon
+        };
+        let epoch = beacon.map(|(beacon, _)| beacon.epoch.as_secs());
+        let mut book = self.book();
+        let Book { index, wins, seeds, walk_again, .. } = &mut *book;
+        let boundary = epoch.map(|epoch| self.boundary(terms.upload_by, epoch));
+        if let Some(seed) = boundary.and_then(|boundary| seeds.get(&boundary)) {
+            let span = LeafSpan { from, sum: found.sum };
+            let mut draws = 0..terms.draws;
+            let has_won = draws.any(|draw| {
+                !wins.contains(&(id, draw)) && span.contains(terms.draw_point(*seed, id, draw))
+            });
+            if !has_won {
+                return;
+            }
         }
+        *walk_again |= !index.add(id, terms, from, found);
     }
 
     fn news(&self) -> MutexGuard<'_, News> {

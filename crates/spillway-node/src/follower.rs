@@ -1,18 +1,26 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::select};
 use spillway_disk::Clock;
 use spillway_store::ChunkStore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Batches, ChainClock};
+use crate::{
+    Batches, ChainClock,
+    limits::{WALK_RETRY, WALK_RETRY_MOST},
+};
+
+/// What a task panicked with first.
+type Panicked = Option<Box<dyn Any + Send>>;
 
 /// Follows the chain for a node: the owner of the tasks that hear the head, the beacon and the price
-/// of gas, walk the store for proofs, and note and drop wins. Dropping it ends them at once.
+/// of gas, walk the store for proofs, and note and drop wins. Dropping it ends them at once. One that
+/// panics is logged and begun anew: a node whose wins nobody notes would look as one that has none.
 #[must_use = "dropping it ends the tasks"]
 pub struct Follower {
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Panicked>,
 }
 
 impl Follower {
@@ -25,17 +33,21 @@ impl Follower {
     ) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (hearing, walking, tending) = (stop.clone(), stop.clone(), stop.clone());
-        let (to_hear, to_walk, walked) = (batches.clone(), batches.clone(), Arc::clone(&store));
-        tasks.spawn(async move {
-            hearing.run_until_cancelled(hear(&to_hear, &clock, every)).await;
-        });
-        tasks.spawn(async move {
-            walking.run_until_cancelled(walk(&to_walk, walked.as_ref())).await;
-        });
-        tasks.spawn(async move {
-            tending.run_until_cancelled(tend(&batches, store.as_ref())).await;
-        });
+        let (hearing, hearing_clock) = (batches.clone(), clock.clone());
+        tasks.spawn(keep_going("hearing", stop.clone(), clock.clone(), every, move || {
+            let (batches, clock) = (hearing.clone(), hearing_clock.clone());
+            async move { hear(&batches, &clock, every).await }
+        }));
+        let (walking, walked, walking_clock) = (batches.clone(), Arc::clone(&store), clock.clone());
+        tasks.spawn(keep_going("walking", stop.clone(), clock.clone(), every, move || {
+            let (batches, store) = (walking.clone(), Arc::clone(&walked));
+            let clock = walking_clock.clone();
+            async move { walk(&batches, store.as_ref(), &clock).await }
+        }));
+        tasks.spawn(keep_going("tending", stop.clone(), clock, every, move || {
+            let (batches, store) = (batches.clone(), Arc::clone(&store));
+            async move { tend(&batches, store.as_ref()).await }
+        }));
         Self { stop, tasks }
     }
 
@@ -45,13 +57,11 @@ impl Follower {
     /// Dropping it ends them at once.
     ///
     /// # Panics
-    /// When one of them did.
+    /// When one of them did, also when it was begun anew since.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
+            if let Ok(Some(panic)) = ended {
                 std::panic::resume_unwind(panic);
             }
         }
@@ -62,6 +72,27 @@ impl fmt::Debug for Follower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Follower").field("tasks", &self.tasks.len()).finish_non_exhaustive()
     }
+}
+
+/// Runs a task until the stop, anew after each panic. Returns the first of these.
+async fn keep_going<T: Future<Output = ()>>(
+    name: &'static str,
+    stop: CancellationToken,
+    clock: ChainClock,
+    pause: Duration,
+    task: impl Fn() -> T,
+) -> Panicked {
+    let mut first = None;
+    let going = async {
+        // All locks of these tasks can be taken after a panic, and nothing is known that half holds.
+        while let Err(panic) = AssertUnwindSafe(task()).catch_unwind().await {
+            tracing::error!(name, "a task that follows the chain panicked, and begins anew");
+            first.get_or_insert(panic);
+            clock.sleep(pause).await;
+        }
+    };
+    stop.run_until_cancelled(going).await;
+    first
 }
 
 /// Keeps what is known of the chain new.
@@ -84,11 +115,18 @@ async fn hear(batches: &Batches, clock: &ChainClock, every: Duration) {
     }
 }
 
-/// Walks the store at the start, and again when the index has room for what it had none for.
-async fn walk(batches: &Batches, store: &dyn ChunkStore) {
+/// Walks the store at the start, again when the index has room for what it had none for, and again
+/// after a while when something could not be read.
+async fn walk(batches: &Batches, store: &dyn ChunkStore, clock: &ChainClock) {
+    let mut pause = WALK_RETRY;
     loop {
-        batches.walk(store).await;
-        batches.walk_due().await;
+        if batches.walk(store).await {
+            pause = WALK_RETRY;
+            batches.walk_due().await;
+        } else {
+            select(Box::pin(batches.walk_due()), clock.sleep(pause)).await;
+            pause = (pause * 2).min(WALK_RETRY_MOST);
+        }
     }
 }
 

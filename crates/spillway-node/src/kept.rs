@@ -3,8 +3,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use spillway_pay::verify::batch_leaf;
 use spillway_store::ChunkStore;
-use spillway_types::{ChunkAddress, Domain, LeafHash, PaymentId, UnixTime};
+use spillway_types::{
+    Atto, ChunkAddress, Domain, Leaf, LeafHash, PaymentId, PaymentProof, UnixTime,
+};
 
 use crate::{Evidence, limits::MAX_KEPT_IN_MEMORY, lru::Lru};
 
@@ -13,7 +16,30 @@ use crate::{Evidence, limits::MAX_KEPT_IN_MEMORY, lru::Lru};
 pub(crate) struct KeptFor {
     pub(crate) payment: PaymentId,
     pub(crate) leaf: LeafHash,
+    /// The first point that the leaf covers in its batch: a batch may have the same leaf twice, and
+    /// each of them wins on its own.
+    pub(crate) from: Option<Atto>,
     pub(crate) stored_at: UnixTime,
+}
+
+impl KeptFor {
+    pub(crate) fn new(
+        payment: PaymentId,
+        leaf: &Leaf,
+        proof: &PaymentProof,
+        stored_at: UnixTime,
+    ) -> Self {
+        let from = match proof {
+            PaymentProof::Batch(batch) => batch_leaf(batch, leaf).ok().map(|span| span.from),
+            _ => None,
+        };
+        Self { payment, leaf: leaf.hash(), from, stored_at }
+    }
+
+    /// Whether both are of one leaf of one payment, whenever they came.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.payment, self.leaf, self.from) == (other.payment, other.leaf, other.from)
+    }
 }
 
 /// For which payments chunks are kept, as far as it is remembered; the rest is read from their
@@ -71,11 +97,8 @@ impl Kept {
         if evidence.domain() != domain {
             return None;
         }
-        let kept = KeptFor {
-            payment: evidence.payment(),
-            leaf: evidence.leaf.hash(),
-            stored_at: evidence.stored_at,
-        };
+        let Evidence { leaf, proof, stored_at, .. } = &evidence;
+        let kept = KeptFor::new(evidence.payment(), leaf, proof, *stored_at);
         self.note(address, kept);
         Some(kept)
     }

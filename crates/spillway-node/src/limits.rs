@@ -34,6 +34,11 @@ pub const MAX_PUTS_PER_PEER: usize = MAX_PUTS / 2;
 /// A client has 6 chunks on their way at once.
 pub const MAX_PUT_BYTES_PER_PEER: u64 = MAX_PUT_BYTES / 2;
 
+/// The least that a chunk is billed as, in bytes: what its record fills on a disk with blocks of
+/// 4 KiB. The header (56 bytes) and the evidence of a batch's leaf (five quotes of 330, a leaf of 300
+/// and a proof of up to 1,650) take 2 to 4 KiB with a chunk of one byte.
+pub const LEAST_BILLED_BYTES: u32 = 4_096;
+
 /// Chunks that are being read for others at once, at most.
 pub const MAX_GETS: usize = 64;
 
@@ -135,6 +140,11 @@ pub const PROMISED_PART_PER_PEER: u64 = 4;
 /// before.
 pub const MAX_PROMISES: usize = 65_536;
 
+/// Places of chunks that were paid for and whose puts came to nothing, set aside at once until their
+/// upload windows end; about 400 bytes each: 26 MiB. One more is not set aside. Whoever fills it has
+/// paid the node for 65,536 chunks.
+pub const MAX_PAID_PLACES: usize = 65_536;
+
 /// How long a shutdown waits for what is under way.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -161,18 +171,32 @@ pub const DRAWS_PER_SEED: u64 = 64;
 /// operator's rate must allow for it.
 pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 
-/// The largest prize of a draw that a node takes when nothing else is said: 10 tokens. A draw for
+/// How many halves of an epoch the beacon's newest seed may be old for batches to be quoted: half an
+/// epoch less than for batches to be taken
+/// ([`MAX_BEACON_LAG_EPOCHS`](spillway_types::limits::MAX_BEACON_LAG_EPOCHS)), so that what is paid by a
+/// quote can be stored for some hours after. A beacon on time is never older than one epoch.
+pub const QUOTED_BEACON_LAG_HALVES: u32 = 3;
+
+/// The largest prize of a draw that a node with a token rate takes when nothing else is said: 10 tokens. A draw for
 /// 256 full chunks at the highest that the default price becomes, 20 times its base, pays 1 token;
 /// ten times that leaves room for batches with fewer draws, and bounds what hangs on one draw. Who
 /// asks a much higher price must allow larger prizes.
 pub const DEFAULT_MAX_PRIZE: Atto = Atto(10_000_000_000_000_000_000);
 
-/// Leaves of batches that wait for their draw, in memory: about 150 bytes each, 38 MiB. With full
-/// chunks they are 1 TiB. Those beyond are found by walking the store when others are drawn.
+/// Leaves of batches that wait for their draw, in memory: about 250 bytes each, 64 MiB. With full
+/// chunks they are 1 TiB. When there are more, those stay out that pay the node the least, and are
+/// found by walking the store when others are drawn.
 pub const MAX_INDEXED_LEAVES: usize = 262_144;
 
 /// Chunks whose evidence is read between two looks at the list of chunks while the store is walked.
 pub const WALK_STEP: usize = 256;
+
+/// How long the store's walk waits to be repeated when something could not be read; twice as long each
+/// time.
+pub const WALK_RETRY: Duration = Duration::from_mins(1);
+
+/// The longest such wait: a sector that stays bad costs four walks a day.
+pub const WALK_RETRY_MOST: Duration = Duration::from_hours(6);
 
 /// Longest file of a further proof or of a win, in bytes: the largest has 32 levels of 47 bytes and
 /// 307 of leaf, terms and frame.
@@ -183,8 +207,13 @@ pub const MAX_PROOF_FILE_BYTES: u64 = 2_048;
 /// the node the least.
 pub const MAX_FURTHER_PROOFS: usize = 16_384;
 
-/// Bytes that further proofs fill on the disk, at most: 32 MiB. They are not counted as chunks are.
-pub const MAX_FURTHER_BYTES: u64 = MAX_FURTHER_PROOFS as u64 * MAX_PROOF_FILE_BYTES;
+/// Further proofs that are written at once, at most: each waits for two syncs of the disk, and one
+/// after the other they would be some hundred a second.
+pub const FURTHER_WRITERS: usize = 4;
+
+/// Bytes that further proofs and wins fill on the disk, at most, in files of one block of 4 KiB each:
+/// 128 MiB. They are not counted as chunks are; the node's chunks leave as much free on the disk.
+pub const BATCH_FILES_BYTES: u64 = (MAX_FURTHER_PROOFS + MAX_WINS) as u64 * 4_096;
 
 /// Wins that are noted, on disk and in memory, at most 2 KiB each: 32 MiB. When there are more,
 /// those go that pay the node the least. One batch of 4,096 full chunks has 16.
@@ -205,5 +234,7 @@ pub const MAX_SETTLED_QUESTIONS: usize = 16;
 /// Pages of wins that one peer may ask for in a second; one is 92 KiB at most.
 pub const WINS_PAGES_PER_SECOND: u32 = 4;
 
-/// Pages of wins that one peer may ask for at once, after a pause: 3,072 wins.
+/// Pages of wins that one peer may ask for at once, after a pause: 3,072 wins. For as many as there
+/// may be, 342 pages, it waits 70 s. Strangers share [`ALL_PEERS_FACTOR`] times as much, and the peers
+/// whose last payment was found recorded as much again.
 pub const WINS_PAGES_BURST: u32 = 64;

@@ -3,13 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use spillway_disk::{Clock, run};
 use spillway_net::{Address, Net, NetOptions};
 use spillway_pay::Chain;
-use spillway_store::{Capacity, ChunkStore, FsStore};
+use spillway_store::{Capacity, ChunkStore, FsStore, FsStoreOptions};
 use spillway_types::{Domain, PeerKey, RewardAddress, UnixTime};
 
 use crate::{
     Batches, BatchesOptions, ChainClock, Follower, Identity, NodeError, NodeOptions, NodeService,
     ServiceOptions,
-    limits::{DRAIN_DEADLINE, LOOKUP_DEADLINE, SILENT_POLLS},
+    limits::{BATCH_FILES_BYTES, DRAIN_DEADLINE, LOOKUP_DEADLINE, SILENT_POLLS},
 };
 
 /// A running storage node. Dropping it ends it at once, as a crash would; [`Node::shutdown`] lets it
@@ -36,7 +36,8 @@ impl Node {
             return Err(NodeError::NoReward);
         }
         // The store first: it holds the lock that keeps a second process away.
-        let store = Arc::new(FsStore::open(Arc::clone(&options.disk), options.store()).await?);
+        let store =
+            Arc::new(FsStore::open(Arc::clone(&options.disk), store_options(&options)).await?);
         let identity = run(&options.disk, |disk| Ok(Identity::load_or_create(disk))).await??;
         check_chain(options.chain.as_ref(), &options.domain).await?;
         let clock =
@@ -174,6 +175,14 @@ fn net_options(options: &NodeOptions, identity: &Identity) -> NetOptions {
         limits: options.net_limits.clone(),
         ..NetOptions::node(identity.secret().clone(), listen, bootstrap)
     }
+}
+
+/// The store leaves on the disk, beside what the operator wants to be left, what further proofs and
+/// wins may fill: a disk that is full of chunks would lose what they earn.
+fn store_options(options: &NodeOptions) -> FsStoreOptions {
+    let store = options.store();
+    let disk_margin_bytes = store.disk_margin_bytes.saturating_add(BATCH_FILES_BYTES);
+    FsStoreOptions { disk_margin_bytes, ..store }
 }
 
 /// Makes sure that the chain is the one of this domain and has its vault.

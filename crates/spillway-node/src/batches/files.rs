@@ -17,6 +17,9 @@ pub(super) const PROOFS: &str = "proofs";
 /// Where wins live, beneath the node's directory.
 pub(super) const WINS: &str = "wins";
 
+/// Where damaged ones are moved to, beneath the directory of their kind: their names stay.
+pub(super) const QUARANTINE: &str = "quarantine";
+
 /// The format that is written, and the newest that is read.
 const VERSION: u16 = 1;
 

@@ -1,24 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spillway_pay::LeafSpan;
 use spillway_types::{Atto, BatchTerms, ChunkAddress, PaymentId, Seed, UnixTime};
 
-/// Where the proof of a leaf is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// With its chunk.
-    Chunk,
-    /// In a file of its own.
-    Further,
-}
-
-/// A leaf that the node holds a proof of.
+/// A leaf that the node holds a proof of: with its chunk, or in a file of its own, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) address: ChunkAddress,
     /// How many points it covers.
     pub(super) sum: Atto,
-    pub(super) place: Place,
+    /// What it pays the node.
+    pub(super) rank: Atto,
 }
 
 /// The node's leaves of a batch that was not drawn yet, by the first point that each covers.
@@ -43,21 +35,24 @@ impl OpenBatch {
     }
 }
 
-/// The batches that wait for their draw, by payment id. Only what can be found again.
+/// The batches that wait for their draw, by payment id. Only what can be found again. When it is
+/// full, the leaves stay out that pay the node the least.
 #[derive(Debug)]
 pub(super) struct Index {
     limit: usize,
-    leaves: usize,
     batches: BTreeMap<PaymentId, OpenBatch>,
+    /// All leaves.
+    by_rank: BTreeSet<(Atto, PaymentId, Atto)>,
 }
 
 impl Index {
     /// An empty index of at most `limit` leaves.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, leaves: 0, batches: BTreeMap::new() }
+        Self { limit, batches: BTreeMap::new(), by_rank: BTreeSet::new() }
     }
 
-    /// Takes a leaf in, in place of one at the same point; false when there is no room.
+    /// Takes a leaf in, in place of one at the same point, or of the one that pays the least. False
+    /// when one had to stay out or go.
     pub(super) fn add(
         &mut self,
         id: PaymentId,
@@ -65,31 +60,53 @@ impl Index {
         from: Atto,
         found: Found,
     ) -> bool {
-        let known = self.batches.get(&id).is_some_and(|batch| batch.leaves.contains_key(&from));
-        if !known && self.leaves >= self.limit {
-            return false;
+        self.remove(id, from);
+        let fits = self.by_rank.len() < self.limit;
+        if !fits {
+            match self.by_rank.first() {
+                Some(&(lowest, of, at)) if lowest < found.rank => self.remove(of, at),
+                _ => return false,
+            }
         }
         let fresh = || OpenBatch { terms: *terms, leaves: BTreeMap::new() };
-        let batch = self.batches.entry(id).or_insert_with(fresh);
-        if batch.leaves.insert(from, found).is_none() {
-            self.leaves += 1;
+        self.batches.entry(id).or_insert_with(fresh).leaves.insert(from, found);
+        self.by_rank.insert((found.rank, id, from));
+        fits
+    }
+
+    fn remove(&mut self, id: PaymentId, from: Atto) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        if let Some(found) = batch.leaves.remove(&from) {
+            self.by_rank.remove(&(found.rank, id, from));
+        }
+        if batch.leaves.is_empty() {
+            self.batches.remove(&id);
+        }
+    }
+
+    pub(super) fn get(&self, id: PaymentId) -> Option<&OpenBatch> {
+        self.batches.get(&id)
+    }
+
+    /// Takes a batch out; whether it was there.
+    pub(super) fn take(&mut self, id: PaymentId) -> bool {
+        let Some(batch) = self.batches.remove(&id) else {
+            return false;
+        };
+        for (from, found) in batch.leaves {
+            self.by_rank.remove(&(found.rank, id, from));
         }
         true
     }
 
-    /// Takes a batch out.
-    pub(super) fn take(&mut self, id: PaymentId) -> Option<OpenBatch> {
-        let batch = self.batches.remove(&id)?;
-        self.leaves -= batch.leaves.len();
-        Some(batch)
-    }
-
     /// Takes out the batches whose time is over; whether there were any.
     pub(super) fn forget(&mut self, over: impl Fn(UnixTime) -> bool) -> bool {
-        let before = self.batches.len();
-        self.batches.retain(|_, batch| !over(batch.terms.upload_by));
-        self.leaves = self.batches.values().map(|batch| batch.leaves.len()).sum();
-        self.batches.len() < before
+        let ended = self.batches.iter().filter(|(_, batch)| over(batch.terms.upload_by));
+        let ended: Vec<_> = ended.map(|(id, _)| *id).collect();
+        for id in &ended {
+            self.take(*id);
+        }
+        !ended.is_empty()
     }
 
     /// The batches, in the order of their ids.
@@ -116,7 +133,7 @@ mod tests {
     }
 
     fn found(sum: u128) -> Found {
-        Found { address: ChunkAddress([0; 32]), sum: Atto(sum), place: Place::Chunk }
+        Found { address: ChunkAddress([0; 32]), sum: Atto(sum), rank: Atto(sum) }
     }
 
     fn id_of(terms: &BatchTerms) -> PaymentId {
@@ -160,22 +177,27 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_so_many_leaves_and_no_more() {
+    fn it_holds_so_many_leaves_and_those_that_pay_the_most() {
         let mut index = Index::new(3);
         let (one, two) = (terms(10, 1), terms(20, 1));
         let (first, second) = (id_of(&one), id_of(&two));
         assert!(index.add(first, &one, Atto(0), found(5)));
-        assert!(index.add(first, &one, Atto(5), found(5)));
+        assert!(index.add(first, &one, Atto(5), found(6)));
         assert!(index.add(second, &two, Atto(0), found(20)));
-        assert!(!index.add(second, &two, Atto(20), found(1)));
+        // As little as the least is not enough; more takes its place.
+        assert!(!index.add(second, &two, Atto(20), found(5)));
+        assert!(index.get(second).is_some_and(|batch| batch.leaves.len() == 1));
+        assert!(!index.add(second, &two, Atto(20), found(7)));
+        let left = index.get(first).unwrap().leaves.keys().copied().collect::<Vec<_>>();
+        assert_eq!((left, index.get(second).unwrap().leaves.len()), (vec![Atto(5)], 2));
         // One that is there is no new one.
-        assert!(index.add(first, &one, Atto(5), Found { place: Place::Further, ..found(5) }));
-        assert_eq!(index.take(first).map(|batch| batch.leaves.len()), Some(2));
-        assert!(index.take(first).is_none());
+        assert!(index.add(second, &two, Atto(20), found(1)));
+        assert!(!index.add(first, &one, Atto(0), found(5)));
+        assert!(index.take(first) && !index.take(first));
         assert!(index.add(first, &one, Atto(0), found(5)));
         assert!(index.add(first, &one, Atto(5), found(5)));
         assert!(!index.forget(|upload_by| upload_by < UnixTime(4)));
         assert!(index.forget(|upload_by| upload_by == UnixTime(4)));
-        assert_eq!((index.leaves, index.batches().count()), (0, 0));
+        assert_eq!((index.by_rank.len(), index.batches().count()), (0, 0));
     }
 }

@@ -1,54 +1,33 @@
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use spillway_disk::{DiskError, Overwrite, run};
-use spillway_pay::{At, verify::batch_leaf};
-use spillway_store::{ChunkStore, StoreError};
-use spillway_types::{
-    Atto, BatchProof, DrawSet, Leaf, PaymentId, PaymentProof, Seed, UnixTime, Win,
-};
+use spillway_pay::At;
+use spillway_store::ChunkStore;
+use spillway_types::{DrawSet, PaymentId, Seed, UnixTime};
 use tokio::sync::watch;
 
-use super::{
-    Batches, Book,
-    files::{FurtherProof, decode, encode, fits, proof_path, win_path},
-    index::{Found, OpenBatch, Place},
-    value,
-};
-use crate::{
-    Evidence,
-    limits::{MAX_PROOF_FILE_BYTES, MAX_SEED_QUESTIONS, MAX_SETTLED_QUESTIONS},
-};
-
-/// Why a proof cannot be read now.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-}
+use super::{Batches, Book, files::win_path};
+use crate::limits::{MAX_SEED_QUESTIONS, MAX_SETTLED_QUESTIONS};
 
 impl Batches {
     /// Does what follows from the newest news of the chain: drops what is over, asks for seeds that
     /// should be known, notes the draws that the node's leaves have won, and drops the wins that are
-    /// settled. Failures are logged, and what failed is tried again the next time.
+    /// settled for good. Failures are logged, and what failed is tried again the next time.
     ///
     /// # Cancel safety
-    /// It may be dropped at any time: a batch whose draws were being noted is found again by the next
-    /// [`Batches::walk`].
+    /// It may be dropped at any time: what was not done is done the next time.
     pub async fn tend(&self, store: &dyn ChunkStore) {
         let _turn = self.shared.tending.lock().await;
-        let mut room = self.drop_over().await;
+        self.drop_over().await;
         self.ask_seeds().await;
-        for (id, seed) in self.drawn() {
-            room |= self.note_wins(store, id, seed).await;
+        self.note_awaited();
+        let mut asking = true;
+        for drawn in self.drawn() {
+            self.note_wins(store, drawn, &mut asking).await;
         }
         self.drop_settled().await;
-        if room {
-            self.shared.room.notify_one();
-            if std::mem::take(&mut self.book().walk_again) {
-                self.shared.walk_due.notify_one();
-            }
+        let mut book = self.book();
+        if std::mem::take(&mut book.has_room) && std::mem::take(&mut book.walk_again) {
+            self.shared.walk_due.notify_one();
         }
     }
 
@@ -57,16 +36,17 @@ impl Batches {
         self.shared.heard.subscribe()
     }
 
-    /// Drops the batches, further proofs and wins whose claim window is over; whether the index has
-    /// more room.
-    async fn drop_over(&self) -> bool {
-        let (room, files) = {
+    /// Drops the batches, further proofs and wins whose claim window is over for good.
+    async fn drop_over(&self) {
+        let time = self.news().final_times.for_good();
+        let (proofs, wins) = {
             let mut book = self.book();
-            let over = |upload_by| self.is_over(upload_by);
-            let room = book.index.forget(over);
+            let over = |upload_by| time > self.shared.windows.claim_end(upload_by);
+            let has_room = book.index.forget(over);
+            book.has_room |= has_room;
             let wins = book.wins.iter().filter(|(_, win)| over(win.terms.upload_by));
             let wins: Vec<_> = wins.map(|(key, _)| *key).collect();
-            let proofs = book.further.iter().filter(|(_, upload_by)| over(**upload_by));
+            let proofs = book.further.iter().filter(|(_, (terms, _))| over(terms.upload_by));
             let proofs: Vec<_> = proofs.map(|(key, _)| *key).collect();
             for key in &wins {
                 book.wins.remove(key);
@@ -74,16 +54,17 @@ impl Batches {
             for key in &proofs {
                 book.further.remove(key);
             }
-            let wins = wins.into_iter().map(win_path);
-            (room, wins.chain(proofs.into_iter().map(proof_path)).collect())
+            (proofs, wins.into_iter().map(win_path).collect::<Vec<PathBuf>>())
         };
-        self.remove(files).await;
-        room
+        self.remove(wins).await;
+        self.remove_further(proofs).await;
     }
 
     /// Asks for the seeds of batches whose draw is over, one question for all of one epoch.
     async fn ask_seeds(&self) {
         for (boundary, upload_by) in self.due_seeds() {
+            // First: a question that fails is not in the way of the others the next time.
+            self.book().asked_seed = boundary;
             match self.shared.chain.seed(self.shared.domain.vault, upload_by).await {
                 Ok(Some(seed)) => self.book().seeds.insert(boundary, seed),
                 // Nobody has posted it, although later ones are known.
@@ -93,7 +74,6 @@ impl Batches {
                     return;
                 }
             }
-            self.book().asked_seed = boundary;
         }
     }
 
@@ -117,7 +97,7 @@ impl Batches {
     }
 
     /// The beacon's boundary that draws a batch: the first multiple of its epoch after the draw time.
-    fn boundary(&self, upload_by: UnixTime, epoch_secs: u64) -> u64 {
+    pub(super) fn boundary(&self, upload_by: UnixTime, epoch_secs: u64) -> u64 {
         let epoch = epoch_secs.max(1);
         let draw_time = self.shared.windows.draw_time(upload_by).as_secs();
         (draw_time / epoch).saturating_add(1).saturating_mul(epoch)
@@ -137,118 +117,19 @@ impl Batches {
         drawn.collect()
     }
 
-    /// Notes the draws of one batch that the node's leaves have won, and takes the batch out of the
-    /// index; whether it did.
-    async fn note_wins(&self, store: &dyn ChunkStore, id: PaymentId, seed: Seed) -> bool {
-        let Some(batch) = self.book().index.take(id) else {
-            return false;
-        };
-        for (draw, from) in batch.won(id, seed) {
-            if self.book().wins.contains(&(id, draw)) {
-                continue;
-            }
-            let found = batch.leaves[&from];
-            let noted = match self.proof(store, id, from, found).await {
-                Ok(Some((leaf, siblings))) => {
-                    let win = Win { terms: batch.terms, draw, leaf, siblings };
-                    self.note(id, win).await.map_err(ReadError::from)
-                }
-                Ok(None) => {
-                    let address = found.address;
-                    tracing::warn!(%address, payment = %id, draw, "the proof of a win is lost");
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = noted {
-                tracing::error!(%error, payment = %id, draw, "a win cannot be noted now");
-                self.put_back(id, batch);
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Puts a batch into the index again, beside what came meanwhile.
-    fn put_back(&self, id: PaymentId, batch: OpenBatch) {
-        let mut book = self.book();
-        for (from, found) in batch.leaves {
-            if !book.index.add(id, &batch.terms, from, found) {
-                book.walk_again = true;
-            }
-        }
-    }
-
-    /// The proof of a leaf of the index: the leaf and its siblings. `None` when it is gone.
-    async fn proof(
-        &self,
-        store: &dyn ChunkStore,
-        id: PaymentId,
-        from: Atto,
-        found: Found,
-    ) -> Result<Option<(Leaf, Vec<spillway_types::Sibling>)>, ReadError> {
-        let kept = match found.place {
-            Place::Chunk => store.evidence(found.address).await?.and_then(|bytes| {
-                let evidence = Evidence::decode(&bytes).ok()?;
-                match evidence.proof {
-                    PaymentProof::Batch(proof) => Some((evidence.leaf, proof)),
-                    _ => None,
-                }
-            }),
-            Place::Further => self.further(&proof_path((id, from))).await?,
-        };
-        // Another may be there in place of it.
-        let is_it = |leaf: &Leaf, proof: &BatchProof| {
-            proof.terms.id(&self.shared.domain) == id
-                && batch_leaf(proof, leaf).is_ok_and(|span| span.from == from)
-        };
-        let kept = kept.filter(|(leaf, proof)| is_it(leaf, proof));
-        Ok(kept.map(|(leaf, proof)| (leaf, proof.siblings)))
-    }
-
-    async fn further(&self, path: &Path) -> Result<Option<(Leaf, BatchProof)>, DiskError> {
-        let path = path.to_path_buf();
-        let read = run(&self.shared.disk, move |disk| disk.read(&path, MAX_PROOF_FILE_BYTES));
-        let bytes = match read.await {
-            Ok(bytes) => bytes,
-            Err(DiskError::NotFound { .. } | DiskError::TooLong { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(decode::<FurtherProof>(&bytes).ok().map(|kept| (kept.leaf, kept.proof)))
-    }
-
-    /// Writes a win durably, then shows it. When there is no room, those go that pay the least.
-    async fn note(&self, id: PaymentId, win: Win) -> Result<(), DiskError> {
-        let key = (id, win.draw);
-        let rank = value::of_win(&win, self.shared.terms.reward);
-        if !self.book().wins.takes(&key, rank) {
-            tracing::warn!(payment = %id, draw = win.draw, "no room for a win that pays so little");
-            return Ok(());
-        }
-        let bytes = encode(&win);
-        debug_assert!(fits(&bytes), "what passed every check fits");
-        let path = win_path(key);
-        run(&self.shared.disk, move |disk| disk.write_durable(&path, &bytes, Overwrite::Replace))
-            .await?;
-        tracing::info!(payment = %id, draw = win.draw, address = %win.leaf.address, "a draw is won");
-        let evicted = self.book().wins.insert(key, rank, win);
-        self.remove(evicted.map(win_path).into_iter().collect()).await;
-        Ok(())
-    }
-
-    /// Asks the chain which draws of the batches with wins are settled, some batches at a time, and
-    /// drops these wins.
+    /// Asks the chain which draws of the batches with wins are settled for good, some batches at a
+    /// time, and drops these wins. Only a settlement that is final counts: after a reorganisation the
+    /// proof of another is there no more, once the chunk is lost.
     async fn drop_settled(&self) {
-        let depth = At::Depth(self.shared.terms.confirmations);
         for id in self.due_settled() {
-            match self.shared.chain.record(self.shared.domain.vault, id, depth).await {
+            self.book().asked_settled = Some(id);
+            match self.shared.chain.record(self.shared.domain.vault, id, At::Finalized).await {
                 Ok(record) => self.settled(id, record.settled).await,
                 Err(error) => {
                     tracing::warn!(%error, "the chain cannot be asked which draws are settled");
                     return;
                 }
             }
-            self.book().asked_settled = Some(id);
         }
     }
 

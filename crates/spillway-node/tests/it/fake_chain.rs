@@ -38,9 +38,17 @@ struct State {
     fees_fail: bool,
     /// The beacon's newest seed; of the newest block when nothing is said.
     latest: Option<UnixTime>,
+    /// The time of the newest final block; of the newest when nothing is said.
+    finalized: Option<UnixTime>,
+    /// What of it is settled for good; all when nothing is said.
+    settled_for_good: Option<BTreeMap<PaymentId, DrawSet>>,
     /// By boundary.
     seeds: BTreeMap<u64, Seed>,
     seeds_asked: usize,
+    /// What the next question for a seed does: it panics.
+    panics: bool,
+    /// The boundary whose seed cannot be asked.
+    failing_seed: Option<u64>,
     gas_price: u128,
 }
 
@@ -74,8 +82,12 @@ impl FakeChain {
             beacon_fails: false,
             fees_fail: false,
             latest: None,
+            finalized: None,
+            settled_for_good: None,
             seeds: BTreeMap::new(),
             seeds_asked: 0,
+            panics: false,
+            failing_seed: None,
             gas_price: 1,
         };
         Self {
@@ -147,6 +159,27 @@ impl FakeChain {
         }
     }
 
+    /// The next question for a seed panics.
+    pub(crate) fn panic_once(&self) {
+        self.state().panics = true;
+    }
+
+    /// The seed of the batches of this `upload_by` cannot be asked.
+    pub(crate) fn fail_seed(&self, upload_by: UnixTime) {
+        self.state().failing_seed = Some(boundary(upload_by).as_secs());
+    }
+
+    /// No newer block than of this time is final; `None`: all are.
+    pub(crate) fn finalize(&self, time: Option<UnixTime>) {
+        self.state().finalized = time;
+    }
+
+    /// What is settled from now on is not final, or all is.
+    pub(crate) fn hold_finality(&self, hold: bool) {
+        let mut state = self.state();
+        state.settled_for_good = hold.then(|| state.settled.clone());
+    }
+
     /// Holds answers back, or lets them go.
     pub(crate) fn hold(&self, hold: bool) {
         self.held.send_replace(hold);
@@ -191,8 +224,15 @@ impl Chain for FakeChain {
     }
 
     async fn block(&self, at: At) -> Result<Block, ChainError> {
-        assert_eq!(at, At::Depth(0));
-        self.answer(|state| state.head)
+        self.answer(|state| match at {
+            At::Depth(depth) => {
+                assert_eq!(depth, 0);
+                state.head
+            }
+            At::Finalized => {
+                Block { time: state.finalized.unwrap_or(state.head.time), ..state.head }
+            }
+        })
     }
 
     async fn record(
@@ -204,12 +244,15 @@ impl Chain for FakeChain {
         // The answer is as old as the question.
         let answer = self.answer(|state| {
             assert_eq!(vault, state.vault);
-            let At::Depth(depth) = at else { panic!("nodes ask at a depth") };
+            let (depth, settled) = match (at, &state.settled_for_good) {
+                (At::Depth(depth), _) => (depth, &state.settled),
+                (At::Finalized, settled) => (0, settled.as_ref().unwrap_or(&state.settled)),
+            };
             let number = state.head.number - u64::from(depth);
             let recorded = state.records.get(&payment).filter(|(_, block)| *block <= number);
             RecordAt {
                 recorded: recorded.map(|(time, _)| *time),
-                settled: state.settled.get(&payment).copied().unwrap_or_default(),
+                settled: settled.get(&payment).copied().unwrap_or_default(),
                 block: Block { number, time: state.head.time },
             }
         });
@@ -235,7 +278,17 @@ impl Chain for FakeChain {
         vault: EvmAddress,
         upload_by: UnixTime,
     ) -> Result<Option<Seed>, ChainError> {
-        self.state().seeds_asked += 1;
+        {
+            let mut state = self.state();
+            state.seeds_asked += 1;
+            if std::mem::take(&mut state.panics) {
+                drop(state);
+                panic!("a chain that panics");
+            }
+            if state.failing_seed == Some(boundary(upload_by).as_secs()) {
+                return Err(ChainError::Behind);
+            }
+        }
         self.answer(|state| {
             assert_eq!(vault, state.vault);
             state.seeds.get(&boundary(upload_by).as_secs()).copied()

@@ -3,7 +3,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use spillway_disk::{Disk, DiskExt, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
+use spillway_disk::{
+    Disk, DiskExt, EntryKind, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival,
+};
 use spillway_node::Evidence;
 use spillway_store::ChunkStore;
 use spillway_types::{Atto, BatchTerms, Refusal, UnixTime};
@@ -18,8 +20,9 @@ use crate::{
 const PROOFS: &str = "proofs";
 
 fn files(disk: &MemoryDisk) -> Vec<String> {
-    let entries = disk.list(Path::new(PROOFS)).unwrap();
-    entries.into_iter().map(|entry| entry.name.to_str().unwrap().to_owned()).collect()
+    let entries = disk.list(Path::new(PROOFS)).unwrap().into_iter();
+    let files = entries.filter(|entry| entry.kind == EntryKind::File);
+    files.map(|entry| entry.name.to_str().unwrap().to_owned()).collect()
 }
 
 /// The file of the proof of a batch's only leaf.
@@ -171,6 +174,9 @@ async fn they_are_kept_until_the_claim_window_ends() {
     world.batches.tend(world.store.as_ref()).await;
     assert_eq!(files(&world.disk).len(), 2);
     world.follow().await;
+    // Once more than one answer says so.
+    assert_eq!(files(&world.disk).len(), 2);
+    world.follow().await;
     assert_eq!(files(&world.disk), [file(&deals[1])]);
     // At a later start too.
     world.chain.mine(end.saturating_add(Duration::from_secs(2)));
@@ -180,7 +186,7 @@ async fn they_are_kept_until_the_claim_window_ends() {
 }
 
 #[tokio::test]
-async fn damaged_files_go_and_what_is_not_understood_stays() {
+async fn damaged_files_are_moved_aside_and_what_is_not_understood_stays() {
     let mut world = World::new();
     world.put(&world.paid_deal(1).await).await.unwrap();
     let deal = world.paid_batch(1, |_| {}).await;
@@ -209,6 +215,8 @@ async fn damaged_files_go_and_what_is_not_understood_stays() {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(left, [name(&other), name(&foreign), "notes".to_owned()]);
     assert!(!world.disk.exists(&path).unwrap());
+    let aside = Path::new(PROOFS).join("quarantine").join(file(&deal));
+    assert_eq!(world.disk.read(&aside, 10_000).unwrap(), flipped);
     // It is kept anew when it is shown again.
     assert_receipt(&world.put(&deal).await.unwrap(), &deal);
     assert_eq!(world.disk.read(&path, 10_000).unwrap(), good);

@@ -1,5 +1,7 @@
 //! A store that takes its time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_store::{Capacity, ChunkStore, MemoryStore, Reservation, StoreError, Stored};
@@ -14,12 +16,15 @@ pub(crate) struct SlowStore {
     inner: MemoryStore,
     pub(crate) open: watch::Sender<bool>,
     pub(crate) waiting: watch::Sender<usize>,
+    /// Whether evidence cannot be read.
+    pub(crate) fails: AtomicBool,
 }
 
 impl SlowStore {
     pub(crate) fn new() -> Self {
         let inner = MemoryStore::new(CAPACITY);
-        Self { inner, open: watch::Sender::new(false), waiting: watch::Sender::new(0) }
+        let (open, waiting) = (watch::Sender::new(false), watch::Sender::new(0));
+        Self { inner, open, waiting, fails: AtomicBool::new(false) }
     }
 
     async fn wait(&self) {
@@ -54,6 +59,9 @@ impl ChunkStore for SlowStore {
     }
 
     async fn evidence(&self, address: ChunkAddress) -> Result<Option<Bytes>, StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::Full { free_bytes: 0, needed_bytes: 0 });
+        }
         self.inner.evidence(address).await
     }
 
