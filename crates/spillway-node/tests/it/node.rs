@@ -283,7 +283,7 @@ async fn a_node_notes_its_wins_and_tells_them() {
     assert_eq!((node.wins(), wins.len()), (2, 2));
     let net = client(node.addresses()).await;
     let told = net.peers().wins(node.peer(), WinsRequest { after: None }).await.unwrap().page;
-    assert_eq!(told, Ok(WinsPage { wins, more: false }));
+    assert_eq!(told, Ok(WinsPage { wins, more: false, waiting: Vec::new() }));
     // By itself, when it is due: settled meanwhile.
     chain.settle(deal.payment(), [0, 1]);
     let asked = chain.asked();
