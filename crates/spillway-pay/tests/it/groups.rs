@@ -321,11 +321,11 @@ async fn a_group_that_is_mined_too_late_charges_nothing(stage: Stage) {
     };
     let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
     let error = paid.unwrap_err();
+    assert_eq!(error.spend.tx_hashes.len(), 2, "the failed one is counted");
     match *error.failure {
-        PayFailure::Failed { tx, reason: Some(reason) } => {
-            assert_eq!(tx, journal.signed[1].hash);
-            let expected = format!("Expired({}, ", plans[0].valid_until);
-            assert!(reason.starts_with(&expected), "{reason}");
+        PayFailure::Expired { payment, valid_until, now } => {
+            assert_eq!((payment, valid_until), (plans[0].id(), plans[0].valid_until));
+            assert!(now > valid_until);
         }
         other => panic!("{other:?}"),
     }
