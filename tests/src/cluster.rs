@@ -220,7 +220,7 @@ impl Cluster {
             confirmations: 0,
             price: Price::per_mib(PRICE_PER_MIB).unwrap(),
             token_rate: self.rate_of(self.options.min_tip),
-            max_prize: self.options.max_prize,
+            max_prize: Some(self.options.max_prize),
             ..Terms::new(member.reward)
         };
         let clock = ChainClock::new(Arc::new(self.clock.clone()));

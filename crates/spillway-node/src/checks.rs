@@ -19,6 +19,8 @@ use spillway_types::{
     limits::{KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD},
 };
 
+use crate::tip::least_prize;
+
 /// The node's own quote among the five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OwnQuote {
@@ -174,7 +176,8 @@ fn one_moment(put: &PutRequest) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a batch offers what was quoted to whoever settles it, and no draw pays more.
+/// Whether a batch offers what was quoted to whoever settles it, and no draw pays more than was quoted
+/// or so little beside the tip that nobody may settle it.
 fn offer(batch: &BatchTerms, quoted: &QuoteTerms) -> Result<(), Refusal> {
     if batch.tip < quoted.min_tip {
         return Err(Refusal::TipTooLow { least: quoted.min_tip, found: batch.tip });
@@ -184,7 +187,9 @@ fn offer(batch: &BatchTerms, quoted: &QuoteTerms) -> Result<(), Refusal> {
     if largest > quoted.max_prize {
         return Err(Refusal::PrizeTooLarge { most: quoted.max_prize, found: largest });
     }
-    Ok(())
+    // All but the first pay the same.
+    let (least, found) = (least_prize(quoted.min_tip), batch.prize(batch.draws.saturating_sub(1)));
+    if found < least { Err(Refusal::PrizeTooSmall { least, found }) } else { Ok(()) }
 }
 
 /// Whether the upload window is not over. `now` is the later of the chain's time and the node's own.

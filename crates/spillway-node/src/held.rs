@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use spillway_disk::Clock;
 use spillway_store::Reservation;
-use spillway_types::{PeerKey, UnixTime};
+use spillway_types::UnixTime;
 
 use crate::{
     promises::{Promised, Taken},
@@ -10,21 +10,20 @@ use crate::{
 };
 
 /// The space for a put that was paid for. When the put comes to nothing (its sender went away, its
-/// body was wrong, the disk failed), it is set aside again until the quote ends, so that the payer
-/// can try again also on a node that is full since.
+/// body was wrong, the disk failed), it is set aside again until the upload window ends, so that the
+/// payer can try again also on a node that is full since.
 pub(crate) struct Held {
     service: Arc<Shared>,
     chunk: Promised,
     ends: UnixTime,
-    peer: PeerKey,
     reservation: Option<Reservation>,
 }
 
 impl Held {
     pub(crate) fn new(service: Arc<Shared>, taken: Taken) -> Self {
-        let Taken { reservation, ends, peer } = taken;
+        let Taken { reservation, ends } = taken;
         let chunk = (reservation.address(), reservation.size_bytes());
-        Self { service, chunk, ends, peer, reservation: Some(reservation) }
+        Self { service, chunk, ends, reservation: Some(reservation) }
     }
 
     /// Hands the space out. What is dropped after that is not set aside again: a write that began
@@ -52,7 +51,7 @@ impl Drop for Held {
         if self.service.store.has(self.chunk.0) {
             return;
         }
-        let taken = Taken { reservation, ends: self.ends, peer: self.peer };
+        let taken = Taken { reservation, ends: self.ends };
         self.service.promises().give_back(taken, self.service.clock.now());
     }
 }

@@ -32,10 +32,11 @@ pub struct NodeOptions {
     /// The longest upload window that it takes; whole seconds.
     pub max_window: Duration,
     /// What a token is worth to its operator: what the tip that it asks is computed with. Without one
-    /// it asks for none; see [`Terms::token_rate`].
+    /// it asks for none, and takes no batches unless `max_prize` says so; see [`Terms::token_rate`].
     pub token_rate: Option<TokenRate>,
-    /// The largest prize a draw that it takes in a batch; zero: no batches.
-    pub max_prize: Atto,
+    /// The largest prize a draw that it takes in a batch; zero: no batches. `None`: see
+    /// [`Terms::max_prize`].
+    pub max_prize: Option<Atto>,
     /// Where to accept connections; port 0 takes a free one.
     pub listen: Vec<Address>,
     /// Where others reach this node, where that differs from `listen`.

@@ -1,6 +1,8 @@
 use spillway_store::Capacity;
 use spillway_types::Atto;
 
+use crate::limits::LEAST_BILLED_BYTES;
+
 /// One mebibyte, in bytes.
 const MIB: u128 = 1024 * 1024;
 
@@ -13,7 +15,8 @@ const ONE: u128 = 1_000_000;
 
 /// What a node asks for a chunk: its base price a MiB, times how scarce its space is.
 ///
-/// `price = ⌈base · size / MiB · 1 / (1 − fill)⌉`, with the fill capped at 19/20: the congestion
+/// `price = ⌈base · size / MiB · 1 / (1 − fill)⌉`, with at least [`LEAST_BILLED_BYTES`] as size, since
+/// the smallest chunk fills a block of the disk, and with the fill capped at 19/20: the congestion
 /// factor of a queue (M/M/1), which is what the last free places are worth when all that are sold
 /// keep their value. It is smooth, 1 for an empty node, 2 for a half full one, 10 at nine tenths,
 /// and 20 from the cap on, so a full node never asks for the absurd; clients drop what is over ten
@@ -44,8 +47,8 @@ impl Price {
         let free = free.max(whole.div_ceil(FLOOR_PART));
         let scarcity = u128::from(whole) * ONE / u128::from(free);
         // At most 2^72 · 2^32 · 20 · 10^6 < 2^129 is never reached: sizes are at most 2^22.
-        let product =
-            self.per_mib.get().saturating_mul(u128::from(size_bytes)).saturating_mul(scarcity);
+        let billed = u128::from(size_bytes.max(LEAST_BILLED_BYTES));
+        let product = self.per_mib.get().saturating_mul(billed).saturating_mul(scarcity);
         Atto(product.div_ceil(MIB * ONE).max(1))
     }
 }
@@ -114,6 +117,17 @@ mod tests {
                 assert!(Price::per_mib(Atto(1)).unwrap().of(1, &filled(used, capacity)) == Atto(1));
             }
         }
+    }
+
+    /// A flood of tiny chunks costs what it fills.
+    #[test]
+    fn a_block_is_the_least_that_is_billed() {
+        let price = Price::per_mib(Atto(1 << 20)).unwrap();
+        let of = |size| price.of(size, &filled(0, 1 << 40));
+        for size in [1, 2, 4_095, 4_096] {
+            assert_eq!(of(size), Atto(4_096), "{size}");
+        }
+        assert_eq!(of(4_097), Atto(4_097));
     }
 
     #[test]

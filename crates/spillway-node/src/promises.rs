@@ -3,22 +3,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use spillway_store::{ChunkStore, Reservation, StoreError, reservation_bytes};
 use spillway_types::{ChunkAddress, PeerKey, Refusal, UnixTime};
 
-use crate::limits::{MAX_PROMISES, PROMISED_PART, PROMISED_PART_PER_PEER};
+use crate::limits::{MAX_PAID_PLACES, MAX_PROMISES, PROMISED_PART, PROMISED_PART_PER_PEER};
 
 /// A chunk that is promised a place: its address and size in bytes.
 pub(crate) type Promised = (ChunkAddress, u32);
 
-/// Space that is set aside for quotes that are valid and not used yet.
+/// Space that is set aside for quotes that are valid and not used yet, and for chunks that were paid
+/// for and whose put came to nothing.
 ///
-/// One promise a chunk, however many ask for its price; it ends with the last quote. Together they
-/// hold at most half of the space that is not filled, and those of one peer a quarter of that:
-/// beyond, a price is still given while there is space, but none is set aside for it.
+/// One promise a chunk, however many ask for its price; it ends with the last quote, or with the upload
+/// window of what was paid for. Those that nobody has paid for hold at most half of the space that is
+/// not filled, and those of one peer a quarter of that: beyond, a price is still given while there is
+/// space, but none is set aside for it.
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     by_chunk: BTreeMap<Promised, Promise>,
     by_end: BTreeSet<(UnixTime, Promised)>,
+    /// What quotes hold that nobody has paid for.
     held_bytes: u64,
-    /// Only peers that hold some.
+    /// How many were paid for.
+    paid: usize,
+    /// Only peers whose quotes hold some that nobody has paid for.
     by_peer: BTreeMap<PeerKey, u64>,
 }
 
@@ -27,7 +32,8 @@ struct Promise {
     reservation: Reservation,
     bytes: u64,
     ends: UnixTime,
-    peer: PeerKey,
+    /// Whose quote holds it; nobody's when it was paid for.
+    holder: Option<PeerKey>,
 }
 
 /// Where space is set aside. The disk is asked before, and not while promises are locked.
@@ -37,12 +43,11 @@ pub(crate) struct Room<'a> {
     pub(crate) disk_free_bytes: u64,
 }
 
-/// What a put took: space, until when it is set aside for, and on whose account.
+/// What a put took: space, and until when it is set aside for the chunk.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) reservation: Reservation,
     pub(crate) ends: UnixTime,
-    pub(crate) peer: PeerKey,
 }
 
 impl Promises {
@@ -67,7 +72,7 @@ impl Promises {
         let reservation = reservation.map_err(|error| refusal(&error))?;
         let bytes = reservation_bytes(size);
         if self.has_room(store, peer, bytes) {
-            self.insert(chunk, Promise { reservation, bytes, ends, peer });
+            self.insert(chunk, Promise { reservation, bytes, ends, holder: Some(peer) });
         }
         Ok(())
     }
@@ -75,24 +80,29 @@ impl Promises {
     /// Takes what was set aside for a chunk.
     pub(crate) fn take(&mut self, chunk: Promised, now: UnixTime) -> Option<Taken> {
         self.forget_ended(now);
-        let Promise { reservation, ends, peer, .. } = self.remove(chunk)?;
-        Some(Taken { reservation, ends, peer })
+        let Promise { reservation, ends, .. } = self.remove(chunk)?;
+        Some(Taken { reservation, ends })
     }
 
     /// Sets aside again, for the rest of its time, what a put took that came to nothing. It was paid
-    /// for, so it comes back whatever quotes hold meanwhile; not more than puts are at once can.
+    /// for, so it comes back whatever quotes hold meanwhile, and counts for none of them; at most
+    /// [`MAX_PAID_PLACES`] at once.
     pub(crate) fn give_back(&mut self, taken: Taken, now: UnixTime) {
         self.forget_ended(now);
-        let Taken { reservation, ends, peer } = taken;
+        let Taken { reservation, ends } = taken;
         let chunk = (reservation.address(), reservation.size_bytes());
-        // Another price may have set space aside for it meanwhile.
-        if ends < now || self.prolong(chunk, ends) {
+        if ends < now {
             return;
         }
-        self.insert(chunk, Promise { bytes: reservation_bytes(chunk.1), reservation, ends, peer });
+        // Another price may have set space aside for it meanwhile: one place is enough.
+        let ends = self.remove(chunk).map_or(ends, |other| ends.max(other.ends));
+        if self.paid < MAX_PAID_PLACES {
+            let bytes = reservation_bytes(chunk.1);
+            self.insert(chunk, Promise { bytes, reservation, ends, holder: None });
+        }
     }
 
-    /// What all promises hold, in bytes.
+    /// What quotes hold that nobody has paid for, in bytes.
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held_bytes
@@ -102,7 +112,7 @@ impl Promises {
         let capacity = store.capacity();
         let room = capacity.capacity_bytes.saturating_sub(capacity.used_bytes) / PROMISED_PART;
         let of_peer = self.by_peer.get(&peer).copied().unwrap_or(0);
-        self.by_chunk.len() < MAX_PROMISES
+        self.by_chunk.len() - self.paid < MAX_PROMISES
             && self.held_bytes + bytes <= room
             && of_peer + bytes <= room / PROMISED_PART_PER_PEER
     }
@@ -130,8 +140,13 @@ impl Promises {
     }
 
     fn insert(&mut self, chunk: Promised, promise: Promise) {
-        *self.by_peer.entry(promise.peer).or_default() += promise.bytes;
-        self.held_bytes += promise.bytes;
+        match promise.holder {
+            Some(peer) => {
+                *self.by_peer.entry(peer).or_default() += promise.bytes;
+                self.held_bytes += promise.bytes;
+            }
+            None => self.paid += 1,
+        }
         self.by_end.insert((promise.ends, chunk));
         self.by_chunk.insert(chunk, promise);
     }
@@ -139,11 +154,15 @@ impl Promises {
     fn remove(&mut self, chunk: Promised) -> Option<Promise> {
         let promise = self.by_chunk.remove(&chunk)?;
         self.by_end.remove(&(promise.ends, chunk));
+        let Some(peer) = promise.holder else {
+            self.paid -= 1;
+            return Some(promise);
+        };
         self.held_bytes -= promise.bytes;
-        if let Some(of_peer) = self.by_peer.get_mut(&promise.peer) {
+        if let Some(of_peer) = self.by_peer.get_mut(&peer) {
             *of_peer -= promise.bytes;
             if *of_peer == 0 {
-                self.by_peer.remove(&promise.peer);
+                self.by_peer.remove(&peer);
             }
         }
         Some(promise)
@@ -241,20 +260,41 @@ mod tests {
         }
         assert_eq!(promises.held_bytes(), 4 * ONE);
         promises.give_back(taken, UnixTime(5));
-        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (5 * ONE, 5 * ONE));
+        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (4 * ONE, 5 * ONE));
         // Not twice for one chunk.
         let taken = promises.take(chunk(1), UnixTime(5)).unwrap();
         let other = store.reserve(chunk(1).0, 1_000).unwrap();
-        let twin = Taken { reservation: other, ends: UnixTime(11), peer: peer(1) };
+        let twin = Taken { reservation: other, ends: UnixTime(11) };
         promises.give_back(taken, UnixTime(5));
         promises.give_back(twin, UnixTime(5));
-        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (5 * ONE, 5 * ONE));
+        assert_eq!((promises.held_bytes(), store.capacity().reserved_bytes), (4 * ONE, 5 * ONE));
+        assert_eq!(promises.paid, 1);
         // The later end counts, and after it nothing comes back.
         let taken = promises.take(chunk(1), UnixTime(11)).unwrap();
         assert_eq!(taken.ends, UnixTime(11));
         promises.give_back(taken, UnixTime(12));
         assert!(promises.take(chunk(1), UnixTime(12)).is_none());
         assert_eq!(store.capacity().reserved_bytes, 4 * ONE);
+    }
+
+    /// What was paid for is on nobody's account, also when a quote held it before.
+    #[test]
+    fn a_paid_place_leaves_the_quotes_theirs() {
+        let store = MemoryStore::new(80 * ONE);
+        let mut promises = Promises::default();
+        let reservation = store.reserve(chunk(1).0, 1_000).unwrap();
+        assert_eq!(ask(&mut promises, &store, 1, peer(1), 0), Ok(()));
+        promises.give_back(Taken { reservation, ends: UnixTime(500) }, UnixTime(5));
+        assert_eq!((promises.held_bytes(), promises.by_peer.len(), promises.paid), (0, 0, 1));
+        for number in 2..100 {
+            assert_eq!(ask(&mut promises, &store, number, peer(1), 5), Ok(()));
+        }
+        assert_eq!(store.capacity().reserved_bytes, 11 * ONE);
+        // It outlasts the quotes, also its own.
+        assert!(promises.take(chunk(2), UnixTime(500)).is_none());
+        assert_eq!((store.capacity().reserved_bytes, promises.held_bytes()), (ONE, 0));
+        assert_eq!(promises.take(chunk(1), UnixTime(500)).unwrap().ends, UnixTime(500));
+        assert_eq!((promises.paid, promises.by_chunk.len(), promises.by_end.len()), (0, 0, 0));
     }
 
     #[test]

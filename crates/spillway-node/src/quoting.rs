@@ -101,7 +101,7 @@ fn terms(service: &Shared, item: &QuoteItem, issued: UnixTime, expires: UnixTime
         issued,
         expires,
         min_tip: service.batches.min_tip(),
-        max_prize: terms.max_prize,
+        max_prize: service.batches.max_prize(),
         max_window_secs: whole_seconds(terms.max_window),
         confirmations: terms.confirmations,
     }

@@ -76,18 +76,19 @@ pub struct Terms {
     pub max_window: Duration,
     /// What a token is worth to it. With a rate, the least tip that it takes a draw of a batch is the
     /// tokens that are worth [`TIP_GAS`](crate::limits::TIP_GAS) at the price of gas when it quotes.
-    /// Without one it asks for no tip, so nobody is paid for settling: right for a test network, or
-    /// where the operator settles himself; elsewhere nobody may do it, and then the payers get back
-    /// what the draws would have paid.
+    /// Without one it asks for no tip, so nobody is paid for settling: then it takes batches only with
+    /// a `max_prize`, right for a test network, or where the operator settles himself; elsewhere
+    /// nobody may do it, and then the payers get back what the draws would have paid.
     pub token_rate: Option<TokenRate>,
-    /// The largest prize a draw that it takes in a batch; zero: no batches.
-    pub max_prize: Atto,
+    /// The largest prize a draw that it takes in a batch; zero: no batches. `None`:
+    /// [`DEFAULT_MAX_PRIZE`] with a token rate, and no batches without one, since nobody would be paid
+    /// for settling them.
+    pub max_prize: Option<Atto>,
 }
 
 impl Terms {
     /// Terms that pay `reward`: the default price, 3 blocks (reorganisations of public chains are
-    /// rarely deeper), the longest window that the vault takes, no rate, and prizes of up to
-    /// [`DEFAULT_MAX_PRIZE`].
+    /// rarely deeper), the longest window that the vault takes, no rate, and so no batches.
     pub fn new(reward: RewardAddress) -> Self {
         Self {
             reward,
@@ -95,8 +96,14 @@ impl Terms {
             confirmations: 3,
             max_window: MAX_UPLOAD_WINDOW,
             token_rate: None,
-            max_prize: DEFAULT_MAX_PRIZE,
+            max_prize: None,
         }
+    }
+
+    /// The largest prize a draw that it takes when batches are taken at all.
+    pub(crate) fn largest_prize(&self) -> Atto {
+        let usual = if self.token_rate.is_some() { DEFAULT_MAX_PRIZE } else { Atto::ZERO };
+        self.max_prize.unwrap_or(usual)
     }
 }
 
@@ -125,6 +132,8 @@ pub(crate) struct Shared {
     promises: Mutex<Promises>,
     quote_rates: Mutex<PeerRates>,
     wins_rates: Mutex<PeerRates>,
+    /// Pages of wins for peers that have paid before: names that cost nothing do not use them up.
+    wins_rates_trusted: Mutex<PeerRates>,
     /// Puts that are being judged.
     judged: Arc<Slots>,
     judged_trusted: Arc<Slots>,
@@ -132,7 +141,7 @@ pub(crate) struct Shared {
     puts: Arc<Slots>,
     gets: Arc<Slots>,
     stopping: CancellationToken,
-    under_way: TaskTracker,
+    pub(crate) under_way: TaskTracker,
 }
 
 impl fmt::Debug for NodeService {
@@ -179,6 +188,7 @@ impl NodeService {
             promises: Mutex::default(),
             quote_rates: rates(quote_rate),
             wins_rates: rates(wins_rate),
+            wins_rates_trusted: rates(wins_rate),
             judged: Slots::new(judged(MAX_JUDGED)),
             judged_trusted: Slots::new(judged(MAX_TRUSTED_JUDGED)),
             puts: Slots::new(puts),
@@ -241,8 +251,17 @@ impl Shared {
         self.quote_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn wins_rates(&self) -> MutexGuard<'_, PeerRates> {
-        self.wins_rates.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A page of wins for this peer, from what is kept for peers that have paid before or else from
+    /// what all share.
+    fn take_wins_page(&self, from: PeerKey) -> Result<(), Refusal> {
+        let now = self.clock.monotonic();
+        let take = |rates: &Mutex<PeerRates>| {
+            rates.lock().unwrap_or_else(PoisonError::into_inner).take(from, 1, now)
+        };
+        if self.records.trusts(from) && take(&self.wins_rates_trusted).is_ok() {
+            return Ok(());
+        }
+        take(&self.wins_rates).map_err(busy_for)
     }
 
     /// All checks of a put's header, in their order, then a place and the space for its body.
@@ -272,9 +291,10 @@ impl Shared {
         } else {
             let reserved = self.store.reserve(address, put.size);
             let reservation = reserved.map_err(|error| refusal(&error))?;
-            Taken { reservation, ends: own.terms.expires, peer: from }
+            Taken { reservation, ends: own.terms.expires }
         };
-        taken.ends = taken.ends.max(own.terms.expires);
+        // It is paid for until then, not only while the quote lasts.
+        taken.ends = taken.ends.max(own.terms.expires).max(put.proof.upload_by());
         let held = Held::new(Arc::clone(self), taken);
         let service = Arc::clone(self);
         let seen_at = recorded.seen_at;
@@ -340,7 +360,7 @@ impl Serve for NodeService {
     async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {
         let shared = &self.shared;
         let page = shared.enter().and_then(|_pass| {
-            shared.wins_rates().take(from, 1, shared.clock.monotonic()).map_err(busy_for)?;
+            shared.take_wins_page(from)?;
             Ok(shared.batches.page(request.after))
         });
         WinsResponse { page }

@@ -28,7 +28,7 @@ pub struct BatchInput {
     pub max_leaves: usize,
     /// What whoever settles gets a draw: the largest of all quotes.
     pub min_tip: Atto,
-    /// The most that a draw may pay: the least of all quotes.
+    /// The most that a draw may pay: the least of all quotes. Nothing: no batches.
     pub max_prize: Atto,
     /// How far the vault's beacon is.
     pub beacon: BeaconState,
@@ -81,13 +81,17 @@ pub enum BatchRefused {
         /// What the nodes ask for.
         tip: Atto,
     },
+    /// At least one of the nodes takes no batches: its operator wants none, or its beacon is behind or
+    /// not heard of.
+    #[error("some of the nodes take no batches now")]
+    NotTaken,
 }
 
 impl BatchRefused {
     /// Whether a batch may be taken later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::BeaconBehind { .. } => Retry::Backoff,
+            Self::BeaconBehind { .. } | Self::NotTaken => Retry::Backoff,
             _ => Retry::Never,
         }
     }
@@ -141,6 +145,9 @@ pub fn plan_batches(input: PlanInput, batch: BatchInput) -> Result<Vec<Plan>, Pl
 fn check_batch(input: &PlanInput, batch: BatchInput) -> Result<(), PlanError> {
     if batch.beacon.is_behind(input.now) {
         return Err(BatchRefused::BeaconBehind { latest: batch.beacon.latest }.into());
+    }
+    if batch.max_prize == Atto::ZERO {
+        return Err(BatchRefused::NotTaken.into());
     }
     if batch.min_tip > Atto::MAX_SHARE {
         return Err(BatchRefused::TipTooLarge { tip: batch.min_tip }.into());

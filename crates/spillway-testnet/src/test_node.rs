@@ -56,7 +56,7 @@ impl TestNode {
             confirmations: 0,
             max_window: shared.options.windows.max,
             token_rate: shared.options.token_rate,
-            max_prize: shared.options.max_prize,
+            max_prize: Some(shared.options.max_prize),
             listen,
             bootstrap,
             transports: shared.options.transports,

@@ -76,6 +76,10 @@ pub const SETTLE_GAS: u64 = 60_000;
 /// 48 × 1.9 KiB are 92 KiB, below [`MAX_HEADER_BYTES`].
 pub const MAX_WINS_ITEMS: usize = 48;
 
+/// Seeds that a node names as awaited in one answer: with one a day, those of half of a claim window
+/// of 30 days. They take 160 bytes at most.
+pub const MAX_AWAITED_SEEDS: usize = 16;
+
 /// How many epochs the beacon's newest seed may be old before nodes take no more batches.
 pub const MAX_BEACON_LAG_EPOCHS: u32 = 2;
 

@@ -2,10 +2,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     ChunkAddress, Leaf, Nonce, PaymentId, PaymentProof, PeerKey, Quote, Receipt, Refusal, Retry,
-    Win,
+    UnixTime, Win,
     limits::{
-        CLOSE_GROUP, MAX_CHUNK_BYTES, MAX_DIRECT_ENTRIES, MAX_HAS_ITEMS, MAX_HEADER_BYTES,
-        MAX_PROOF_DEPTH, MAX_QUOTE_ITEMS, MAX_RELAY_PEERS, MAX_WINS_ITEMS,
+        CLOSE_GROUP, MAX_AWAITED_SEEDS, MAX_CHUNK_BYTES, MAX_DIRECT_ENTRIES, MAX_HAS_ITEMS,
+        MAX_HEADER_BYTES, MAX_PROOF_DEPTH, MAX_QUOTE_ITEMS, MAX_RELAY_PEERS, MAX_WINS_ITEMS,
     },
 };
 
@@ -116,6 +116,10 @@ pub struct WinsPage {
     pub wins: Vec<Win>,
     /// Whether there are more after the last one.
     pub more: bool,
+    /// On the first page, at most [`MAX_AWAITED_SEEDS`]: the ends of upload windows of batches whose
+    /// draw is due by the chain's time and whose seed the node has not heard of; one for each seed,
+    /// the earliest first. Whoever makes them known lets the node see its wins.
+    pub waiting: Vec<UnixTime>,
 }
 
 /// The answer to `Wins`, or why not.
@@ -326,6 +330,7 @@ impl Response {
             Self::Wins(WinsResponse { page: Ok(page) }) => {
                 // No wins is the usual answer.
                 at_most("wins", page.wins.len(), MAX_WINS_ITEMS)?;
+                at_most("awaited seeds", page.waiting.len(), MAX_AWAITED_SEEDS)?;
                 page.wins.iter().try_for_each(|win| levels(win.siblings.len()))
             }
             Self::Quote(_) | Self::Put(_) | Self::Get(_) | Self::Has(_) | Self::Wins(_) => Ok(()),
@@ -338,7 +343,7 @@ mod tests {
     use super::*;
     use crate::{
         Atto, BatchProof, BatchTerms, Domain, EvmAddress, NetworkId, NodeHash, PeerSecret,
-        QuoteTerms, RewardAddress, Share, Sibling, Side, UnixTime,
+        QuoteTerms, RewardAddress, Share, Sibling, Side,
     };
 
     const ADDRESS: ChunkAddress = ChunkAddress([1; 32]);
@@ -389,7 +394,16 @@ mod tests {
     fn wins(count: usize, levels: usize) -> Response {
         let BatchProof { terms, siblings } = proof(levels);
         let wins = vec![Win { terms, draw: 199, leaf: leaf(), siblings }; count];
-        Response::Wins(WinsResponse { page: Ok(WinsPage { wins, more: true }) })
+        Response::Wins(WinsResponse {
+            page: Ok(WinsPage { wins, more: true, waiting: Vec::new() }),
+        })
+    }
+
+    fn waiting(count: usize) -> Response {
+        let waiting = vec![UnixTime(u64::MAX); count];
+        Response::Wins(WinsResponse {
+            page: Ok(WinsPage { wins: Vec::new(), more: false, waiting }),
+        })
     }
 
     #[test]
@@ -398,8 +412,9 @@ mod tests {
             let request = put(levels, relays);
             assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
         }
-        for (count, levels) in [(0, 0), (1, 0), (MAX_WINS_ITEMS, MAX_PROOF_DEPTH)] {
-            let response = wins(count, levels);
+        let pages = [(0, 0), (1, 0), (MAX_WINS_ITEMS, MAX_PROOF_DEPTH)];
+        let pages = pages.map(|(count, levels)| wins(count, levels));
+        for response in pages.into_iter().chain([waiting(1), waiting(MAX_AWAITED_SEEDS)]) {
             assert_eq!(Response::decode(&response.encode().unwrap()), Ok(response));
         }
     }
@@ -417,6 +432,7 @@ mod tests {
         for (response, text) in [
             (wins(1, 33), "proof levels: 33, allowed are 0 to 32"),
             (wins(49, 0), "wins: 49, allowed are 0 to 48"),
+            (waiting(17), "awaited seeds: 17, allowed are 0 to 16"),
         ] {
             assert_eq!(response.encode().unwrap_err().to_string(), text);
             let sent_anyhow = postcard::to_stdvec(&response).unwrap();

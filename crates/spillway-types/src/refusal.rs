@@ -150,6 +150,15 @@ pub enum Refusal {
         /// The time of its newest seed.
         latest: UnixTime,
     },
+    /// A draw of a batch pays so little beside the tip that this node quoted that nobody may care to
+    /// settle it.
+    #[error("a prize of {found} a draw, at least {least}")]
+    PrizeTooSmall {
+        /// The least prize that goes with the tip that was quoted.
+        least: Atto,
+        /// The smallest prize of the batch.
+        found: Atto,
+    },
 }
 
 impl Refusal {

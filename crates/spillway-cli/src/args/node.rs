@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use spillway_node::limits::DEFAULT_MAX_PRIZE;
 use spillway_types::{Atto, TokenRate};
 
 use super::{ChainArgs, ManifestArgs, NetworkArgs, parse_atto, parse_capacity, parse_token_rate};
@@ -36,14 +35,15 @@ pub(crate) struct NodeRun {
     #[arg(long, value_name = "BLOCKS", default_value_t = DEFAULT_CONFIRMATIONS)]
     pub(crate) confirmations: u16,
     /// What one token is worth in coins, a decimal such as 0.0004: then the tips that the node asks
-    /// of batches pay for the gas of settling them [default: it asks for no tips, so nobody is paid
-    /// for settling]
+    /// of batches pay for the gas of settling them [default: it asks for no tips, and without
+    /// --max-prize takes no batches, since nobody would be paid for settling them]
     #[arg(long, value_name = "COINS", value_parser = parse_token_rate)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) token_rate: Option<TokenRate>,
     /// The most that one draw of a batch may pay, in the token's smallest unit; 0 for no batches
-    #[arg(long, value_name = "ATTO", value_parser = parse_atto, default_value_t = DEFAULT_MAX_PRIZE)]
-    pub(crate) max_prize: Atto,
+    /// [default: 10000000000000000000 with a token rate, 0 without]
+    #[arg(long, value_name = "ATTO", value_parser = parse_atto)]
+    pub(crate) max_prize: Option<Atto>,
     /// Where the node keeps its key and its chunks [default: node/ in the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,

@@ -1,8 +1,9 @@
 //! The bytes on the wire. A change of the golden file is a new version of the protocol.
 
 use spillway_types::{
-    Atto, GetResponse, HasRequest, HasResponse, PaymentId, PeerKey, PutResponse, QuoteAnswer,
-    QuoteResponse, Refusal, Request, Response, UnixTime,
+    Atto, BatchTerms, EvmAddress, GetResponse, HasRequest, HasResponse, Leaf, NodeHash, PaymentId,
+    PeerKey, PutResponse, QuoteAnswer, QuoteResponse, Refusal, Request, Response, RewardAddress,
+    Share, Sibling, Side, UnixTime, Win, WinsPage, WinsRequest, WinsResponse,
 };
 
 use crate::fixture::{address, put, quote, quotes, receipt, secret};
@@ -18,7 +19,27 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("request put with relay", Request::Put(relayed)),
         ("request get", Request::Get(address(1))),
         ("request has", Request::Has(HasRequest { addresses: vec![address(1), address(2)] })),
+        ("request wins", Request::Wins(WinsRequest { after: None })),
+        (
+            "request wins after",
+            Request::Wins(WinsRequest { after: Some((PaymentId([9; 32]), 200)) }),
+        ),
     ]
+}
+
+fn win() -> Win {
+    let terms = BatchTerms {
+        payer: EvmAddress([2; 20]),
+        root: NodeHash([3; 32]),
+        total: Atto(300),
+        tip: Atto(301),
+        upload_by: UnixTime(302),
+        draws: 200,
+    };
+    let share = Share { payee: RewardAddress([4; 20]), amount: Atto(303) };
+    let leaf = Leaf { address: address(1), shares: [share; 5] };
+    let sibling = |side| Sibling { hash: NodeHash([5; 32]), sum: Atto(304), side };
+    Win { terms, draw: 199, leaf, siblings: vec![sibling(Side::Left), sibling(Side::Right)] }
 }
 
 fn responses() -> Vec<(String, Response)> {
@@ -29,6 +50,8 @@ fn responses() -> Vec<(String, Response)> {
     let answers =
         vec![offered(None), offered(Some(receipt)), QuoteAnswer::Refused(Refusal::Unsupported)];
     let put = |receipts| Response::Put(PutResponse { receipts });
+    let wins = |page| Response::Wins(WinsResponse { page });
+    let waiting = vec![UnixTime(300), UnixTime(301)];
     let mut all = vec![
         ("quote", Response::Quote(QuoteResponse { answers: Ok(answers) })),
         ("quote refused", Response::Quote(QuoteResponse { answers: Err(Refusal::Unsupported) })),
@@ -38,6 +61,9 @@ fn responses() -> Vec<(String, Response)> {
         ("get refused", Response::Get(GetResponse::Refused(Refusal::StorageFailed))),
         ("has", Response::Has(HasResponse { present: Ok(vec![true, false]) })),
         ("has refused", Response::Has(HasResponse { present: Err(Refusal::Malformed) })),
+        ("wins", wins(Ok(WinsPage { wins: vec![win()], more: true, waiting: Vec::new() }))),
+        ("wins none", wins(Ok(WinsPage { wins: Vec::new(), more: false, waiting }))),
+        ("wins refused", wins(Err(Refusal::Unsupported))),
     ]
     .into_iter()
     .map(|(name, response)| (format!("response {name}"), response))
@@ -73,6 +99,10 @@ fn refusals() -> Vec<Refusal> {
         Refusal::WrongHash { found: address(9) },
         Refusal::ChainUnavailable,
         Refusal::StorageFailed,
+        Refusal::TipTooLow { least: Atto(300), found: Atto(301) },
+        Refusal::PrizeTooLarge { most: Atto(300), found: Atto(301) },
+        Refusal::BeaconBehind { latest: UnixTime(300) },
+        Refusal::PrizeTooSmall { least: Atto(300), found: Atto(301) },
     ]
 }
 

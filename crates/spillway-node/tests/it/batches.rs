@@ -124,7 +124,7 @@ async fn a_prize_over_the_quoted() {
 
 #[tokio::test]
 async fn no_batches_by_a_prize_of_nothing() {
-    let world = World::with_terms(|terms| terms.max_prize = Atto::ZERO);
+    let world = World::with_terms(|terms| terms.max_prize = Some(Atto::ZERO));
     let mut deal = world.paid_batch(1, |_| {}).await;
     let found = deal.batch().terms.total;
     refused(&world, &deal, Refusal::PrizeTooLarge { most: Atto::ZERO, found }).await;

@@ -11,7 +11,6 @@ use spillway_store::{
 };
 use spillway_types::{
     Atto, ChunkAddress, HasRequest, Nonce, QuoteAnswer, Receipt, ReceiptBody, Refusal,
-    limits::QUOTE_LIFETIME,
 };
 
 use crate::world::{CAPACITY, CHUNK_BYTES, CLIENT, Deal, START, World, domain, secret};
@@ -196,8 +195,8 @@ async fn a_promised_place_is_kept() {
     assert_eq!(world.store.chunks(), 1);
 }
 
-/// A put that comes to nothing after it was admitted costs its payer no place: until the quote ends
-/// it is there for the next try, however full the node is since.
+/// A put that comes to nothing after it was admitted costs its payer no place: until the upload window
+/// ends it is there for the next try, however full the node is since.
 #[tokio::test]
 async fn a_place_is_kept_through_puts_that_fail() {
     let one = reservation_bytes(CHUNK_BYTES);
@@ -235,13 +234,13 @@ async fn a_place_is_kept_through_puts_that_fail() {
 }
 
 #[tokio::test]
-async fn a_place_is_kept_until_its_quote_ends_and_no_longer() {
+async fn a_place_is_kept_until_its_upload_window_ends_and_no_longer() {
     let world = World::new();
     let deal = world.paid_deal(1).await;
     let one = reservation_bytes(CHUNK_BYTES);
     let admit = async || world.admit(&deal.put).await.unwrap_or_else(|refusal| panic!("{refusal}"));
     let admitted = admit().await;
-    world.clock.advance(QUOTE_LIFETIME);
+    world.clock.set(deal.put.proof.upload_by());
     drop(admitted);
     assert_eq!(world.store.capacity().reserved_bytes, one);
     let admitted = admit().await;

@@ -9,6 +9,7 @@ use spillway_disk::{ManualClock, MemoryDisk};
 use spillway_net::{AdmittedPut, Serve};
 use spillway_node::{
     BatchLimits, Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms,
+    limits::DEFAULT_MAX_PRIZE,
 };
 use spillway_pay::SumTree;
 use spillway_store::{ChunkStore, MemoryStore};
@@ -88,6 +89,8 @@ impl<S: ChunkStore + 'static> World<S> {
         let mut terms = Terms::new(reward(0));
         terms.confirmations = 0;
         terms.price = Price::per_mib(Atto(1 << 30)).unwrap();
+        // Batches without tips.
+        terms.max_prize = Some(DEFAULT_MAX_PRIZE);
         change(&mut terms);
         let store = Arc::new(store);
         let disk = MemoryDisk::new();

@@ -149,6 +149,9 @@ fn what_no_batch_can_be_is_named() {
         refused(input(10, 10), between),
         BatchRefused::PrizeTooSmall { prize: Atto(50), least: Atto(60) }
     );
+    let error = refused(input(10, 100), BatchInput { max_prize: Atto::ZERO, ..batch() });
+    assert_eq!((error, error.retry()), (BatchRefused::NotTaken, Retry::Backoff));
+    assert_eq!(error.to_string(), "some of the nodes take no batches now");
     let old = BeaconState { latest: NOW.saturating_sub(2 * DAY), ..batch().beacon };
     assert!(plan_batches(input(1, 100), BatchInput { beacon: old, ..batch() }).is_ok());
     let latest = UnixTime(old.latest.0 - 1);
