@@ -40,9 +40,12 @@ pub use options::{
 };
 pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded};
 pub use progress::{Progress, ProgressSender, Stage};
-pub use refunds::{RefundReport, Refundable, RefundedBatch, refund, refundable};
+pub use refunds::{
+    RefundReport, RefundStopped, Refundable, RefundedBatch, UnreadableSession, refund, refundable,
+};
 pub use settling::{
     SeedWanted, SettleOptions, SettleReport, WinsFailure, missing_seeds, newest_seed, settle,
+    settle_known,
 };
 pub use tree::TreeError;
 

@@ -79,3 +79,14 @@ pub(crate) const MAX_WINS_PAGES: usize = 1_024;
 /// Wins that are gathered before they are settled: each has up to 32 levels of 72 bytes, a leaf of
 /// 272 and terms of 120, so 4,096 take 11 MiB.
 pub(crate) const SETTLE_ROUND: usize = 4_096;
+
+/// How long a node that is busy is waited for in all, while its wins are gathered. It tells 4 pages of
+/// 48 a second: the most that it may keep, 16,384 wins, take 70 s.
+pub(crate) const BUSY_PATIENCE: Duration = Duration::from_mins(2);
+
+/// The least that is waited for a busy node, whatever it says: so it is asked 1,200 times at most.
+pub(crate) const LEAST_BUSY_WAIT: Duration = Duration::from_millis(100);
+
+/// Seeds that nodes have named and that the chain is asked for, at most: with one a day, twice those
+/// of a claim window of 30 days.
+pub(crate) const MAX_NAMED_SEEDS: usize = 64;

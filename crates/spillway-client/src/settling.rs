@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use spillway_disk::{Disk, run};
@@ -16,9 +17,13 @@ use spillway_types::{
 use crate::{
     AccountError,
     account::Forgets,
-    limits::{MAX_WINS_PAGES, SETTLE_ROUND},
+    limits::{BUSY_PATIENCE, LEAST_BUSY_WAIT, MAX_WINS_PAGES, SETTLE_ROUND},
     session,
 };
+
+mod named;
+
+use named::Named;
 
 /// What is settled, and with what seeds.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,8 @@ pub struct SettleOptions {
     /// The nodes whose wins are settled. Each win is in the hands of up to five: one that answers is
     /// enough.
     pub from: Vec<PeerKey>,
+    /// Wins that are known already, such as those in a node's directory.
+    pub wins: Vec<Win>,
     /// Seeds to make known first; see [`missing_seeds`].
     pub seeds: Vec<SeedWanted>,
     /// When settling is worth its gas.
@@ -81,11 +88,16 @@ pub struct SettleReport {
     /// What these draws pay whom, as credit in the vault. Payees are those of draws that the vault has
     /// paid, so nobody makes this long for nothing.
     pub payees: BTreeMap<RewardAddress, Atto>,
+    /// Seeds that nodes wait for and that nobody has made known, although the draw is due and can be
+    /// claimed: asked of the chain. Each by an upload window that it draws, first what most nodes
+    /// named; at most 64.
+    pub missing: Vec<UnixTime>,
     /// Nodes whose wins are not known, or not all.
     pub silent: Vec<(PeerKey, WinsFailure)>,
 }
 
-/// Gathers the wins of nodes and settles them, many draws a transaction. Seeds that are asked for are
+/// Gathers the wins of nodes and settles them, many draws a transaction. A node that is busy is asked
+/// again, for two minutes in all. Seeds that are asked for are
 /// made known first; nodes note their wins a moment after a seed is.
 ///
 /// What nodes say is checked: proofs here, draws, records and seeds by [`Payments::settle`].
@@ -106,9 +118,37 @@ pub async fn settle(
     wallet: &Wallet,
     options: SettleOptions,
 ) -> Result<SettleReport, AccountError> {
+    settle_from(Some(peers), payments, wallet, options).await
+}
+
+/// As [`settle`], of the wins in the options alone: for whoever has a node's directory, or only makes
+/// seeds known, and needs no network. Nodes in the options are silent.
+///
+/// # Errors
+/// As there.
+///
+/// # Cancel safety
+/// As there.
+///
+/// # Cost
+/// As there.
+pub async fn settle_known(
+    payments: &Payments,
+    wallet: &Wallet,
+    options: SettleOptions,
+) -> Result<SettleReport, AccountError> {
+    settle_from(None, payments, wallet, options).await
+}
+
+async fn settle_from(
+    peers: Option<&dyn Peers>,
+    payments: &Payments,
+    wallet: &Wallet,
+    options: SettleOptions,
+) -> Result<SettleReport, AccountError> {
     let (dry_run, terms) = (options.dry_run, options.terms);
-    let (wins, report) = (BTreeMap::new(), SettleReport::default());
-    let mut round = Round { payments, wallet, terms, dry_run, wins, report };
+    let (wins, named, report) = (BTreeMap::new(), Named::default(), SettleReport::default());
+    let mut round = Round { payments, wallet, terms, dry_run, wins, named, report };
     for SeedWanted { upload_by, proof } in options.seeds {
         if dry_run {
             round.report.seeds.push((upload_by, None));
@@ -117,13 +157,22 @@ pub async fn settle(
         let seed = payments.post_seed(wallet, upload_by, &proof, &mut Forgets).await?;
         round.report.seeds.push((upload_by, seed));
     }
+    for win in options.wins {
+        round.take(win);
+        round.settle_if_many().await?;
+    }
     for peer in options.from {
-        if let Err(failure) = gather(peers, peer, &mut round).await? {
+        let gathered = match peers {
+            Some(peers) => gather(peers, peer, &mut round).await?,
+            None => Err(PeersError::NoPeers.into()),
+        };
+        if let Err(failure) = gathered {
             tracing::warn!(%peer, %failure, "its wins are not known");
             round.report.silent.push((peer, failure));
         }
     }
     round.settle().await?;
+    round.report.missing = round.named.missing(payments).await?;
     Ok(round.report)
 }
 
@@ -140,11 +189,14 @@ pub async fn missing_seeds(
     data: &Arc<dyn Disk>,
 ) -> Result<Vec<UnixTime>, AccountError> {
     let domain = *payments.domain();
-    let batches = run(data, move |disk| session::batches_paid(disk, &domain, None)).await?;
+    let found = run(data, move |disk| session::batches_paid(disk, &domain, None)).await?;
+    for (session, error) in found.unreadable {
+        tracing::warn!(%session, %error, "left out");
+    }
     let windows = payments.check_domain().await?.windows;
     let now = payments.chain().block(At::Depth(0)).await?.time;
     let mut missing = Vec::new();
-    for batch in batches {
+    for batch in found.batches {
         let upload_by = batch.terms.upload_by;
         let over = batch.refunded.is_some() || now > windows.claim_end(upload_by);
         if over || now <= windows.draw_time(upload_by) || missing.contains(&upload_by) {
@@ -187,25 +239,29 @@ struct Round<'a> {
     /// By draw and leaf: a node may name another leaf of the batch than the one that was drawn, and
     /// must not hide the right one.
     wins: BTreeMap<(PaymentId, u8, LeafHash), Win>,
+    named: Named,
     report: SettleReport,
 }
 
 impl Round<'_> {
-    /// Takes a page in whose proofs hold.
-    fn take(&mut self, page: WinsPage) {
-        for win in page.wins {
-            let proof = BatchProof { terms: win.terms, siblings: win.siblings };
-            match verify::batch_leaf(&proof, &win.leaf) {
-                Ok(_) => {
-                    let key = (proof.terms.id(self.payments.domain()), win.draw, win.leaf.hash());
-                    let win = Win { siblings: proof.siblings, ..win };
-                    if self.wins.insert(key, win).is_none() {
-                        self.report.wins += 1;
-                    }
+    /// Takes a win in if its proof holds.
+    fn take(&mut self, win: Win) {
+        let proof = BatchProof { terms: win.terms, siblings: win.siblings };
+        match verify::batch_leaf(&proof, &win.leaf) {
+            Ok(_) => {
+                let key = (proof.terms.id(self.payments.domain()), win.draw, win.leaf.hash());
+                let win = Win { siblings: proof.siblings, ..win };
+                if self.wins.insert(key, win).is_none() {
+                    self.report.wins += 1;
                 }
-                Err(error) => tracing::debug!(%error, "not a win"),
             }
+            Err(error) => tracing::debug!(%error, "not a win"),
         }
+    }
+
+    /// Settles what was gathered when it is too much to keep.
+    async fn settle_if_many(&mut self) -> Result<(), AccountError> {
+        if self.wins.len() >= SETTLE_ROUND { self.settle().await } else { Ok(()) }
     }
 
     /// Settles what was gathered.
@@ -287,33 +343,54 @@ async fn gather(
     peer: PeerKey,
     round: &mut Round<'_>,
 ) -> Result<Result<(), WinsFailure>, AccountError> {
-    let mut after = None;
+    let (mut after, mut patience) = (None, BUSY_PATIENCE);
     for _ in 0..MAX_WINS_PAGES {
-        let page = match peers.wins(peer, WinsRequest { after }).await {
-            Ok(response) => response.page.map_err(WinsFailure::Refused),
-            Err(error) => Err(error.into()),
-        };
-        let page = match page {
+        let request = WinsRequest { after };
+        let page = match page(peers, peer, request, round.payments, &mut patience).await {
             Ok(page) => page,
             Err(failure) => return Ok(Err(failure)),
         };
-        let last = page.wins.last();
+        let WinsPage { wins, more, waiting } = page;
+        round.named.take(peer, waiting);
+        let last = wins.last();
         let last = last.map(|win| (win.terms.id(round.payments.domain()), win.draw));
-        let more = page.more;
         // Without this a node could show the same page for ever.
         if more && last <= after {
             return Ok(Err(WinsFailure::OutOfOrder));
         }
-        round.take(page);
-        if round.wins.len() >= SETTLE_ROUND {
-            round.settle().await?;
-        }
+        wins.into_iter().for_each(|win| round.take(win));
+        round.settle_if_many().await?;
         if !more {
             break;
         }
         after = last;
     }
     Ok(Ok(()))
+}
+
+/// Asks for one page. When the node is busy, as long as it says, out of what is left of the patience.
+async fn page(
+    peers: &dyn Peers,
+    peer: PeerKey,
+    request: WinsRequest,
+    payments: &Payments,
+    patience: &mut Duration,
+) -> Result<WinsPage, WinsFailure> {
+    loop {
+        let refusal = match peers.wins(peer, request.clone()).await?.page {
+            Ok(page) => return Ok(page),
+            Err(refusal) => refusal,
+        };
+        let Refusal::Busy { after_ms } = refusal else {
+            return Err(WinsFailure::Refused(refusal));
+        };
+        let wait = Duration::from_millis(after_ms.into()).max(LEAST_BUSY_WAIT);
+        let Some(left) = patience.checked_sub(wait) else {
+            return Err(WinsFailure::Refused(refusal));
+        };
+        *patience = left;
+        payments.clock().sleep(wait).await;
+    }
 }
 
 #[cfg(test)]

@@ -155,6 +155,11 @@ impl Payments {
         &self.options.chain
     }
 
+    /// The clock that is waited by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options.clock
+    }
+
     /// Checks that the chain is the one that we sign for, that the vault is there, and its token.
     ///
     /// # Errors

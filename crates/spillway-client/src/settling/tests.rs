@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +44,7 @@ impl Clock for Hasty {
 
 /// A chain with one batch of four leaves, whose seed is known.
 struct World {
+    clock: Arc<Hasty>,
     chain: MemoryChain,
     payments: Payments,
     wallet: Wallet,
@@ -99,7 +103,7 @@ impl World {
         clock.0.advance(Duration::from_hours(48));
         chain.put_seed(VAULT, terms.upload_by, SEED);
         chain.mine(1);
-        Self { chain, payments, wallet, leaves, terms }
+        Self { clock, chain, payments, wallet, leaves, terms }
     }
 
     /// What a node would show if this leaf had won.
@@ -121,14 +125,25 @@ impl World {
     async fn ask(&self, pages: Vec<(PeerKey, Vec<WinsPage>)>, dry_run: bool) -> SettleReport {
         let from = pages.iter().map(|(peer, _)| *peer).collect();
         let options = SettleOptions { from, dry_run, ..SettleOptions::default() };
-        let peers = Pages(pages.into_iter().collect());
+        let peers = Pages::of(pages);
         settle(&peers, &self.payments, &self.wallet, options).await.unwrap()
     }
 }
 
 /// Peers that show these pages, the last one for ever.
 #[derive(Debug)]
-struct Pages(BTreeMap<PeerKey, Vec<WinsPage>>);
+struct Pages {
+    pages: BTreeMap<PeerKey, Vec<WinsPage>>,
+    /// How long and how often they are busy before each page.
+    busy: (u32, u32),
+    asked: AtomicU32,
+}
+
+impl Pages {
+    fn of(pages: Vec<(PeerKey, Vec<WinsPage>)>) -> Self {
+        Self { pages: pages.into_iter().collect(), busy: (0, 0), asked: AtomicU32::new(0) }
+    }
+}
 
 const NONE: PeersError = PeersError::NoPeers;
 
@@ -163,7 +178,11 @@ impl Peers for Pages {
     }
 
     async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
-        let pages = self.0.get(&peer).ok_or(PeersError::Unreachable { peer })?;
+        let pages = self.pages.get(&peer).ok_or(PeersError::Unreachable { peer })?;
+        let (after_ms, times) = self.busy;
+        if self.asked.fetch_add(1, Ordering::Relaxed) % times.saturating_add(1) < times {
+            return Ok(WinsResponse { page: Err(Refusal::Busy { after_ms }) });
+        }
         let at = usize::from(request.after.is_some()).min(pages.len() - 1);
         Ok(WinsResponse { page: Ok(pages[at].clone()) })
     }
@@ -174,7 +193,7 @@ fn peer(number: u8) -> PeerKey {
 }
 
 fn page(wins: Vec<Win>, more: bool) -> WinsPage {
-    WinsPage { wins, more }
+    WinsPage { wins, more, waiting: Vec::new() }
 }
 
 #[tokio::test]
@@ -234,4 +253,74 @@ async fn the_newest_seed_is_that_of_the_last_end_of_an_epoch_until_it_is_known()
     assert!(drawn_by <= now && now < drawn_by + epoch, "{drawn_by} {now}");
     chain.put_seed(VAULT, wanted, SEED);
     assert_eq!(newest_seed(&payments).await.unwrap(), None);
+}
+
+/// A node that many others ask at once is waited for.
+#[tokio::test]
+async fn a_busy_node_is_asked_again_as_long_as_it_says_and_not_for_ever() {
+    let world = World::new().await;
+    let pages = || vec![(peer(1), vec![page(vec![world.win(world.drawn())], false)])];
+    let ask = async |busy| {
+        let peers = Pages { busy, ..Pages::of(pages()) };
+        let from = vec![peer(1)];
+        let options = SettleOptions { from, dry_run: true, ..SettleOptions::default() };
+        let before = world.clock.monotonic();
+        let report = settle(&peers, &world.payments, &world.wallet, options).await.unwrap();
+        let asked = peers.asked.load(Ordering::Relaxed);
+        (report, asked, world.clock.monotonic().saturating_sub(before))
+    };
+    let (report, asked, waited) = ask((250, 40)).await;
+    assert_eq!((report.wins, report.silent, asked), (1, Vec::new(), 41));
+    assert_eq!(waited, Duration::from_secs(10));
+    for (after_ms, most) in [(0, 1_201), (1_000, 121), (120_000, 2), (120_001, 1), (u32::MAX, 1)] {
+        let (report, asked, waited) = ask((after_ms, u32::MAX)).await;
+        let busy = WinsFailure::Refused(Refusal::Busy { after_ms });
+        assert_eq!((report.wins, report.silent, asked), (0, vec![(peer(1), busy)], most));
+        assert!(waited <= Duration::from_mins(2), "{waited:?}");
+    }
+}
+
+/// Whoever runs the node needs no peer to tell its wins.
+#[tokio::test]
+async fn wins_that_are_known_are_settled_without_a_network() {
+    let world = World::new().await;
+    let mut cut = world.win(world.drawn());
+    cut.siblings.pop();
+    let wins = vec![cut, world.win(world.drawn())];
+    let options = SettleOptions { wins, from: vec![peer(1)], ..SettleOptions::default() };
+    let report = settle_known(&world.payments, &world.wallet, options).await.unwrap();
+    assert_eq!((report.wins, report.settled.draws), (1, 1));
+    assert_eq!(report.silent, [(peer(1), WinsFailure::Peer(PeersError::NoPeers))]);
+}
+
+/// What nodes name is their word: the chain is asked, and what most name comes first.
+#[tokio::test]
+async fn seeds_that_nodes_wait_for_are_named_when_they_are_missing() {
+    let world = World::new().await;
+    let windows = world.payments.check_domain().await.unwrap().windows;
+    let beacon = world.payments.chain().beacon(VAULT).await.unwrap();
+    let epoch = beacon.epoch;
+    // Time for draws after that of the batch, whose seed is known.
+    let start = world.terms.upload_by;
+    world.clock.0.advance(6 * epoch);
+    world.chain.mine(1);
+    let now = world.payments.chain().block(At::Depth(0)).await.unwrap().time;
+    let after = |epochs: u32| start.saturating_add(epoch * epochs);
+    let not_due = now.saturating_sub(windows.draw_delay);
+    let over = now.saturating_sub(windows.claim + windows.draw_delay + Duration::from_secs(1));
+    let says = |number, waiting: &[UnixTime]| {
+        (peer(number), vec![WinsPage { waiting: waiting.to_vec(), ..page(Vec::new(), false) }])
+    };
+    let pages = vec![
+        says(1, &[after(3), UnixTime(u64::MAX), start, UnixTime(0), not_due, over]),
+        // Another window of the same epoch, as it were one more.
+        says(2, &[UnixTime(after(4).0 - 1), after(4), after(1)]),
+        says(3, &[after(4)]),
+    ];
+    let report = world.ask(pages.clone(), true).await;
+    assert_eq!(report.missing, [UnixTime(after(4).0 - 1), after(1), after(3)]);
+    world.chain.put_seed(VAULT, after(4), SEED);
+    assert_eq!(world.ask(pages, false).await.missing, [after(1), after(3)]);
+    let nothing = world.ask(vec![says(1, &[])], false).await;
+    assert_eq!(nothing.missing, []);
 }
