@@ -22,6 +22,10 @@ pub enum ChunkFailure {
     /// Its payment could not be made.
     #[error("it is not paid")]
     NotPaid,
+    /// Its payment is signed and may be taken still; the chain cannot say yet that it was or never
+    /// will be. The same upload goes on with it.
+    #[error("its payment is signed and may be taken still")]
+    Undecided,
     /// Its upload window is over.
     #[error("its upload window is over")]
     WindowOver,
@@ -61,6 +65,22 @@ pub enum QuoteFailure {
     /// Its price does not hold.
     #[error("bad price: {0}")]
     Quote(#[from] spillway_types::QuoteError),
+    /// It asks for a tip of far more than the others do.
+    #[error("a tip of {tip} a draw; from what others ask for, {cap} is the most")]
+    TipOverCap {
+        /// What it asks for.
+        tip: Atto,
+        /// Ten times the median of the answers.
+        cap: Atto,
+    },
+    /// It takes prizes of far less than the others do.
+    #[error("prizes of {prize} at most; from what others take, {least} is the least")]
+    PrizeTooSmall {
+        /// The most that it takes.
+        prize: Atto,
+        /// A tenth of the median of the answers.
+        least: Atto,
+    },
     /// It gave more or fewer prices than it was asked for.
     #[error("another number of prices than asked for")]
     WrongCount,

@@ -68,7 +68,8 @@ pub struct Offer {
     pub gas: u64,
     /// What that gas costs now.
     pub gas_cost: Wei,
-    /// Chunks that are paid for.
+    /// Chunks of this upload that are paid for. What another upload has signed and not paid yet is
+    /// paid as it is, so the price may be of further chunks too, which are not this upload's.
     pub chunks_to_pay: u64,
     /// Chunks that the network has already.
     pub chunks_already_stored: u64,

@@ -60,7 +60,7 @@ pub enum PlanError {
         allowed.as_secs()
     )]
     NoWindow {
-        /// The vault's least.
+        /// The vault's least, or what the upload takes if that is more.
         needed: Duration,
         /// The most that all take.
         allowed: Duration,
@@ -140,8 +140,11 @@ pub(crate) fn terms(input: &PlanInput) -> Result<(UnixTime, UnixTime), PlanError
     let upload_secs = input.upload_bytes / input.upload_rate.max(1);
     let wanted = MIN_UPLOAD_WINDOW.max(Duration::from_secs(upload_secs * WINDOW_FACTOR));
     let window = wanted.min(allowed);
-    if window <= input.min_window {
-        return Err(PlanError::NoWindow { needed: input.min_window, allowed });
+    // Less slack than wanted is taken; less time than the upload takes would pay for chunks that
+    // nobody stores any more.
+    let needed = input.min_window.max(Duration::from_secs(upload_secs));
+    if window <= input.min_window || window < needed {
+        return Err(PlanError::NoWindow { needed, allowed });
     }
     let upload_by = input.now.saturating_add(window);
     // The vault counts the shortest window from that block too: a payment at the last moment must

@@ -2,11 +2,14 @@
 //! paid for again, so a plan that is signed or paid is taken over: the vault takes its id once, from
 //! whichever session it is paid.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use spillway_disk::{Disk, DiskError, DiskExt, FileLock};
 use spillway_pay::{SignedTx, TxPurpose};
-use spillway_types::{ChunkAddress, Domain, PaymentId, UnixTime, limits::MAX_UPLOAD_WINDOW};
+use spillway_types::{Atto, ChunkAddress, Domain, PaymentId, UnixTime};
 
 use super::{
     KeyLock, PlanFile, PlanIx, Record, SessionKey,
@@ -63,10 +66,7 @@ pub(crate) fn foreign_plans(
             continue;
         }
         let (_, progressed) = load_journal(disk, &id)?;
-        // Nothing is planned in a finished session, and no window is longer than this.
-        if progressed.finished && now.since(manifest.created) > 2 * MAX_UPLOAD_WINDOW {
-            continue;
-        }
+        // How old the session is says nothing: its last plan may have been paid much later.
         for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
             let over = file.is_over(now) || progressed.dropped.contains(&plan);
             if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
@@ -81,6 +81,41 @@ pub(crate) fn foreign_plans(
         }
     }
     Ok(found)
+}
+
+/// Of these payments, those that another session has written down as its own spend. Blocks.
+///
+/// # Errors
+/// When a session cannot be read.
+pub(crate) fn counted_elsewhere(
+    disk: &dyn Disk,
+    own: &str,
+    domain: &Domain,
+    payments: &BTreeMap<PaymentId, PlanIx>,
+) -> Result<BTreeSet<PlanIx>, UploadError> {
+    let mut counted = BTreeSet::new();
+    for id in load_ids(disk)? {
+        if id == own {
+            continue;
+        }
+        let manifest = match load_manifest(disk, &id) {
+            Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, &id)? => continue,
+            other => other?,
+        };
+        if manifest.domain != *domain {
+            continue;
+        }
+        let (_, progressed) = load_journal(disk, &id)?;
+        if progressed.paid.values().all(|paid| paid.total == Atto::ZERO) {
+            continue;
+        }
+        for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
+            if progressed.paid.get(&plan).is_some_and(|paid| paid.total > Atto::ZERO) {
+                counted.extend(payments.get(&file.plan.id()));
+            }
+        }
+    }
+    Ok(counted)
 }
 
 fn is_there(disk: &dyn Disk, id: &str) -> Result<bool, DiskError> {

@@ -43,7 +43,7 @@ use spillway_types::{
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
 use files::FileKind;
-pub(crate) use foreign::{Foreign, foreign_plans, give_up_plan, planning_lock};
+pub(crate) use foreign::{Foreign, counted_elsewhere, foreign_plans, give_up_plan, planning_lock};
 use journal::Journal;
 pub(crate) use journal::Record;
 pub(crate) use key::{KeyParts, SessionKey};

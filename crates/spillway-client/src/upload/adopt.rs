@@ -4,18 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spillway_disk::{Disk, DiskError, FileLock, run};
-use spillway_pay::PlanStatus;
-use spillway_types::{Atto, ChunkAddress};
+use spillway_pay::{Plan, PlanStatus};
+use spillway_types::{Atto, ChunkAddress, PaymentId};
 
 use super::{engine::Engine, pay};
 use crate::{
     UploadError,
-    limits::{LOCK_ATTEMPTS, LOCK_PAUSE},
+    limits::{LOCK_ATTEMPTS, LOCK_PAUSE, MIN_TIME_TO_PAY},
     session::{
-        Batch, ChunkIx, Event, Foreign, PlanFile, Record, foreign_plans, give_up_plan,
-        planning_lock,
+        Batch, ChunkIx, Event, Foreign, PlanFile, PlanIx, Record, counted_elsewhere, foreign_plans,
+        give_up_plan, planning_lock,
     },
 };
+
+/// A plan of another session that pays for chunks of this one and is not recorded yet. Nothing of it
+/// is in this session until the user has agreed to pay it.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    foreign: Foreign,
+    /// This session's chunk of each leaf.
+    own: Vec<Option<ChunkIx>>,
+}
+
+impl Adopted {
+    /// What it pays for here.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = ChunkIx> + '_ {
+        self.own.iter().copied().flatten()
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.foreign.file.plan
+    }
+}
 
 impl Engine {
     /// Plans of other sessions that pay for chunks which would be planned here.
@@ -38,8 +58,8 @@ impl Engine {
     }
 
     /// Takes over what other sessions have paid for or have signed; a plan that was written and never
-    /// signed is given up there. Returns the batches that are still to be paid.
-    pub(super) async fn adopt(&mut self) -> Result<Vec<usize>, UploadError> {
+    /// signed is given up there. Returns what is still to be paid, of which nothing is written yet.
+    pub(super) async fn adopt(&mut self) -> Result<Vec<Adopted>, UploadError> {
         let mut to_pay = Vec::new();
         for foreign in self.foreign_plans().await? {
             let status = pay::status(&self.job, &foreign.file.plan).await?;
@@ -63,12 +83,13 @@ impl Engine {
         Ok(to_pay)
     }
 
-    /// Makes a plan of another session one of this session too. `Some`: it is not recorded yet.
+    /// Makes the chunks that another session's plan pays for no longer this run's to plan. `Some`: the
+    /// plan is not recorded yet.
     async fn take_over(
         &mut self,
         foreign: Foreign,
         status: PlanStatus,
-    ) -> Result<Option<usize>, UploadError> {
+    ) -> Result<Option<Adopted>, UploadError> {
         let mut wanted = self.wanted();
         let leaves = foreign.file.plan.leaves.iter();
         let found: Vec<Option<(usize, ChunkIx)>> =
@@ -82,29 +103,75 @@ impl Engine {
             return Ok(None);
         }
         tracing::info!(session = %foreign.session, "going on with a payment of another session");
-        if matches!(status, PlanStatus::Open) {
+        for (batch, chunks) in covered {
+            self.apply(batch, Event::Covered { chunks });
+        }
+        let own = found.iter().map(|at| at.map(|(_, chunk)| chunk)).collect();
+        let adopted = Adopted { foreign, own };
+        let PlanStatus::Paid { recorded } = status else { return Ok(Some(adopted)) };
+        let (batch, plan) = self.write_one(adopted).await?;
+        // The other session has paid: nothing of it is this session's spend.
+        self.session.record(vec![Record::Paid { plan, recorded, total: Atto::ZERO }]).await?;
+        self.apply(batch, Event::Paid);
+        Ok(None)
+    }
+
+    /// Leaves out what is too late to be paid. The chain cannot say yet that it never will be, so its
+    /// chunks wait; the rest of the upload does not wait with them.
+    pub(super) fn leave_late(&mut self, adopted: Vec<Adopted>) -> Vec<Adopted> {
+        let soon = self.job.parts.clock.now().saturating_add(MIN_TIME_TO_PAY);
+        let (in_time, late): (Vec<Adopted>, Vec<Adopted>) =
+            adopted.into_iter().partition(|adopted| adopted.plan().valid_until >= soon);
+        for adopted in late {
+            let chunks: Vec<ChunkIx> = adopted.chunks().collect();
+            self.undecided.extend(&chunks);
+            self.batches.push(Batch::Unpaid { chunks });
+            let valid_until = adopted.plan().valid_until;
+            self.pay_error = Some(UploadError::Undecided { valid_until });
+        }
+        in_time
+    }
+
+    /// Makes the plans that the user has agreed to pay plans of this session too, and queues them.
+    pub(super) async fn write_adopted(&mut self, adopted: Vec<Adopted>) -> Result<(), UploadError> {
+        for mut adopted in adopted {
+            // What is signed goes first: a plan is never without it.
             let mut writer = self.session.tx_writer();
-            for tx in foreign.txs {
+            for tx in std::mem::take(&mut adopted.foreign.txs) {
                 if !self.session.txs.iter().any(|known| known.hash == tx.hash) {
                     writer.write(&tx).await?;
                     self.session.txs.push(tx);
                 }
             }
+            let (batch, plan) = self.write_one(adopted).await?;
+            self.adopted.insert(plan);
+            self.apply(batch, Event::Begin);
         }
-        let own: Vec<Option<ChunkIx>> = found.iter().map(|at| at.map(|(_, chunk)| chunk)).collect();
-        let chunks = own.iter().copied().flatten().collect();
-        let file = PlanFile { chunks: own, ..foreign.file };
+        Ok(())
+    }
+
+    async fn write_one(&mut self, adopted: Adopted) -> Result<(usize, PlanIx), UploadError> {
+        let chunks = adopted.chunks().collect();
+        let file = PlanFile { chunks: adopted.own, ..adopted.foreign.file };
         let plan = self.session.add_plan(file, &self.job.vault.windows).await?;
-        for (batch, chunks) in covered {
-            self.apply(batch, Event::Covered { chunks });
-        }
         self.batches.push(Batch::Planned { plan, chunks });
-        let batch = self.batches.len() - 1;
-        let PlanStatus::Paid { recorded } = status else { return Ok(Some(batch)) };
-        // The other session has paid: nothing of it is this session's spend.
-        self.session.record(vec![Record::Paid { plan, recorded, total: Atto::ZERO }]).await?;
-        self.apply(batch, Event::Paid);
-        Ok(None)
+        Ok((self.batches.len() - 1, plan))
+    }
+
+    /// Of these plans, those that another session has written down as paid by itself: what the vault
+    /// took for them is spent there, and counted there alone.
+    pub(super) async fn counted_elsewhere(
+        &self,
+        plans: impl IntoIterator<Item = PlanIx>,
+    ) -> Result<BTreeSet<PlanIx>, UploadError> {
+        let payments: BTreeMap<PaymentId, PlanIx> =
+            plans.into_iter().map(|plan| (self.session.plan(plan).plan.id(), plan)).collect();
+        if payments.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let (id, domain) = (self.session.id().to_owned(), self.job.parts.domain);
+        let look = move |disk: &dyn Disk| Ok(counted_elsewhere(disk, &id, &domain, &payments));
+        run(&self.job.parts.data, look).await?
     }
 
     /// Waits for the lock under which plans are written; it is held for moments.

@@ -1,11 +1,11 @@
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use spillway_pay::{ModeReason, Plan, PlanProofs, PlanStatus};
 use spillway_seal::DataMap;
-use spillway_types::{PaymentId, limits};
+use spillway_types::{Atto, PaymentId, limits};
 
 use super::{Job, pay, seal::Sealed, store::Bodies};
 use crate::{
@@ -54,6 +54,10 @@ pub(super) struct Engine {
     pub shown: BTreeMap<PlanIx, Shown>,
     /// How many chunks of each plan wait or are being stored.
     pub left: BTreeMap<PlanIx, usize>,
+    /// Plans of other sessions that this run has taken over before they were paid.
+    pub adopted: BTreeSet<PlanIx>,
+    /// Chunks of plans of other sessions that are too late to be paid and may be recorded still.
+    pub undecided: BTreeSet<ChunkIx>,
     /// Why this run chose how to pay.
     pub reason: Option<ModeReason>,
     /// Why paying stopped, if it did.
@@ -77,6 +81,8 @@ impl Engine {
             to_store: VecDeque::new(),
             shown: BTreeMap::new(),
             left: BTreeMap::new(),
+            adopted: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             reason: None,
             pay_error: None,
         };
@@ -96,6 +102,7 @@ impl Engine {
     async fn settle_plans(&mut self) -> Result<(), UploadError> {
         let mut records = Vec::new();
         let mut undone = Vec::new();
+        let mut recorded_now = Vec::new();
         for (plan, file) in self.session.numbered_plans() {
             let known = &self.session.progressed;
             let paid = known.paid.contains_key(&plan);
@@ -105,13 +112,18 @@ impl Engine {
             }
             match pay::status(&self.job, &file.plan).await? {
                 PlanStatus::Paid { .. } if paid => {}
-                PlanStatus::Paid { recorded } => {
-                    records.push(Record::Paid { plan, recorded, total: file.plan.total() });
-                }
+                PlanStatus::Paid { recorded } => recorded_now.push((plan, recorded)),
                 PlanStatus::Dropped => records.push(Record::Dropped { plan }),
                 PlanStatus::Open => undone.push(plan),
             }
         }
+        // Another session may have paid meanwhile what was signed here.
+        let elsewhere = self.counted_elsewhere(recorded_now.iter().map(|(plan, _)| *plan)).await?;
+        records.extend(recorded_now.into_iter().map(|(plan, recorded)| {
+            let total = self.session.plan(plan).plan.total();
+            let total = if elsewhere.contains(&plan) { Atto::ZERO } else { total };
+            Record::Paid { plan, recorded, total }
+        }));
         self.session.record(records).await?;
         for plan in undone {
             self.session.progressed.undo(plan);
@@ -185,7 +197,9 @@ impl Engine {
             return Ok(());
         }
         let gas = self.job.estimate(&open).await?;
-        let offer = pay::offer(&open, None, gas, self.chunks_total());
+        let plans = self.to_pay.iter().map(|(_, plan)| self.session.plan(*plan));
+        let to_pay = plans.map(|file| file.own_chunks().count() as u64).sum();
+        let offer = pay::offer(&open, None, gas, (to_pay, self.chunks_total()));
         self.job.options.progress.set_mode(offer.mode, None);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)
     }

@@ -9,6 +9,7 @@
 mod adopt;
 mod choosing;
 mod engine;
+mod middle;
 mod pay;
 mod planning;
 mod quote;
@@ -26,6 +27,7 @@ use spillway_types::{Nonce, limits};
 
 use self::{
     engine::Engine,
+    middle::Purpose,
     quote::{QuoteOutcome, Wanted},
 };
 use crate::{
@@ -90,21 +92,24 @@ pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadEr
         .collect();
     priced.sort_by_key(|priced| priced.chunk);
     let offer = match priced.as_slice() {
-        [] => pay::offer(&[], None, GasEstimate::default(), chunks_total),
+        [] => pay::offer(&[], None, GasEstimate::default(), (0, chunks_total)),
         priced => {
             let chosen = choosing::chosen(&job, &priced.iter().collect::<Vec<_>>()).await?;
-            pay::offer(&chosen.plans, Some(chosen.reason), chosen.gas, chunks_total)
+            let chunks = (priced.len() as u64, chunks_total);
+            pay::offer(&chosen.plans, Some(chosen.reason), chosen.gas, chunks)
         }
     };
     Ok(Cost { bytes: dry.bytes, chunks_total, offer })
 }
 
 async fn price_all(job: &Job, wanted: Vec<Wanted>) -> Result<Vec<QuoteOutcome>, UploadError> {
+    let bytes = wanted.iter().map(|want| u64::from(want.size)).sum();
+    let purpose = Purpose::of(job.options.mode, bytes);
     let parts: Vec<Vec<Wanted>> =
         wanted.chunks(limits::MAX_DIRECT_LEAVES).map(<[Wanted]>::to_vec).collect();
     let outcomes: Vec<Vec<QuoteOutcome>> = stream::iter(parts)
         .map(|part| async move {
-            let outcomes = quote::quote(job, &part).await?;
+            let outcomes = quote::quote(job, &part, purpose).await?;
             let bytes = part.iter().map(|want| u64::from(want.size)).sum();
             job.options.progress.add(bytes, part.len() as u64);
             Ok::<_, UploadError>(outcomes)

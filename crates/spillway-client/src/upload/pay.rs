@@ -46,14 +46,13 @@ impl Job {
     }
 }
 
-/// What these plans cost, for the user to judge.
+/// What these plans cost, for the user to judge; chunks of the upload that they pay for, and in all.
 pub(crate) fn offer(
     plans: &[Plan],
     reason: Option<ModeReason>,
     gas: GasEstimate,
-    chunks_total: u64,
+    (chunks_to_pay, chunks_total): (u64, u64),
 ) -> Offer {
-    let chunks_to_pay: u64 = plans.iter().map(|plan| plan.leaves.len() as u64).sum();
     let Candidate { storage_cost, tips, gas } = Candidate::of(plans, gas);
     Offer {
         mode: plans.iter().map(Plan::payment_mode).reduce(PaymentMode::and),

@@ -21,12 +21,9 @@ impl Engine {
     pub(super) async fn begin_rest(&mut self) -> Result<(), UploadError> {
         self.price().await?;
         let adopted = self.adopt().await?;
+        let adopted = self.leave_late(adopted);
         let chosen = self.choose().await?;
-        let open = adopted.iter().filter_map(|&batch| match &self.batches[batch] {
-            Batch::Planned { plan, .. } => Some(self.session.plan(*plan).plan.clone()),
-            _ => None,
-        });
-        let mut all: Vec<Plan> = open.collect();
+        let mut all: Vec<Plan> = adopted.iter().map(|adopted| adopted.plan().clone()).collect();
         let gas = match &chosen {
             Some(chosen) if all.is_empty() => Some(chosen.gas),
             _ => None,
@@ -38,12 +35,15 @@ impl Engine {
                 Some(gas) => gas,
                 None => self.job.estimate(&all).await?,
             };
-            self.approve(&all, pay::offer(&all, reason, gas, self.chunks_total())).await?;
+            let to_pay = adopted.iter().map(|adopted| adopted.chunks().count()).sum::<usize>()
+                + plans.iter().map(|plan| plan.leaves.len()).sum::<usize>();
+            let chunks = (to_pay as u64, self.chunks_total());
+            self.approve(&plans, pay::offer(&all, reason, gas, chunks)).await?;
         }
+        // The user may have taken their time.
+        let adopted = self.leave_late(adopted);
         self.write_plans(plans).await?;
-        for batch in adopted {
-            self.apply(batch, Event::Begin);
-        }
+        self.write_adopted(adopted).await?;
         self.pay_and_store().await
     }
 
@@ -107,7 +107,7 @@ impl Engine {
         Ok(Some(chosen))
     }
 
-    /// Compares the price with the caps and shows it to the user.
+    /// Compares the price with the caps and shows it to the user. `plans`: those that are new.
     async fn approve(&self, plans: &[Plan], offer: Offer) -> Result<(), UploadError> {
         self.job.options.progress.set_mode(offer.mode, offer.reason);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)?;

@@ -8,12 +8,15 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{
-    Atto, ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
+    ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
     QuoteRequest, QuoteResponse, QuoteTerms, Receipt, Share, UnixTime,
-    limits::{CLOSE_GROUP, DEFAULT_PRICE_CAP_FACTOR, MAX_QUOTE_ITEMS, QUOTE_PEERS, STORE_QUORUM},
+    limits::{CLOSE_GROUP, MAX_QUOTE_ITEMS, QUOTE_PEERS, STORE_QUORUM},
 };
 
-use super::{Job, fresh_nonce};
+use super::{
+    Job, fresh_nonce,
+    middle::{Middle, Purpose, Verdict},
+};
 use crate::{
     QuoteFailure, UploadError,
     limits::{
@@ -72,14 +75,18 @@ impl Heard {
 }
 
 /// Prices chunks. Those that too few peers answered for are asked for again before giving up.
-pub(crate) async fn quote(job: &Job, wanted: &[Wanted]) -> Result<Vec<QuoteOutcome>, UploadError> {
+pub(super) async fn quote(
+    job: &Job,
+    wanted: &[Wanted],
+    purpose: Purpose,
+) -> Result<Vec<QuoteOutcome>, UploadError> {
     let mut outcomes = Vec::with_capacity(wanted.len());
     let mut open = wanted.to_vec();
     for attempt in 1.. {
         let mut short = Vec::new();
         let mut failure = None;
         for (want, heard) in ask(job, &open).await? {
-            match judge(want, heard) {
+            match judge(want, heard, purpose) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => {
                     short.push(want);
@@ -216,7 +223,11 @@ fn check_terms(terms: &QuoteTerms, min_window: Duration, now: UnixTime) -> Resul
 }
 
 /// What one chunk's answers come to.
-fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
+fn judge(
+    want: Wanted,
+    mut heard: Heard,
+    purpose: Purpose,
+) -> Result<QuoteOutcome, UploadError> {
     // Only the five closest that were asked have a vote: distant peers never do.
     let closest = &heard.asked[..heard.asked.len().min(CLOSE_GROUP)];
     let receipts: Vec<Receipt> = heard
@@ -228,17 +239,7 @@ fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
     if receipts.len() >= STORE_QUORUM {
         return Ok(QuoteOutcome::Already { chunk: want.chunk, receipts });
     }
-    let cap = price_cap(&heard.answers);
-    let (fitting, dear): (Vec<Answer>, Vec<Answer>) =
-        heard.answers.drain(..).partition(|answer| answer.quote.terms.price <= cap);
-    heard.answers = fitting;
-    for Answer { peer, quote, .. } in dear {
-        let error = QuoteError::OverCap { price: quote.terms.price, cap };
-        tracing::warn!(%peer, %error, "a price is dropped");
-        heard.drop_answer(error.into());
-    }
-    heard.answers.sort_by_key(|answer| answer.peer.distance(&want.address));
-    heard.answers.truncate(CLOSE_GROUP);
+    sift(&mut heard, want, purpose);
     let quotes: Vec<Quote> = heard.answers.iter().map(|answer| answer.quote).collect();
     let quotes: [Quote; CLOSE_GROUP] =
         quotes.try_into().map_err(|good: Vec<Quote>| UploadError::TooFewQuotes {
@@ -253,11 +254,29 @@ fn judge(want: Wanted, mut heard: Heard) -> Result<QuoteOutcome, UploadError> {
     Ok(QuoteOutcome::Priced(Box::new(Priced { chunk: want.chunk, leaf, quotes })))
 }
 
-/// Ten times the median of the answers.
-fn price_cap(answers: &[Answer]) -> Atto {
-    let mut prices: Vec<Atto> = answers.iter().map(|answer| answer.quote.terms.price).collect();
-    prices.sort_unstable();
-    // The lower of the two middle ones: of ten answers five may be hostile.
-    let median = prices.get(prices.len().saturating_sub(1) / 2).copied().unwrap_or(Atto::ZERO);
-    median.saturating_mul(u128::from(DEFAULT_PRICE_CAP_FACTOR))
+/// Keeps the five nearest whose terms are not far from those of the others.
+fn sift(heard: &mut Heard, want: Wanted, purpose: Purpose) {
+    let middle = Middle::of(heard.answers.iter().map(|answer| &answer.quote.terms));
+    heard.answers.sort_by_key(|answer| answer.peer.distance(&want.address));
+    let (mut good, mut spare) = (Vec::new(), Vec::new());
+    for answer in std::mem::take(&mut heard.answers) {
+        match middle.judge(&answer.quote.terms, purpose) {
+            Verdict::Good => good.push(answer),
+            Verdict::Spare(why) => spare.push((answer, why)),
+            Verdict::Bad(why) => {
+                tracing::warn!(peer = %answer.peer, %why, "an answer is dropped");
+                heard.drop_answer(why);
+            }
+        }
+    }
+    good.truncate(CLOSE_GROUP);
+    for (answer, why) in spare {
+        if good.len() < CLOSE_GROUP {
+            good.push(answer);
+        } else {
+            tracing::debug!(peer = %answer.peer, %why, "an answer is not needed");
+        }
+    }
+    good.sort_by_key(|answer| answer.peer.distance(&want.address));
+    heard.answers = good;
 }

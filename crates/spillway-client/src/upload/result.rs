@@ -1,14 +1,18 @@
 //! How an upload ends, and what is said about it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use spillway_disk::run;
-use spillway_types::ChunkAddress;
+use spillway_types::{Atto, ChunkAddress};
 
 use super::engine::Engine;
 use crate::{
-    ChunkFailure, Stage, UploadError, Uploaded,
-    session::{self, Batch, ChunkIx, Record},
+    ChunkFailure, Spend, Stage, UploadError, Uploaded,
+    session::{self, Batch, ChunkIx, Progressed, Record},
 };
 
 impl Engine {
@@ -57,7 +61,9 @@ impl Engine {
         error: UploadError,
     ) -> UploadError {
         let progressed = &self.session.progressed;
-        let nothing_done = progressed.paid.is_empty() && progressed.stored.is_empty();
+        let nothing_done = progressed.paid.is_empty()
+            && progressed.stored.is_empty()
+            && self.spend(Some(&error)).storage_cost == Atto::ZERO;
         if !nothing_done {
             return self.partial(failed, Some(error));
         }
@@ -90,6 +96,11 @@ impl Engine {
 
     /// Chunks without a quorum, and why.
     fn failed(&self) -> Vec<(ChunkAddress, ChunkFailure)> {
+        let signed = self.signed_chunks();
+        let unpaid = |chunk: ChunkIx| {
+            let undecided = signed.contains(&chunk) || self.undecided.contains(&chunk);
+            (chunk, if undecided { ChunkFailure::Undecided } else { ChunkFailure::NotPaid })
+        };
         let mut failures: BTreeMap<ChunkIx, ChunkFailure> = BTreeMap::new();
         for batch in &self.batches {
             match batch {
@@ -99,10 +110,10 @@ impl Engine {
                 | Batch::Planning { chunks }
                 | Batch::Planned { chunks, .. }
                 | Batch::Unpaid { chunks } => {
-                    failures.extend(chunks.iter().map(|&chunk| (chunk, ChunkFailure::NotPaid)));
+                    failures.extend(chunks.iter().copied().map(unpaid));
                 }
                 Batch::Quoted { priced } => {
-                    failures.extend(priced.iter().map(|p| (p.chunk, ChunkFailure::NotPaid)));
+                    failures.extend(priced.iter().map(|priced| unpaid(priced.chunk)));
                 }
                 Batch::Paid { waiting, failed, .. } => {
                     failures.extend(failed.clone());
@@ -113,6 +124,41 @@ impl Engine {
         }
         let address = |chunk: ChunkIx| self.session.chunk(chunk).address;
         failures.into_iter().map(|(chunk, failure)| (address(chunk), failure)).collect()
+    }
+
+    /// Chunks of plans that are not known to be paid and of which a transaction is signed.
+    fn signed_chunks(&self) -> BTreeSet<ChunkIx> {
+        let Progressed { paid, dropped, .. } = &self.session.progressed;
+        let mut chunks = BTreeSet::new();
+        for (plan, file) in self.session.numbered_plans() {
+            if paid.contains_key(&plan) || dropped.contains(&plan) {
+                continue;
+            }
+            let payment = file.plan.id();
+            if self.session.txs.iter().any(|tx| tx.purpose.pays(payment)) {
+                chunks.extend(file.own_chunks());
+            }
+        }
+        chunks
+    }
+
+    /// What was spent, and what paying says was taken before an error though nothing of it is written
+    /// down yet. Plans are paid in order, so the first ones that are not written down are meant.
+    fn spend(&self, error: Option<&UploadError>) -> Spend {
+        let known = self.session.spend();
+        let Some(UploadError::Payment { spend: seen, .. }) = error else { return known };
+        let mut more = seen.storage_cost.saturating_sub(known.storage_cost);
+        let Progressed { paid, dropped, .. } = &self.session.progressed;
+        let mut tips = known.tips;
+        for (plan, file) in self.session.numbered_plans() {
+            let total = file.plan.total();
+            if paid.contains_key(&plan) || dropped.contains(&plan) || total > more {
+                continue;
+            }
+            more = more.saturating_sub(total);
+            tips = tips.saturating_add(file.plan.batch_terms().map_or(Atto::ZERO, |t| t.tips()));
+        }
+        Spend { storage_cost: known.storage_cost.max(seen.storage_cost), tips, ..known }
     }
 
     fn partial(
@@ -139,7 +185,7 @@ impl Engine {
             failed,
             paid_unstored,
             total: self.chunks_total(),
-            spend: self.session.spend(),
+            spend: self.spend(cause.as_ref()),
             cause: cause.map(Box::new),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use spillway_disk::run;
-use spillway_types::Receipt;
+use spillway_types::{Atto, Receipt};
 
 use super::{
     engine::{Engine, Shown, Waiting},
@@ -46,7 +46,13 @@ impl Engine {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Err(UploadError::Interrupted),
+                () = stop.cancelled() => {
+                    // What is paid is paid, and said.
+                    while let Ok(event) = paid.try_recv() {
+                        self.take_paid(event, &plans).await?;
+                    }
+                    return Err(UploadError::Interrupted);
+                }
                 Some(event) = paid.recv() => self.take_paid(event, &plans).await?,
                 end = &mut paying, if !paying_done => {
                     paying_done = true;
@@ -104,6 +110,8 @@ impl Engine {
                         continue;
                     }
                     let total = file.total();
+                    let counted = self.counted_elsewhere(self.adopted.get(&plan).copied()).await?;
+                    let total = if counted.contains(&plan) { Atto::ZERO } else { total };
                     self.session.record(vec![Record::Paid { plan, recorded, total }]).await?;
                     self.job.options.progress.set_stage(Stage::Store);
                     self.apply(batch, Event::Paid);

@@ -126,6 +126,8 @@ async fn a_payment_of_several_batches_that_another_session_has_signed_is_taken_o
     assert_eq!(charged.paid, stored.saturating_add(Atto(4 * Cluster::TIP.0)));
     assert_eq!(charged.vault, charged.paid);
     assert!(stored > Atto(12 * CHUNK_COST));
+    let both = edited.spend.storage_cost.saturating_add(first.spend.storage_cost);
+    assert_eq!(both, charged.paid, "and counted once");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Over a network in one process: exact, and without waiting.
 
+mod adoption;
 mod batch_sessions;
 mod batches;
 mod directories;

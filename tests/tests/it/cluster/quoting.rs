@@ -329,3 +329,41 @@ async fn quotes_that_end_before_they_can_be_paid_are_none() {
     assert!(expires > cluster.clock.now().saturating_sub(Duration::from_mins(1)), "{expires}");
     assert_eq!(cluster.charged().await, Charged::nothing());
 }
+
+#[tokio::test]
+async fn terms_that_would_spoil_the_whole_payment_are_dropped() {
+    let cluster = Cluster::new();
+    for (index, member) in cluster.members[..5].iter().enumerate() {
+        member.play(lies(member.secret.clone(), move |terms| match index {
+            // The others ask for none.
+            0 | 1 => QuoteTerms { min_tip: Atto(1), ..terms },
+            _ => QuoteTerms { max_window_secs: 2 * 3_600, ..terms },
+        }));
+    }
+    assert_only_the_good_are_paid(&cluster, &(0..5).collect(), 28).await;
+}
+
+#[tokio::test]
+async fn one_node_alone_sets_neither_the_tip_nor_the_prizes_of_a_batch() {
+    type Change = fn(QuoteTerms) -> QuoteTerms;
+    let changes: [Change; 2] = [
+        |terms| QuoteTerms { min_tip: Atto(1_000 * terms.min_tip.0), ..terms },
+        // Nothing can be drawn for so little.
+        |terms| QuoteTerms { max_prize: Atto(1), ..terms },
+    ];
+    for change in changes {
+        let cluster = Cluster::with(ClusterOptions::batches(10));
+        for member in &cluster.members[..5] {
+            member.play(lies(member.secret.clone(), change));
+        }
+        let options = Cluster::batch_options(4_096, spillway_client::CommitChoice::Together);
+        let source = noise(29, 6_000);
+        let client = cluster.client(&MemoryDisk::new());
+        let uploaded =
+            client.upload(Cluster::file(&source), &cluster.payer, options).await.unwrap();
+        assert_eq!(uploaded.spend.tips, Cluster::TIP);
+        for (index, member) in cluster.members.iter().enumerate() {
+            assert_eq!(member.store.chunks() > 0, index >= 5, "node {index}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ async fn when_a_later_transaction_fails_what_is_paid_is_stored_and_the_rest_is_l
         panic!("a partial upload");
     };
     assert_eq!((stored.len(), failed.len(), total), (100, 2, 102));
-    assert!(failed.iter().all(|(_, why)| *why == ChunkFailure::NotPaid), "{failed:?}");
+    assert!(failed.iter().all(|(_, why)| *why == ChunkFailure::Undecided), "{failed:?}");
     assert_eq!(paid_unstored, []);
     assert!(matches!(cause.as_deref(), Some(UploadError::Payment { .. })), "{cause:?}");
     let held = cluster.stored();
