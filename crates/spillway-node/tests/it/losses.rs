@@ -10,10 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt;
 use spillway_disk::{DiskOp, Fault, FaultPlan, Faults, MemoryDisk};
-use spillway_node::{
-    Batches, BatchesOptions, ChainClock, Follower,
-    limits::{BATCH_FILES_BYTES, WALK_RETRY},
-};
+use spillway_node::{Batches, BatchesOptions, ChainClock, Follower, limits::WALK_RETRY};
 use spillway_store::ChunkStore;
 use spillway_types::Refusal;
 
@@ -314,10 +311,4 @@ async fn a_task_that_panics_goes_on() {
     time_passes(&world, EVERY).await;
     assert_eq!(told(&world).await, expected(&deals, SEED));
     assert!(AssertUnwindSafe(follower.shutdown()).catch_unwind().await.is_err());
-}
-
-/// What further proofs and wins may fill is left free by the chunks.
-#[test]
-fn the_room_for_proofs_and_wins_is_what_they_fill() {
-    assert_eq!(BATCH_FILES_BYTES, 128 << 20);
 }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use spillway_disk::{Clock, Disk, ManualClock, MemoryDisk, Overwrite, SystemClock};
 use spillway_net::{Address, Net, NetOptions};
-use spillway_node::{IdentityError, Node, NodeError, NodeOptions, limits::SILENT_POLLS, read_wins};
+use spillway_node::{
+    IdentityError, Node, NodeError, NodeOptions,
+    limits::{BATCH_FILES_BYTES, SILENT_POLLS},
+    read_wins,
+};
 use spillway_pay::ChainError;
 use spillway_store::{FsStore, FsStoreOptions, StoreError};
 use spillway_types::{
@@ -123,6 +127,27 @@ fn put_of(leaf: Leaf, quotes: &[Quote; 5], upload_by: UnixTime, nonce: Nonce) ->
         relay_to: Vec::new(),
         nonce,
     }
+}
+
+/// What further proofs and wins may fill is left free by the chunks.
+#[tokio::test]
+async fn chunks_leave_room_on_the_disk_for_proofs_and_wins() {
+    let taken = FsStoreOptions::default().disk_margin_bytes + BATCH_FILES_BYTES;
+    let disk = MemoryDisk::with_capacity(taken);
+    let node = Node::start(options(&disk, &chain_at(SystemClock.now()))).await.unwrap();
+    let net = client(node.addresses()).await;
+    let ask = async || {
+        let items = vec![QuoteItem { address: ChunkAddress([1; 32]), size: CHUNK_BYTES }];
+        let request = QuoteRequest { items, nonce: Nonce([4; 16]) };
+        net.peers().quote(node.peer(), request).await.unwrap().answers.unwrap().remove(0)
+    };
+    let full = ask().await;
+    assert!(matches!(full, QuoteAnswer::Refused(Refusal::Full { .. })), "{full:?}");
+    disk.set_capacity(taken + (1 << 20));
+    let offered = ask().await;
+    assert!(matches!(offered, QuoteAnswer::Offered { .. }), "{offered:?}");
+    net.shutdown().await;
+    node.shutdown().await;
 }
 
 #[tokio::test]
