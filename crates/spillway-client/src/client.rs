@@ -1,16 +1,16 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use spillway_disk::{Clock, Disk, run};
 use spillway_net::Peers;
 use spillway_pay::{Payments, PlanError, Wallet};
-use spillway_types::{Atto, Domain, limits::MAX_BATCH_LEAVES};
+use spillway_types::{Atto, Domain, UnixTime, limits::MAX_BATCH_LEAVES};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     AccountError, BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote,
     SessionStatus, SettleOptions, SettleReport, Source, Spend, Target, UploadError, UploadOptions,
     Uploaded, download,
-    session::{self, Snapshot},
+    session::{self, ChunkIx, PlanIx, Snapshot},
     spill,
     upload::{self, Job},
 };
@@ -123,7 +123,7 @@ impl Client {
     /// # Errors
     /// When the list cannot be read. A damaged session is an entry that says so.
     pub async fn sessions(&self) -> Result<Vec<SessionStatus>, UploadError> {
-        sessions(&self.parts.data).await
+        sessions(&self.parts.data, self.parts.clock.now()).await
     }
 
     /// Removes spill directories that nobody needs any more; returns how many.
@@ -136,19 +136,27 @@ impl Client {
     }
 }
 
-/// Every session below a data directory, newest first; needs no network.
+/// Every session below a data directory, newest first; needs no network. `now` says which upload
+/// windows are over.
 ///
 /// # Errors
 /// When the list cannot be read.
-pub async fn sessions(data: &Arc<dyn Disk>) -> Result<Vec<SessionStatus>, UploadError> {
+pub async fn sessions(
+    data: &Arc<dyn Disk>,
+    now: UnixTime,
+) -> Result<Vec<SessionStatus>, UploadError> {
     let found = run(data, session::list).await?;
     let mut statuses: Vec<SessionStatus> =
-        found.into_iter().map(|(id, loaded)| status(id, loaded)).collect();
+        found.into_iter().map(|(id, loaded)| status(id, loaded, now)).collect();
     statuses.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
     Ok(statuses)
 }
 
-fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionStatus {
+fn status(
+    id: String,
+    loaded: Result<(Snapshot, bool), UploadError>,
+    now: UnixTime,
+) -> SessionStatus {
     let (snapshot, running) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -159,28 +167,54 @@ fn status(id: String, loaded: Result<(Snapshot, bool), UploadError>) -> SessionS
             };
         }
     };
-    let Snapshot { manifest, plans, progressed, .. } = &snapshot;
-    let paid = progressed.paid.keys().map(|plan| &plans[plan.0 as usize]);
-    let upload_by = paid
-        .clone()
-        .filter(|file| file.own_chunks().any(|chunk| !progressed.is_done(chunk)))
-        .map(|file| file.plan.upload_by)
-        .min();
+    let Snapshot { manifest, progressed, .. } = &snapshot;
+    let (paid, lapsed) = paid_chunks(&snapshot, now);
     SessionStatus {
         id,
         created: manifest.created,
         source: manifest.source.name.clone(),
         bytes: manifest.source.bytes,
         chunks_total: manifest.chunks.len() as u64,
-        chunks_paid: paid.map(|file| file.own_chunks().count() as u64).sum(),
+        chunks_paid: paid.len() as u64,
+        chunks_lapsed: lapsed.len() as u64,
         chunks_stored: (progressed.stored.len() + progressed.already.len()) as u64,
         spend: Spend { tips: tips(&snapshot), ..progressed.spend.clone() },
-        upload_by,
+        upload_by: upload_by(&snapshot, now),
         batches: batches(&snapshot),
         finished: progressed.finished,
         running,
         damage: None,
     }
+}
+
+/// Chunks whose payment has bought something or still can, and those whose payment cannot any more:
+/// nobody took them before their window was over. One that was paid for twice counts once.
+fn paid_chunks(snapshot: &Snapshot, now: UnixTime) -> (BTreeSet<ChunkIx>, BTreeSet<ChunkIx>) {
+    let Snapshot { plans, progressed, .. } = snapshot;
+    let (mut paid, mut lapsed) = (BTreeSet::new(), BTreeSet::new());
+    for plan in progressed.paid.keys() {
+        let file = &plans[plan.0 as usize];
+        for chunk in file.own_chunks() {
+            let lost = file.is_over(now) && !progressed.is_done(chunk);
+            if lost {
+                lapsed.insert(chunk)
+            } else {
+                paid.insert(chunk)
+            };
+        }
+    }
+    lapsed.retain(|chunk| !paid.contains(chunk));
+    (paid, lapsed)
+}
+
+/// When the first window ends in which paid chunks wait to be stored.
+fn upload_by(snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
+    let Snapshot { plans, progressed, .. } = snapshot;
+    let paid = progressed.paid.keys().map(|plan| &plans[plan.0 as usize]);
+    paid.filter(|file| !file.is_over(now))
+        .filter(|file| file.own_chunks().any(|chunk| !progressed.is_done(chunk)))
+        .map(|file| file.plan.upload_by)
+        .min()
 }
 
 /// The tips of the batches that a session has paid itself.
@@ -190,21 +224,32 @@ fn tips(snapshot: &Snapshot) -> Atto {
     terms.map(|terms| terms.tips()).sum()
 }
 
-/// The batches that a session has paid itself.
+/// The batches that a session has paid itself, and those that it may have: a crash between the
+/// vault's record and ours leaves a signed payment of which nothing more is known here.
 fn batches(snapshot: &Snapshot) -> Vec<BatchStatus> {
-    let Snapshot { manifest, plans, vault, progressed, .. } = snapshot;
-    let paid = progressed.paid.iter().filter(|(_, paid)| paid.total > Atto::ZERO);
-    let batches = paid.filter_map(|(plan, _)| {
-        let terms = plans[plan.0 as usize].plan.batch_terms()?;
+    let Snapshot { manifest, plans, txs, vault, progressed, .. } = snapshot;
+    let batches = (0..).map(PlanIx).zip(plans).filter_map(|(plan, file)| {
+        let terms = file.plan.batch_terms()?;
+        let payment = terms.id(&manifest.domain);
+        let recorded = match progressed.paid.get(&plan) {
+            // Another session has paid it, and lists it.
+            Some(paid) if paid.total == Atto::ZERO => return None,
+            Some(paid) => Some(paid.recorded),
+            None if progressed.dropped.contains(&plan) => return None,
+            None if txs.iter().any(|tx| tx.purpose.pays(payment)) => None,
+            None => return None,
+        };
         let upload_by = terms.upload_by;
         Some(BatchStatus {
-            payment: terms.id(&manifest.domain),
+            payment,
+            domain: manifest.domain,
+            recorded,
             upload_by,
             draw_time: vault.map(|vault| vault.draw_time(upload_by)),
             refundable_from: vault.map(|vault| vault.refundable_from(upload_by)),
             draws: terms.draws,
             escrow: terms.escrow(),
-            refunded: progressed.refunded.get(plan).copied(),
+            refunded: progressed.refunded.get(&plan).copied(),
         })
     });
     batches.collect()
@@ -215,3 +260,6 @@ fn clean_spill(disk: &dyn Disk, clock: &dyn Clock) -> Result<usize, UploadError>
     let named = session::spills_in_use(disk, clock.now())?;
     Ok(spill::clean(disk, clock, &named)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use spillway_pay::{ModeReason, PaymentMode};
-use spillway_types::{Atto, ChunkAddress, PaymentId, TxHash, UnixTime, Wei};
+use spillway_types::{Atto, ChunkAddress, Domain, PaymentId, TxHash, UnixTime, Wei};
 
 /// What an upload has spent, earlier runs of its session included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,15 +94,20 @@ pub struct SessionStatus {
     pub bytes: u64,
     /// Chunks in all.
     pub chunks_total: u64,
-    /// Chunks that are paid for by this session.
+    /// Chunks that are paid for by this session: stored, or with time left to be stored.
     pub chunks_paid: u64,
+    /// Chunks that were paid for and not stored before their window was over: going on pays for
+    /// them anew.
+    pub chunks_lapsed: u64,
     /// Chunks with a quorum of receipts.
     pub chunks_stored: u64,
     /// What was spent so far.
     pub spend: Spend,
-    /// When the first paid, unstored chunk can no longer be stored.
+    /// When the first paid, unstored chunk can no longer be stored. It may be past: for
+    /// [`QUOTE_LIFETIME`](spillway_types::limits::QUOTE_LIFETIME) after it the session waits, and
+    /// pays for nothing anew.
     pub upload_by: Option<UnixTime>,
-    /// The batches that this session has paid.
+    /// The batches that this session has paid, or may have.
     pub batches: Vec<BatchStatus>,
     /// Whether everything is stored.
     pub finished: bool,
@@ -125,6 +130,11 @@ impl SessionStatus {
 pub struct BatchStatus {
     /// The vault's id of it.
     pub payment: PaymentId,
+    /// Where it was paid: the chain that knows of it, and its vault.
+    pub domain: Domain,
+    /// When the vault recorded it. `None`: the payment was signed, and this disk does not know
+    /// whether it came about; going on with the upload or asking the chain tells.
+    pub recorded: Option<UnixTime>,
     /// Until when its chunks may be stored.
     pub upload_by: UnixTime,
     /// After this the seed becomes public that draws the winners.
@@ -133,7 +143,7 @@ pub struct BatchStatus {
     pub refundable_from: Option<UnixTime>,
     /// How many leaves are drawn.
     pub draws: u8,
-    /// What the vault took, and so the most that may come back.
+    /// What the vault took, or would have, and so the most that may come back.
     pub escrow: Atto,
     /// What came back. `None`: there may be more to come; then nodes may still claim it, too.
     pub refunded: Option<Atto>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use spillway_disk::{Disk, run};
-use spillway_pay::{At, PayError, Payments, Wallet};
+use spillway_pay::{At, Payments, Stopped, Wallet};
 use spillway_types::{Atto, BatchTerms, PaymentId, UnixTime};
 
 use crate::{
@@ -51,8 +51,30 @@ pub struct RefundReport {
     pub waiting: Vec<Refundable>,
     /// Sessions that another process works on: to be asked for again.
     pub busy: Vec<String>,
+    /// Sessions whose files cannot be read: what their batches hold is not known.
+    pub unreadable: Vec<UnreadableSession>,
     /// What the transactions have cost.
     pub spend: spillway_pay::Spend,
+}
+
+/// A session whose files cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableSession {
+    /// Its name.
+    pub session: String,
+    /// Which file, and what is wrong with it.
+    pub why: String,
+}
+
+/// Why [`refund`] did not come to its end, and what it has done.
+#[derive(Debug, thiserror::Error)]
+#[error("the refund did not come to its end")]
+pub struct RefundStopped {
+    /// What came back before, and what that has cost.
+    pub done: Box<RefundReport>,
+    /// Why it stopped.
+    #[source]
+    pub error: AccountError,
 }
 
 impl RefundReport {
@@ -63,7 +85,7 @@ impl RefundReport {
 }
 
 /// Asks the chain what may come back of the batches that sessions have paid; each payment once.
-/// Batches of which nothing more comes back are left out.
+/// Batches of which nothing more comes back are left out, and so are sessions that cannot be read.
 ///
 /// # Errors
 /// When our disk or the chain fails.
@@ -77,7 +99,7 @@ pub async fn refundable(
     let now = chain_time(payments).await?;
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for batch in batches(payments, data, None).await? {
+    for batch in batches(payments, data, None).await?.0 {
         if batch.refunded.is_some() || !seen.insert(batch.payment) {
             continue;
         }
@@ -94,7 +116,8 @@ pub async fn refundable(
 /// cannot be told from draws that were settled.
 ///
 /// # Errors
-/// When our disk or the chain fails, or the chain refuses. What came back before is written down.
+/// When our disk or the chain fails, or the chain refuses; with what came back before, which is
+/// written down. A session that cannot be read is no error: the report names it.
 ///
 /// # Cancel safety
 /// Dropping it loses nothing: what came back meanwhile is found by the next call.
@@ -106,11 +129,26 @@ pub async fn refund(
     wallet: &Wallet,
     data: &Arc<dyn Disk>,
     session: Option<&str>,
-) -> Result<RefundReport, AccountError> {
-    let mut report = RefundReport::default();
+) -> Result<RefundReport, RefundStopped> {
+    let mut done = Box::<RefundReport>::default();
+    match refund_into(&mut done, payments, wallet, data, session).await {
+        Ok(()) => Ok(*done),
+        Err(error) => Err(RefundStopped { done, error }),
+    }
+}
+
+async fn refund_into(
+    report: &mut RefundReport,
+    payments: &Payments,
+    wallet: &Wallet,
+    data: &Arc<dyn Disk>,
+    session: Option<&str>,
+) -> Result<(), AccountError> {
     let mut due = Vec::new();
     let now = chain_time(payments).await?;
-    for batch in batches(payments, data, session).await? {
+    let (batches, unreadable) = batches(payments, data, session).await?;
+    report.unreadable = unreadable;
+    for batch in batches {
         // A session that is named is looked at again, whatever its journal says: a reorganisation may
         // have undone a refund.
         if batch.refunded.is_some() && session.is_none() {
@@ -119,7 +157,7 @@ pub async fn refund(
         let Some(state) = look(payments, &batch, now).await? else { continue };
         if !state.due {
             report.waiting.push(state);
-        } else if let Some(batch) = prepare(data, batch, state, &mut report).await? {
+        } else if let Some(batch) = prepare(data, batch, state, report).await? {
             due.push(batch);
         }
     }
@@ -127,13 +165,18 @@ pub async fn refund(
     terms.sort_unstable();
     terms.dedup();
     if terms.is_empty() {
-        return Ok(report);
+        return Ok(());
     }
-    let sent = payments.refund(wallet, &terms, &mut Forgets).await;
-    let noted = note_refunded(payments, data, due, &mut report).await;
-    report.spend = sent.map_err(PayError::from)?.spend;
-    noted?;
-    Ok(report)
+    let (sent, stopped) = match payments.refund(wallet, &terms, &mut Forgets).await {
+        Ok(sent) => (sent, None),
+        Err(Stopped { done, error }) => (done, Some(error)),
+    };
+    report.spend = sent.spend;
+    let noted = note_refunded(payments, data, due, &sent.batches, report).await;
+    match stopped {
+        Some(error) => Err(error.into()),
+        None => noted,
+    }
 }
 
 /// Writes down what is to come back before it is asked for. `None`: there is nothing to ask for.
@@ -171,24 +214,38 @@ async fn prepare(
     }
 }
 
-/// Writes down what is in the vault no more.
+/// Writes down what is in the vault no more: what was sent, and of the rest what the chain says.
 async fn note_refunded(
     payments: &Payments,
     data: &Arc<dyn Disk>,
     due: Vec<BatchPaid>,
+    sent: &[PaymentId],
     report: &mut RefundReport,
 ) -> Result<(), AccountError> {
-    for batch in due {
-        let state = payments.batch_state(&batch.terms).await?;
-        if state.refundable > Atto::ZERO {
-            continue;
-        }
-        let amount = batch.refundable.unwrap_or(Atto::ZERO);
-        let record = Record::Refunded { plan: batch.plan, amount };
-        // It came back, written down or not: a session that is busy now is noted next time.
-        write(data, &batch, record, report).await?;
-        list(report, &batch, amount);
+    // What was sent comes first: a chain that fails now may not be asked about the rest.
+    let (sent, rest): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|batch| sent.contains(&batch.payment));
+    for batch in sent {
+        note(data, batch, report).await?;
     }
+    for batch in rest {
+        if payments.batch_state(&batch.terms).await?.refundable == Atto::ZERO {
+            note(data, batch, report).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A batch of which all came back.
+async fn note(
+    data: &Arc<dyn Disk>,
+    batch: BatchPaid,
+    report: &mut RefundReport,
+) -> Result<(), AccountError> {
+    let amount = batch.refundable.unwrap_or(Atto::ZERO);
+    list(report, &batch, amount);
+    // It came back, written down or not: a session that is busy now is noted next time.
+    write(data, &batch, Record::Refunded { plan: batch.plan, amount }, report).await?;
     Ok(())
 }
 
@@ -225,9 +282,15 @@ async fn batches(
     payments: &Payments,
     data: &Arc<dyn Disk>,
     only: Option<&str>,
-) -> Result<Vec<BatchPaid>, AccountError> {
+) -> Result<(Vec<BatchPaid>, Vec<UnreadableSession>), AccountError> {
     let (domain, only) = (*payments.domain(), only.map(str::to_owned));
-    Ok(run(data, move |disk| session::batches_paid(disk, &domain, only.as_deref())).await?)
+    let found =
+        run(data, move |disk| session::batches_paid(disk, &domain, only.as_deref())).await?;
+    let unreadable = found.unreadable.into_iter().map(|(session, error)| {
+        tracing::warn!(%session, %error, "left out");
+        UnreadableSession { session, why: error.to_string() }
+    });
+    Ok((found.batches, unreadable.collect()))
 }
 
 async fn chain_time(payments: &Payments) -> Result<UnixTime, AccountError> {
@@ -255,3 +318,6 @@ async fn look(
         due: now >= from,
     }))
 }
+
+#[cfg(test)]
+mod tests;

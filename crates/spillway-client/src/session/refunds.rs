@@ -1,12 +1,14 @@
 //! What the journals know of batches after their chunks are stored: until every draw is settled or
 //! refunded, money of the payer is in the vault.
 
-use spillway_disk::{Disk, DiskError};
+use std::path::Path;
+
+use spillway_disk::{Disk, DiskError, DiskExt};
 use spillway_types::{Atto, BatchTerms, Domain, PaymentId};
 
 use super::{
     KeyLock, PlanIx, Record, SessionKey,
-    open::{load_ids, load_journal, load_manifest, load_plans},
+    open::{SESSIONS, load_ids, load_journal, load_manifest, load_plans},
 };
 use crate::UploadError;
 
@@ -24,23 +26,36 @@ pub(crate) struct BatchPaid {
     pub refunded: Option<Atto>,
 }
 
+/// What is known of the batches of sessions.
+#[derive(Debug, Default)]
+pub(crate) struct BatchesFound {
+    pub batches: Vec<BatchPaid>,
+    /// Sessions that cannot be read, and why: there may be more in them.
+    pub unreadable: Vec<(String, UploadError)>,
+}
+
 /// The batches of all sessions, or of one, that pay into this vault. What another session has paid
-/// is listed there, and what can never be paid is not listed. A session that cannot be read is left
-/// out: listing sessions says what is wrong with it. Blocks.
+/// is listed there, and what can never be paid is not listed. Blocks.
 pub(crate) fn batches_paid(
     disk: &dyn Disk,
     domain: &Domain,
     only: Option<&str>,
-) -> Result<Vec<BatchPaid>, DiskError> {
-    let mut found = Vec::new();
+) -> Result<BatchesFound, DiskError> {
+    let mut found = BatchesFound::default();
     for id in load_ids(disk)? {
         if only.is_some_and(|only| only != id) {
             continue;
         }
         match of_session(disk, domain, &id) {
-            Ok(mut batches) => found.append(&mut batches),
+            Ok(mut batches) => found.batches.append(&mut batches),
+            // A file that is missing is damage of the session, unless all of it was just removed.
+            Err(error @ UploadError::Disk(DiskError::NotFound { .. })) => {
+                if disk.exists(&Path::new(SESSIONS).join(&id))? {
+                    found.unreadable.push((id, error));
+                }
+            }
             Err(UploadError::Disk(error)) => return Err(error),
-            Err(error) => tracing::warn!(session = %id, %error, "left out"),
+            Err(error) => found.unreadable.push((id, error)),
         }
     }
     Ok(found)

@@ -16,7 +16,7 @@ use spillway_types::{
 };
 
 /// What one whole segment of noise costs.
-const CHUNK_COST: u128 = ((SEGMENT + SEAL_OVERHEAD_BYTES) * CLOSE_GROUP) as u128;
+const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 
 struct NoJournal;
 
@@ -142,7 +142,7 @@ async fn what_came_back_without_being_written_down_is_found() {
         let gone = ChainError::Unreachable { endpoint: "rpc".into() };
         (op == ChainOp::SendRaw || op == ChainOp::Receipt).then_some(ChainFault::Lose(gone))
     })));
-    match refund(&payments, &wallet, &disk, None).await {
+    match refund(&payments, &wallet, &disk, None).await.map_err(|stopped| stopped.error) {
         Err(AccountError::Payment(_) | AccountError::Chain(_)) => {}
         Ok(report) => assert_eq!(report.amount(), cost, "seen by the record alone"),
         Err(other) => panic!("{other:?}"),

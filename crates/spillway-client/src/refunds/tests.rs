@@ -1,0 +1,206 @@
+//! Refunds that do not come to their end, and sessions that cannot be read.
+
+use std::{path::Path, sync::Mutex, time::Duration};
+
+use async_trait::async_trait;
+use spillway_disk::{Clock, DiskExt, ManualClock, MemoryDisk, Overwrite};
+use spillway_pay::{
+    Caps, ChainError, ChainFault, ChainOp, CommitChoice, MemoryChain, MemoryChainOptions,
+    PayRequest, PayTiming, PaymentsOptions, Plan, PlanMode, SumTree, Windows,
+};
+use spillway_types::{
+    ChunkAddress, Domain, EvmAddress, Leaf, NetworkId, PeerSecret, QuoteTerms, RewardAddress,
+    Share, Wei,
+};
+
+use super::*;
+use crate::session::{
+    ChunkInfo, ChunkIx, KeyLock, Manifest, PlanFile, Session, SessionKey, SourceNote,
+};
+
+const START: UnixTime = UnixTime(1_800_000_000);
+const TOKEN: EvmAddress = EvmAddress([2; 20]);
+const REWARD: RewardAddress = RewardAddress([10; 20]);
+const DOMAIN: Domain =
+    Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([3; 20]) };
+/// Five shares and a tip.
+const ESCROW: Atto = Atto(507);
+
+/// A clock on which every pause is over at once.
+#[derive(Debug)]
+struct Hasty(ManualClock);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> UnixTime {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.advance(duration);
+    }
+}
+
+fn windows() -> Windows {
+    Windows {
+        min: Duration::from_mins(15),
+        max: Duration::from_hours(24),
+        draw_delay: Duration::from_mins(15),
+        claim: Duration::from_hours(24 * 30),
+    }
+}
+
+fn leaf(number: u8) -> Leaf {
+    let shares = [Share { payee: REWARD, amount: Atto(100) }; 5];
+    Leaf { address: ChunkAddress([number; 32]), shares }
+}
+
+/// A batch of one chunk.
+fn plan(payer: EvmAddress, number: u8) -> PlanFile {
+    let terms = QuoteTerms {
+        domain: DOMAIN,
+        address: ChunkAddress([number; 32]),
+        size: 34,
+        price: Atto(100),
+        reward: REWARD,
+        issued: START,
+        expires: START.saturating_add(Duration::from_hours(1)),
+        min_tip: Atto(1),
+        max_prize: Atto(1_000),
+        max_window_secs: 86_400,
+        confirmations: 0,
+    };
+    let leaves = vec![leaf(number)];
+    let root = SumTree::new(&leaves).unwrap().root().hash;
+    PlanFile {
+        plan: Plan {
+            domain: DOMAIN,
+            mode: PlanMode::Batch { root, tip: Atto(7), draws: 1 },
+            payer,
+            leaves,
+            upload_by: START.saturating_add(Duration::from_hours(1)),
+            valid_until: START.saturating_add(Duration::from_mins(10)),
+        },
+        chunks: vec![Some(ChunkIx(number.into()))],
+        quotes: vec![[terms.sign(&PeerSecret::from_seed(&[11; 32])); 5]],
+    }
+}
+
+/// One session with two batches that nobody claims, whose claim windows are over.
+struct World {
+    chain: MemoryChain,
+    payments: Payments,
+    wallet: Wallet,
+    data: Arc<dyn Disk>,
+    session: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock = Arc::new(Hasty(ManualClock::new(START)));
+        let chain = MemoryChain::new(MemoryChainOptions::new(clock.clone()));
+        let wallet = Wallet::from_bytes(&[5; 32]).unwrap();
+        let payer = wallet.address();
+        chain.put_token(TOKEN, payer, Atto(1_000_000));
+        chain.put_vault(DOMAIN.vault, TOKEN, windows());
+        chain.set_coins(payer, Wei(10_u128.pow(18)));
+        let payments = Payments::new(PaymentsOptions {
+            chain: Arc::new(chain.clone()),
+            domain: DOMAIN,
+            token: None,
+            clock: clock.clone(),
+            wallet_locks: Arc::new(MemoryDisk::new()),
+            timing: PayTiming::default(),
+        });
+        let files = [plan(payer, 0), plan(payer, 1)];
+        let plans = files.clone().map(|file| file.plan);
+        let request = PayRequest {
+            plans: &plans,
+            wallet: &wallet,
+            earlier: &[],
+            caps: Caps::default(),
+            confirmations: 0,
+            commit: CommitChoice::default(),
+        };
+        payments.pay(request, &mut Forgets).await.unwrap();
+        let data: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let session = journal(&data, payer, files).await;
+        clock.0.advance(Duration::from_hours(24 * 32));
+        chain.mine(1);
+        Self { chain, payments, wallet, data, session }
+    }
+
+    async fn refund(&self) -> Result<RefundReport, RefundStopped> {
+        refund(&self.payments, &self.wallet, &self.data, None).await
+    }
+}
+
+/// Writes down what was paid, and lets go of the session.
+async fn journal(data: &Arc<dyn Disk>, payer: EvmAddress, files: [PlanFile; 2]) -> String {
+    let key = SessionKey([3; 32]);
+    let lock = KeyLock::take(data.as_ref(), &key).unwrap();
+    let chunk = |number| ChunkInfo { address: ChunkAddress([number; 32]), size: 34, segment: None };
+    let manifest = Manifest {
+        key,
+        created: START,
+        domain: DOMAIN,
+        payer,
+        source: SourceNote { name: "a".into(), bytes: 5, skipped: Vec::new() },
+        spill: "spill".into(),
+        chunks: (0..2).map(chunk).collect(),
+        root: None,
+        public_address: None,
+    };
+    let mut session = Session::start(data, manifest, None, lock).unwrap();
+    for file in files {
+        let plan = session.add_plan(file, &windows()).await.unwrap();
+        session.record(vec![Record::Paid { plan, recorded: START, total: ESCROW }]).await.unwrap();
+    }
+    session.id().to_owned()
+}
+
+#[tokio::test]
+async fn what_came_back_before_an_error_is_told_and_written_down() {
+    let world = World::new().await;
+    // From the second transaction on the chain is out of reach, for every question.
+    let sent = Mutex::new(0);
+    world.chain.set_faults(Some(Box::new(move |op| {
+        let mut sent = sent.lock().unwrap();
+        *sent += usize::from(op == ChainOp::SendRaw);
+        let gone = ChainError::Unreachable { endpoint: "rpc".into() };
+        (*sent > 1).then_some(ChainFault::Refuse(gone))
+    })));
+    let RefundStopped { done, error } = world.refund().await.unwrap_err();
+    assert!(matches!(error, AccountError::Payment(_)), "{error:?}");
+    assert_eq!((done.refunded.len(), done.amount()), (1, ESCROW));
+    assert_eq!(done.spend.tx_hashes.len(), 1);
+    assert!(done.spend.gas_used > 0);
+
+    let statuses = crate::sessions(&world.data, START).await.unwrap();
+    assert_eq!(statuses[0].spend.refunded, ESCROW, "written down without asking the chain");
+    world.chain.set_faults(None);
+    let rest = world.refund().await.unwrap();
+    assert_eq!((rest.refunded.len(), rest.amount()), (1, ESCROW));
+    assert_ne!(rest.refunded[0].payment, done.refunded[0].payment);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_named_and_holds_up_no_other() {
+    let world = World::new().await;
+    let bad = Path::new("sessions/bad");
+    world.data.create_dir_all(bad).unwrap();
+    world.data.write_durable(&bad.join("manifest"), b"what is this", Overwrite::Never).unwrap();
+    world.data.create_dir_all(Path::new("sessions/empty")).unwrap();
+    assert!(!world.data.exists(&Path::new("sessions/empty").join("manifest")).unwrap());
+
+    let report = world.refund().await.unwrap();
+    assert_eq!((report.refunded.len(), report.amount()), (2, Atto(2 * ESCROW.0)));
+    assert!(report.refunded.iter().all(|batch| batch.session == world.session));
+    let named: Vec<&str> = report.unreadable.iter().map(|it| &*it.session).collect();
+    assert_eq!(named, ["bad", "empty"]);
+    assert!(report.unreadable[0].why.contains("manifest"), "{:?}", report.unreadable);
+}
