@@ -36,6 +36,24 @@ async fn time_passes<S: ChunkStore + 'static>(world: &World<S>, step: Duration) 
     }
 }
 
+/// Leaves that the index had no room for are found when others were drawn.
+#[tokio::test]
+async fn a_full_index_loses_no_win() {
+    let mut world = World::new();
+    world.limits.indexed_leaves = 2;
+    world.restart(|_| {});
+    let deals = stored_batch(&world, &[1, 2, 3, 4, 5], 5, |terms| terms.draws = 50).await;
+    world.chain.post_seed(upload_by(&deals), SEED);
+    world.follow().await;
+    assert!(world.batches.wins() < 50);
+    let follower = follower(&world);
+    // Each look at the head makes room for the next leaves; how many it takes is no matter.
+    time_passes(&world, EVERY).await;
+    let wins = expected(&deals, SEED);
+    assert_eq!((wins.len(), told(&world).await), (50, wins));
+    follower.shutdown().await;
+}
+
 /// Further leaves that the index had no room for are found when others were drawn, though no chunk's
 /// evidence has them; also after a start.
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
 use spillway_net::Serve;
 use spillway_node::{
-    ChainClock, Follower,
     limits::{MAX_SEED_QUESTIONS, MAX_SETTLED_QUESTIONS, WINS_PAGES_BURST, WINS_PAGES_PER_SECOND},
     read_wins,
 };
@@ -480,30 +479,4 @@ async fn when_there_is_no_room_the_wins_go_that_pay_the_least() {
     let left = told(&world).await;
     assert_eq!((left.len(), left[0].terms), (1, large[0].clone().batch().terms));
     assert_eq!(on_disk(&world.disk), left);
-}
-
-/// Leaves that the index had no room for are found when others were drawn.
-#[tokio::test]
-async fn a_full_index_loses_no_win() {
-    let mut world = World::new();
-    world.limits.indexed_leaves = 2;
-    world.restart(|_| {});
-    let deals = stored_batch(&world, &[1, 2, 3, 4, 5], 5, |terms| terms.draws = 50).await;
-    let wins = expected(&deals, SEED);
-    assert_eq!(wins.len(), 50);
-    world.chain.post_seed(upload_by(&deals), SEED);
-    world.follow().await;
-    assert!(told(&world).await.len() < 50);
-    let clock = ChainClock::new(Arc::new(world.clock.clone()));
-    let every = Duration::from_secs(12);
-    let store = world.store.clone();
-    let follower = Follower::start(world.batches.clone(), store, clock, every);
-    // Each look at the head makes room for the next leaves; how many it takes is no matter.
-    for _ in 0..1_000 {
-        world.clock.advance(every);
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(world.batches.wins(), 50);
-    assert_eq!(told(&world).await, wins);
-    follower.shutdown().await;
 }
