@@ -21,8 +21,8 @@ pub(crate) enum Commit {
     /// All that are known in one transaction: less gas
     #[default]
     Together,
-    /// Each in a transaction of its own: storing starts sooner, and one that fails holds up no
-    /// other
+    /// Each in a transaction of its own: storing starts sooner, and what is paid stays paid when a
+    /// later one fails
     OneByOne,
 }
 

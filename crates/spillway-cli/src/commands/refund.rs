@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use spillway_client::{Disk, RefundReport, Refundable, RefundedBatch};
+use spillway_client::{
+    Clock, Disk, RefundReport, RefundStopped, Refundable, RefundedBatch, SystemClock,
+    UnreadableSession,
+};
 use spillway_types::Atto;
 
 use super::{Context, summary::only_report};
@@ -22,6 +25,8 @@ struct Summary {
     refundable: Vec<Open>,
     /// Uploads that another process works on.
     busy: Vec<String>,
+    /// Uploads whose files cannot be read: what their batches hold is not known.
+    unreadable: Vec<Unreadable>,
     refunded_atto: String,
     gas_used: u64,
     gas_cost_wei: String,
@@ -50,13 +55,20 @@ struct Open {
     due: bool,
 }
 
+/// An upload whose files cannot be read.
+#[derive(Debug, Serialize)]
+struct Unreadable {
+    upload_id: String,
+    reason: String,
+}
+
 /// `refund`: of the vault that the settings name.
 pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure> {
     let settings = context.settings(Layer::from(args))?;
-    let mut report = match Context::data(&settings)? {
-        None => known(&[], args).map(|()| RefundReport::default())?,
+    let (mut report, failure) = match Context::data(&settings)? {
+        None => known(&[], args).map(|()| (RefundReport::default(), None))?,
         Some(data) => {
-            let sessions = spillway_client::sessions(&data).await?;
+            let sessions = spillway_client::sessions(&data, SystemClock.now()).await?;
             let ids: Vec<String> = sessions.into_iter().map(|session| session.id).collect();
             known(&ids, args)?;
             take_back(context, &settings, &data, args).await?
@@ -64,12 +76,26 @@ pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure>
     };
     // All draws are settled: nothing is waited for.
     report.waiting.retain(|batch| batch.amount > Atto::ZERO);
+    // Before the failure: what came back is known by this alone.
     context.console.summary(&summary(&report, args), &only_report(text(&report, args)))?;
-    if report.busy.is_empty() {
-        return Ok(());
+    match failure {
+        Some(failure) => Err(failure),
+        None => left_open(&report),
     }
-    let message = "another process works on some of the uploads";
-    Err(Failure::new(Code::Locked, message).hint("run it again when that has ended"))
+}
+
+/// What the report does not know.
+fn left_open(report: &RefundReport) -> Result<(), Failure> {
+    if !report.unreadable.is_empty() {
+        let message = "some of the uploads cannot be read: what their batches hold is not known";
+        return Err(Failure::new(Code::Failure, message)
+            .hint("their files are left as they are, for a look"));
+    }
+    if !report.busy.is_empty() {
+        let message = "another process works on some of the uploads";
+        return Err(Failure::new(Code::Locked, message).hint("run it again when that has ended"));
+    }
+    Ok(())
 }
 
 /// Whether there are such uploads.
@@ -81,39 +107,58 @@ fn known(ids: &[String], args: &Refund) -> Result<(), Failure> {
     }
 }
 
+/// What was done, and what stopped it.
+type Done = (RefundReport, Option<Failure>);
+
 async fn take_back(
     context: &Context,
     settings: &Settings,
     data: &Arc<dyn Disk>,
     args: &Refund,
-) -> Result<RefundReport, Failure> {
+) -> Result<Done, Failure> {
     if args.dry_run {
         let payments = context.chain(settings).await?;
         let open = context.until_stopped(spillway_client::refundable(&payments, data)).await?;
-        let wanted =
-            |batch: &Refundable| args.sessions.is_empty() || args.sessions.contains(&batch.session);
-        let waiting = open.into_iter().filter(wanted).collect();
-        return Ok(RefundReport { waiting, ..RefundReport::default() });
+        let unreadable = unreadable(data).await?;
+        let wanted = |session: &String| args.sessions.is_empty() || args.sessions.contains(session);
+        let waiting = open.into_iter().filter(|batch| wanted(&batch.session)).collect();
+        let unreadable = unreadable.into_iter().filter(|it| wanted(&it.session)).collect();
+        return Ok((RefundReport { waiting, unreadable, ..RefundReport::default() }, None));
     }
     let wallet = settings.wallet()?;
     let payments = context.chain(settings).await?;
-    if args.sessions.is_empty() {
-        // Not until stopped: what is sent is waited for.
-        return Ok(spillway_client::refund(&payments, &wallet, data, None).await?);
-    }
+    let each: Vec<Option<&str>> = match &args.sessions[..] {
+        [] => vec![None],
+        sessions => sessions.iter().map(|session| Some(session.as_str())).collect(),
+    };
     let mut all = RefundReport::default();
-    for session in &args.sessions {
-        let one = spillway_client::refund(&payments, &wallet, data, Some(session)).await;
-        let one = one.map_err(|error| Failure::from(error).after_refunds(&all))?;
-        add(&mut all, one);
+    for session in each {
+        // Not until stopped: what is sent is waited for.
+        match spillway_client::refund(&payments, &wallet, data, session).await {
+            Ok(one) => add(&mut all, one),
+            Err(RefundStopped { done, error }) => {
+                add(&mut all, *done);
+                let failure = Failure::from(error).after_refunds(&all);
+                return Ok((all, Some(failure)));
+            }
+        }
     }
-    Ok(all)
+    Ok((all, None))
+}
+
+async fn unreadable(data: &Arc<dyn Disk>) -> Result<Vec<UnreadableSession>, Failure> {
+    let sessions = spillway_client::sessions(data, SystemClock.now()).await?;
+    let unreadable = sessions
+        .into_iter()
+        .filter_map(|it| it.damage.map(|why| UnreadableSession { session: it.id, why }));
+    Ok(unreadable.collect())
 }
 
 fn add(all: &mut RefundReport, one: RefundReport) {
     all.refunded.extend(one.refunded);
     all.waiting.extend(one.waiting);
     all.busy.extend(one.busy);
+    all.unreadable.extend(one.unreadable);
     all.spend.gas_used += one.spend.gas_used;
     all.spend.gas_cost = all.spend.gas_cost.saturating_add(one.spend.gas_cost);
     all.spend.tx_hashes.extend(one.spend.tx_hashes);
@@ -135,11 +180,16 @@ fn summary(report: &RefundReport, args: &Refund) -> Summary {
         from_utc: utc(batch.from),
         due: batch.due,
     });
+    let unreadable = report
+        .unreadable
+        .iter()
+        .map(|it| Unreadable { upload_id: it.session.clone(), reason: it.why.clone() });
     Summary {
         dry_run: args.dry_run,
         refunded: refunded.collect(),
         refundable: refundable.collect(),
         busy: report.busy.clone(),
+        unreadable: unreadable.collect(),
         refunded_atto: report.amount().to_string(),
         gas_used: report.spend.gas_used,
         gas_cost_wei: report.spend.gas_cost.to_string(),
@@ -159,7 +209,10 @@ fn text(report: &RefundReport, args: &Refund) -> String {
     for session in &report.busy {
         text.line(format_args!("Another process works on upload {session}."));
     }
-    if text.is_empty() {
+    for UnreadableSession { session, why } in &report.unreadable {
+        text.line(format_args!("Upload {session} cannot be read: {why}."));
+    }
+    if text.is_empty() && report.spend.tx_hashes.is_empty() {
         return "Nothing can be refunded.\n".to_owned();
     }
     if args.dry_run {
@@ -236,6 +289,7 @@ mod tests {
             }],
             waiting: vec![waiting(false)],
             busy: vec!["b".into()],
+            unreadable: vec![UnreadableSession { session: "c".into(), why: "a gap".into() }],
             ..RefundReport::default()
         };
         report.spend.gas_used = 50_000;
@@ -253,13 +307,13 @@ mod tests {
                 "0.25 tokens came back of batch 0x{one} of upload a.\n1.5 tokens of batch 0x{two} \
                  of upload a can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on, if no \
                  further draw is settled; 3 of 16 are.\nAnother process works on upload \
-                 b.\nRefunded 0.25 tokens for 0.0001 coins of gas, in 1 transaction.\n"
+                 b.\nUpload c cannot be read: a gap.\nRefunded 0.25 tokens for 0.0001 coins of gas, in 1 transaction.\n"
             )
         );
         assert_eq!(
             serde_json::to_string(&summary(&report(), &args(false))).unwrap(),
             format!(
-                r#"{{"dry_run":false,"refunded":[{{"upload_id":"a","payment":"0x{one}","amount_atto":"250000000000000000"}}],"refundable":[{{"upload_id":"a","payment":"0x{two}","draws":16,"settled":3,"amount_atto":"1500000000000000000","from":1795260315,"from_utc":"2026-11-21 11:25:15 UTC","due":false}}],"busy":["b"],"refunded_atto":"250000000000000000","gas_used":50000,"gas_cost_wei":"100000000000000","tx_hashes":["0x{three}"]}}"#
+                r#"{{"dry_run":false,"refunded":[{{"upload_id":"a","payment":"0x{one}","amount_atto":"250000000000000000"}}],"refundable":[{{"upload_id":"a","payment":"0x{two}","draws":16,"settled":3,"amount_atto":"1500000000000000000","from":1795260315,"from_utc":"2026-11-21 11:25:15 UTC","due":false}}],"busy":["b"],"unreadable":[{{"upload_id":"c","reason":"a gap"}}],"refunded_atto":"250000000000000000","gas_used":50000,"gas_cost_wei":"100000000000000","tx_hashes":["0x{three}"]}}"#
             )
         );
     }
@@ -276,6 +330,16 @@ mod tests {
             )
         );
         assert_eq!(text(&RefundReport::default(), &args(true)), "Nothing can be refunded.\n");
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_success() {
+        let mut report = report();
+        assert_eq!(left_open(&report).unwrap_err().code, Code::Failure);
+        report.unreadable.clear();
+        assert_eq!(left_open(&report).unwrap_err().code, Code::Locked);
+        report.busy.clear();
+        left_open(&report).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use spillway_client::{
     BatchStatus, Clock, Disk, Refundable, SessionStatus, SystemClock, refundable,
 };
-use spillway_types::{Atto, PaymentId, UnixTime};
+use spillway_types::{Atto, Domain, PaymentId, UnixTime, limits::QUOTE_LIFETIME};
 
 use super::{Context, summary::only_report};
 use crate::{
@@ -29,26 +29,37 @@ struct Session {
     bytes: u64,
     chunks_total: u64,
     chunks_paid: u64,
+    /// Paid for, and not stored before the window was over: going on pays for them anew.
+    chunks_lapsed: u64,
     chunks_stored: u64,
     storage_cost_atto: String,
     tip_atto: String,
     gas_used: u64,
     gas_cost_wei: String,
     tx_hashes: Vec<String>,
-    /// Unix time in seconds until which what is paid can be stored.
+    /// Unix time in seconds until which what is paid can be stored, and from when on what is not
+    /// stored by then is paid for anew.
     upload_by: Option<u64>,
+    paid_anew_from: Option<u64>,
     /// What came back of batches.
     refunded_atto: String,
     /// What may come back yet: at most so much, and with `--chain` exactly so much if no further draw
     /// is settled.
     refundable_atto: String,
     batches: Vec<Batch>,
+    /// Why its files cannot be read; everything else is empty then.
+    damage: Option<String>,
 }
 
 /// One batch payment.
 #[derive(Debug, Serialize)]
 struct Batch {
     payment: String,
+    /// Where it was paid. Only the chain and the vault of the settings are asked with `--chain`.
+    chain_id: u64,
+    vault: String,
+    /// Unix time in seconds. Null: it was signed, and nothing here says whether it came about.
+    recorded: Option<u64>,
     draws: u8,
     /// Of the draws; known with `--chain`.
     settled: Option<u8>,
@@ -64,8 +75,19 @@ struct Batch {
     refundable_from_utc: Option<String>,
 }
 
-/// What the chain says may come back, by payment.
-type OnChain = BTreeMap<PaymentId, Refundable>;
+/// What a chain says.
+struct OnChain {
+    /// It knows of nothing else.
+    domain: Domain,
+    /// What may come back, by payment.
+    found: BTreeMap<PaymentId, Refundable>,
+}
+
+impl OnChain {
+    fn of(&self, batch: &BatchStatus) -> Option<&Refundable> {
+        self.found.get(&batch.payment)
+    }
+}
 
 /// `status`: of this machine only, without network, and without chain unless it is asked for.
 pub(super) async fn run(context: &Context, args: &Status) -> Result<(), Failure> {
@@ -74,7 +96,7 @@ pub(super) async fn run(context: &Context, args: &Status) -> Result<(), Failure>
         Some(data) => {
             let chain =
                 if args.chain { Some(on_chain(context, &settings, &data).await?) } else { None };
-            (spillway_client::sessions(&data).await?, chain)
+            (spillway_client::sessions(&data, SystemClock.now()).await?, chain)
         }
         None => (Vec::new(), None),
     };
@@ -93,14 +115,38 @@ async fn on_chain(
 ) -> Result<OnChain, Failure> {
     let payments = context.chain(settings).await?;
     let found = context.until_stopped(refundable(&payments, data)).await?;
-    Ok(found.into_iter().map(|batch| (batch.payment, batch)).collect())
+    let found = found.into_iter().map(|batch| (batch.payment, batch)).collect();
+    Ok(OnChain { domain: *payments.domain(), found })
 }
 
 fn state(session: &SessionStatus) -> &'static str {
     match (session.finished, session.running) {
+        _ if session.damage.is_some() => "damaged",
         (true, _) => "finished",
         (false, true) => "running",
         (false, false) => "interrupted",
+    }
+}
+
+/// How well it is known what may come back of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// The chain says so.
+    Exactly,
+    /// It was paid: no more than that.
+    AtMost,
+    /// It was signed: if it was paid.
+    IfPaid,
+    /// The chain that knows of it was not asked.
+    Elsewhere(Domain),
+}
+
+fn known(batch: &BatchStatus, chain: Option<&OnChain>) -> Known {
+    match chain {
+        Some(chain) if chain.domain == batch.domain => Known::Exactly,
+        Some(_) => Known::Elsewhere(batch.domain),
+        None if batch.recorded.is_none() => Known::IfPaid,
+        None => Known::AtMost,
     }
 }
 
@@ -108,15 +154,22 @@ fn state(session: &SessionStatus) -> &'static str {
 fn open(batch: &BatchStatus, chain: Option<&OnChain>) -> Atto {
     match (batch.refunded, chain) {
         (Some(_), _) => Atto::ZERO,
-        (None, None) => batch.escrow,
-        (None, Some(chain)) => chain.get(&batch.payment).map_or(Atto::ZERO, |found| found.amount),
+        (None, Some(chain)) if known(batch, Some(chain)) == Known::Exactly => {
+            chain.of(batch).map_or(Atto::ZERO, |found| found.amount)
+        }
+        (None, _) => batch.escrow,
     }
 }
 
 /// From when on, as this disk knows or else the chain.
 fn from(batch: &BatchStatus, chain: Option<&OnChain>) -> Option<UnixTime> {
-    let found = chain.and_then(|chain| chain.get(&batch.payment));
+    let found = chain.and_then(|chain| chain.of(batch));
     found.map(|found| found.from).or(batch.refundable_from)
+}
+
+/// From when on what is not stored is paid for anew.
+fn anew_from(status: &SessionStatus) -> Option<UnixTime> {
+    status.upload_by.map(|upload_by| upload_by.saturating_add(QUOTE_LIFETIME))
 }
 
 fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
@@ -128,6 +181,7 @@ fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
         bytes: status.bytes,
         chunks_total: status.chunks_total,
         chunks_paid: status.chunks_paid,
+        chunks_lapsed: status.chunks_lapsed,
         chunks_stored: status.chunks_stored,
         storage_cost_atto: status.spend.storage_cost.saturating_sub(status.spend.tips).to_string(),
         tip_atto: status.spend.tips.to_string(),
@@ -135,17 +189,22 @@ fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
         gas_cost_wei: status.spend.gas_cost.to_string(),
         tx_hashes: status.spend.tx_hashes.iter().map(ToString::to_string).collect(),
         upload_by: status.upload_by.map(UnixTime::as_secs),
+        paid_anew_from: anew_from(status).map(UnixTime::as_secs),
         refunded_atto: status.spend.refunded.to_string(),
         refundable_atto: refundable.to_string(),
         batches: status.batches.iter().map(|it| batch(it, chain)).collect(),
+        damage: status.damage.clone(),
     }
 }
 
 fn batch(status: &BatchStatus, chain: Option<&OnChain>) -> Batch {
-    let found = chain.and_then(|chain| chain.get(&status.payment));
+    let found = chain.and_then(|chain| chain.of(status));
     let from = from(status, chain);
     Batch {
         payment: status.payment.to_string(),
+        chain_id: status.domain.chain_id,
+        vault: status.domain.vault.to_string(),
+        recorded: status.recorded.map(UnixTime::as_secs),
         draws: status.draws,
         settled: found.map(|found| found.settled),
         escrow_atto: status.escrow.to_string(),
@@ -162,23 +221,20 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
     if sessions.is_empty() {
         return "No uploads.\n".to_owned();
     }
-    let lines = sessions.iter().map(|session| {
-        let line = format!(
-            "{:<11} {}  {} in {}, {} paid, {} stored, {} tokens  {}\n",
-            state(session),
-            session.id,
-            bytes(session.bytes),
-            count(session.chunks_total, "chunk"),
-            session.chunks_paid,
-            session.chunks_stored,
-            amount(session.spend.storage_cost.get()),
-            session.source,
-        );
-        line + &refunds(session, chain)
-    });
-    let mut report: String = lines.collect();
-    if sessions.iter().any(|session| !session.finished && !session.running) {
-        report.push_str("Run the same upload again to go on; what is paid stays paid.\n");
+    let mut report: String = sessions.iter().map(|session| lines(session, chain, now)).collect();
+    let is_open = |session: &&SessionStatus| state(session) == "interrupted";
+    if sessions.iter().any(|session| is_open(&session)) {
+        let again = "Run the same upload again to go on";
+        let is_late = |session: &SessionStatus| {
+            session.chunks_lapsed > 0 || session.upload_by.is_some_and(|until| until < now)
+        };
+        report.push_str(again);
+        // Where nothing is lost, nothing is said of it.
+        report.push_str(if sessions.iter().filter(is_open).any(is_late) {
+            "; it pays anew only for what was paid for and not stored in time.\n"
+        } else {
+            "; what is paid stays paid.\n"
+        });
     }
     let is_due = |batch: &BatchStatus| {
         open(batch, chain) > Atto::ZERO && from(batch, chain).is_some_and(|from| from <= now)
@@ -189,6 +245,40 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
     report
 }
 
+/// All about one upload.
+fn lines(session: &SessionStatus, chain: Option<&OnChain>, now: UnixTime) -> String {
+    if let Some(damage) = &session.damage {
+        return format!("{:<11} {}  {damage}\n", state(session), session.id);
+    }
+    let mut text = Report::default();
+    text.line(format_args!(
+        "{:<11} {}  {} in {}, {} paid, {} stored, {} tokens  {}",
+        state(session),
+        session.id,
+        bytes(session.bytes),
+        count(session.chunks_total, "chunk"),
+        session.chunks_paid,
+        session.chunks_stored,
+        amount(session.spend.storage_cost.get()),
+        session.source,
+    ));
+    if session.chunks_lapsed > 0 {
+        let chunks = count(session.chunks_lapsed, "chunk");
+        text.line(format_args!("{:11} {chunks} paid for and not stored in time", ""));
+    }
+    if let (Some(until), Some(anew)) = (session.upload_by, anew_from(session))
+        && until < now
+    {
+        text.line(format_args!(
+            "{:11} the upload window is over; from {} ({anew}) on what is not stored is paid for anew",
+            "",
+            utc(anew),
+        ));
+    }
+    text.lines(&refunds(session, chain));
+    text.text()
+}
+
 /// What came back of a session's batches and what may, on lines of their own.
 fn refunds(session: &SessionStatus, chain: Option<&OnChain>) -> String {
     let mut text = Report::default();
@@ -196,20 +286,27 @@ fn refunds(session: &SessionStatus, chain: Option<&OnChain>) -> String {
     if refunded > Atto::ZERO {
         text.line(format_args!("{:11} {} tokens came back", "", amount(refunded.get())));
     }
-    // What may come back at the same time is said at once.
-    let mut by_time: BTreeMap<Option<UnixTime>, Atto> = BTreeMap::new();
+    // What may come back at the same time is said at once, if it is known as well.
+    let mut sums: BTreeMap<(Option<UnixTime>, Known), Atto> = BTreeMap::new();
     for batch in &session.batches {
-        let sum = by_time.entry(from(batch, chain)).or_default();
+        let sum = sums.entry((from(batch, chain), known(batch, chain))).or_default();
         *sum = sum.saturating_add(open(batch, chain));
     }
-    let at_most = if chain.is_some() { "" } else { "at most " };
-    for (from, sum) in by_time.into_iter().filter(|(_, sum)| *sum > Atto::ZERO) {
+    for ((from, known), sum) in sums.into_iter().filter(|(_, sum)| *sum > Atto::ZERO) {
         let when = match from {
             Some(from) => format!("from {} ({from}) on", utc(from)),
             None => "once their claim window is over".to_owned(),
         };
+        let (at_most, note) = match known {
+            Known::Exactly => ("", String::new()),
+            Known::AtMost => ("at most ", String::new()),
+            Known::IfPaid => ("at most ", ", if that payment was taken".to_owned()),
+            Known::Elsewhere(Domain { chain_id, vault, .. }) => {
+                ("at most ", format!(", of vault {vault} of chain {chain_id}, which was not asked"))
+            }
+        };
         let tokens = amount(sum.get());
-        text.line(format_args!("{:11} {at_most}{tokens} tokens can be refunded {when}", ""));
+        text.line(format_args!("{:11} {at_most}{tokens} tokens can be refunded {when}{note}", ""));
     }
     text.text()
 }

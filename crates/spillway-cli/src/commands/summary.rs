@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 use spillway_client::{Spend, Traffic, UploadError, Uploaded};
+use spillway_types::{Atto, Wei};
 
 use crate::{
     memory,
@@ -161,16 +162,20 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
 }
 
 fn paid(spend: &Spend) -> String {
-    if spend.tx_hashes.is_empty() {
+    if spend.storage_cost == Atto::ZERO && spend.gas_cost == Wei(0) {
         return "Nothing was paid.".to_owned();
     }
     let tips = match spend.tips.get() {
         0 => String::new(),
         tips => format!(" and {} tokens for tips", amount(tips)),
     };
+    let tokens = amount(spend.storage_cost.saturating_sub(spend.tips).get());
+    // A payment that was seen on the chain by its record alone.
+    if spend.tx_hashes.is_empty() {
+        return format!("Paid {tokens} tokens{tips}; what gas has cost is not known.");
+    }
     format!(
-        "Paid {} tokens{tips}, and {} coins for gas, in {}.",
-        amount(spend.storage_cost.saturating_sub(spend.tips).get()),
+        "Paid {tokens} tokens{tips}, and {} coins for gas, in {}.",
         amount(spend.gas_cost.get()),
         count(spend.tx_hashes.len() as u64, "transaction"),
     )
@@ -184,7 +189,7 @@ pub(super) fn only_report(report: String) -> Text {
 #[cfg(test)]
 mod tests {
     use spillway_client::{ModeReason, PaymentMode};
-    use spillway_types::{Atto, TxHash, Wei};
+    use spillway_types::TxHash;
 
     use super::*;
 
@@ -233,6 +238,14 @@ mod tests {
         assert_eq!(json["mode_reason"], "batch: 0.5 coins less than direct");
         assert_eq!(json["storage_cost_atto"], "1000000000000000000");
         assert_eq!(json["tip_atto"], "20000000000000000");
+    }
+
+    #[test]
+    fn what_was_paid_is_said_though_its_gas_is_not_known() {
+        let spend = Spend { storage_cost: Atto(TOKEN), tips: Atto(TOKEN / 2), ..Spend::default() };
+        let said = "Paid 0.5 tokens and 0.5 tokens for tips; what gas has cost is not known.";
+        assert_eq!(paid(&spend), said);
+        assert_eq!(paid(&Spend::default()), "Nothing was paid.");
     }
 
     #[test]

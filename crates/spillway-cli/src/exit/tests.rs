@@ -188,6 +188,35 @@ fn a_failure_after_paying_says_what_was_spent() {
 }
 
 #[test]
+fn what_is_over_does_not_stay_paid() {
+    let hint = |mode, reason: ChunkFailure, cause: Option<UploadError>| {
+        let mut error = partial(cause);
+        if let UploadError::PartialUpload { payment_mode, failed, .. } = &mut error {
+            *payment_mode = Some(mode);
+            failed[0].1 = reason;
+        }
+        Failure::from(error).hint.unwrap()
+    };
+    let over = "the upload window of some chunks is over: run the same command again 60 minutes \
+                after its end to pay for these anew; ";
+    let batch = "what nobody claims of its batches comes back with `spillway refund`";
+    for cause in [None, Some(UploadError::Interrupted)] {
+        assert_eq!(
+            hint(PaymentMode::Batch, ChunkFailure::WindowOver, cause),
+            format!("{over}{batch}; `spillway status` says when")
+        );
+    }
+    assert_eq!(
+        hint(PaymentMode::Direct, ChunkFailure::WindowOver, None),
+        format!("{over}a direct payment does not come back; `spillway status` says when")
+    );
+    assert_eq!(
+        hint(PaymentMode::Batch, ChunkFailure::NotPaid, None),
+        "run the same command again to store the rest; what is paid stays paid"
+    );
+}
+
+#[test]
 fn a_partial_upload_lists_what_is_missing() {
     let failure = Failure::from(partial(None));
     assert_eq!(failure.code, Code::PartialUpload);

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use spillway_client::{BatchRefused, SourceError, Spend, UploadError, Uploaded};
+use spillway_client::{
+    BatchRefused, ChunkFailure, PaymentMode, SourceError, Spend, UploadError, Uploaded,
+};
+use spillway_types::limits::QUOTE_LIFETIME;
 
 use super::{Code, Failure, chain_of};
 
@@ -93,10 +96,10 @@ impl From<&SourceError> for Failure {
 
 /// Some chunks are stored, some are not: all of it, by address.
 fn partial(error: &UploadError) -> Failure {
-    let failure = Failure::new(Code::PartialUpload, chain_of(error))
-        .hint("run the same command again to store the rest; what is paid stays paid");
+    let failure = Failure::new(Code::PartialUpload, chain_of(error));
     let UploadError::PartialUpload {
         session,
+        payment_mode,
         stored,
         already_stored,
         failed,
@@ -109,9 +112,17 @@ fn partial(error: &UploadError) -> Failure {
     else {
         return failure;
     };
+    let is_late = failed.iter().any(|(_, reason)| matches!(reason, ChunkFailure::WindowOver));
+    let hint = match (is_late, cause.as_deref()) {
+        (true, _) => late(*payment_mode),
+        (false, Some(UploadError::Interrupted)) => GO_ON.to_owned(),
+        (false, _) => {
+            "run the same command again to store the rest; what is paid stays paid".to_owned()
+        }
+    };
     let failure = match cause.as_deref() {
-        Some(UploadError::Interrupted) => Failure::interrupted().hint(GO_ON),
-        _ => failure,
+        Some(UploadError::Interrupted) => Failure::interrupted().hint(hint),
+        _ => failure.hint(hint),
     };
     let failed: Vec<Value> = failed
         .iter()
@@ -127,6 +138,21 @@ fn partial(error: &UploadError) -> Failure {
         .detail("failed", failed)
         .detail("paid_unstored", texts(paid_unstored))
         .spent(spend)
+}
+
+/// Nobody takes what was paid for and not stored in time.
+fn late(mode: Option<PaymentMode>) -> String {
+    let wait = QUOTE_LIFETIME.as_secs() / 60;
+    let comes_back = match mode {
+        Some(PaymentMode::Batch | PaymentMode::Mixed) => {
+            "what nobody claims of its batches comes back with `spillway refund`"
+        }
+        _ => "a direct payment does not come back",
+    };
+    format!(
+        "the upload window of some chunks is over: run the same command again {wait} minutes after \
+         its end to pay for these anew; {comes_back}; `spillway status` says when"
+    )
 }
 
 /// Each as text.

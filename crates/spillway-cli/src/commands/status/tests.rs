@@ -1,13 +1,20 @@
 use spillway_client::Spend;
+use spillway_types::{EvmAddress, NetworkId};
 
 use super::*;
 
 const FROM: UnixTime = UnixTime(1_795_260_315);
 const HALF: Atto = Atto(500_000_000_000_000_000);
 
+const fn domain(vault: u8) -> Domain {
+    Domain { network: NetworkId([1; 32]), chain_id: 42_161, vault: EvmAddress([vault; 20]) }
+}
+
 fn paid(id: u8, refunded: Option<Atto>) -> BatchStatus {
     BatchStatus {
         payment: PaymentId([id; 32]),
+        domain: domain(9),
+        recorded: Some(UnixTime(1_792_570_000)),
         upload_by: UnixTime(1_792_580_115),
         draw_time: Some(UnixTime(1_792_581_015)),
         refundable_from: Some(FROM),
@@ -47,7 +54,7 @@ fn on_chain(id: u8, amount: Atto) -> OnChain {
         from: FROM,
         due: true,
     };
-    BTreeMap::from([(found.payment, found)])
+    OnChain { domain: domain(9), found: BTreeMap::from([(found.payment, found)]) }
 }
 
 const LINE: &str =
@@ -76,8 +83,79 @@ fn the_chain_says_it_exactly() {
     let hint = "Run `spillway refund` to take back what nobody has claimed.\n";
     assert_eq!(report(&both, Some(&chain), FROM), format!("{LINE}            {open}\n{hint}"));
     let over = [upload(vec![paid(1, Some(HALF)), paid(2, None)], HALF)];
-    let text = report(&over, Some(&OnChain::new()), FROM);
+    let text = report(&over, Some(&OnChain { domain: domain(9), found: BTreeMap::new() }), FROM);
     assert_eq!(text, format!("{LINE}            0.5 tokens came back\n"));
+}
+
+#[test]
+fn what_another_chain_knows_is_not_nothing() {
+    let elsewhere = BatchStatus { domain: domain(8), ..paid(1, None) };
+    let both = [upload(vec![elsewhere, paid(2, None)], Atto::ZERO)];
+    let chain = on_chain(2, Atto(3));
+    let from = "can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on";
+    let vault = "08".repeat(20);
+    assert_eq!(
+        report(&both, Some(&chain), UnixTime(0)),
+        format!(
+            "{LINE}            0.000000000000000003 tokens {from}\n            at most 0.5 tokens \
+             {from}, of vault 0x{vault} of chain 42161, which was not asked\n"
+        )
+    );
+    let json = serde_json::to_value(session(&both[0], Some(&chain))).unwrap();
+    assert_eq!(json["refundable_atto"], (HALF.0 + 3).to_string());
+    assert_eq!(json["batches"][0]["refundable_atto"], HALF.to_string());
+    assert_eq!(json["batches"][0]["vault"], format!("0x{vault}"));
+}
+
+#[test]
+fn what_was_signed_may_have_been_paid() {
+    let signed = BatchStatus { recorded: None, ..paid(1, None) };
+    let both = [upload(vec![signed, paid(2, None)], Atto::ZERO)];
+    let open = "at most 0.5 tokens can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on";
+    assert_eq!(
+        report(&both, None, UnixTime(0)),
+        format!("{LINE}            {open}\n            {open}, if that payment was taken\n")
+    );
+    // The chain knows whether it was.
+    let none = OnChain { domain: domain(9), found: BTreeMap::new() };
+    assert_eq!(report(&both, Some(&none), UnixTime(0)), LINE);
+}
+
+#[test]
+fn what_was_not_stored_in_time_is_paid_for_anew() {
+    let until = UnixTime(1_795_260_315);
+    let late = SessionStatus {
+        finished: false,
+        upload_by: Some(until),
+        chunks_lapsed: 7,
+        ..upload(Vec::new(), Atto::ZERO)
+    };
+    let line = LINE.replace("finished   ", "interrupted");
+    let lapsed = "            7 chunks paid for and not stored in time\n";
+    let again = "Run the same upload again to go on; it pays anew only for what was paid for and not \
+                 stored in time.\n";
+    let text = report(std::slice::from_ref(&late), None, until);
+    assert_eq!(text, format!("{line}{lapsed}{again}"));
+    let text = report(std::slice::from_ref(&late), None, UnixTime(until.0 + 1));
+    let over = "            the upload window is over; from 2026-11-21 12:25:15 UTC (1795263915) on \
+                what is not stored is paid for anew\n";
+    assert_eq!(text, format!("{line}{lapsed}{over}{again}"));
+    let in_time = [SessionStatus { chunks_lapsed: 0, ..late }];
+    let again = "Run the same upload again to go on; what is paid stays paid.\n";
+    assert_eq!(report(&in_time, None, until), format!("{line}{again}"));
+}
+
+#[test]
+fn a_damaged_upload_says_so() {
+    let damage = Some("session b is damaged: manifest: bad checksum".to_owned());
+    let damaged = [SessionStatus { id: "b".into(), damage, ..SessionStatus::default() }];
+    assert_eq!(
+        report(&damaged, None, FROM),
+        "damaged     b  session b is damaged: manifest: bad checksum\n"
+    );
+    let json = serde_json::to_value(session(&damaged[0], None)).unwrap();
+    assert_eq!(json["state"], "damaged");
+    assert_eq!(json["damage"], "session b is damaged: manifest: bad checksum");
 }
 
 #[test]
@@ -85,11 +163,13 @@ fn programs_get_every_batch() {
     let status = upload(vec![paid(1, Some(HALF)), paid(2, None)], HALF);
     let summary = session(&status, Some(&on_chain(2, Atto(3))));
     let [one, two] = [1, 2].map(|byte: u8| format!("0{byte}").repeat(32));
+    let vault = "09".repeat(20);
+    let place = format!(r#""chain_id":42161,"vault":"0x{vault}","recorded":1792570000"#);
     let times = r#""upload_by":1792580115,"draw_time":1792581015,"refundable_from":1795260315,"refundable_from_utc":"2026-11-21 11:25:15 UTC""#;
     assert_eq!(
         serde_json::to_string(&summary).unwrap(),
         format!(
-            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}","draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}","draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}]}}"#
+            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_lapsed":0,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"paid_anew_from":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}",{place},"draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}",{place},"draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}],"damage":null}}"#
         )
     );
 }
