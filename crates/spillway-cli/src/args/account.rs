@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Args;
 use spillway_types::Wei;
 
@@ -33,8 +35,13 @@ pub(crate) struct Settle {
     /// /ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooW… [default: the peers to begin with]
     #[arg(value_name = "NODE")]
     pub(crate) nodes: Vec<String>,
+    /// Directory of a node whose wins are settled, too; may be given more than once. Without NODE, no
+    /// node is asked
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from_dir: Vec<PathBuf>,
     /// What proves a seed that nobody has made known yet, in hexadecimal: for drand, the signature of
-    /// its round. The seed is the earliest that uploads of this machine wait for, else the newest
+    /// its round. It is tried for each that uploads of this machine or the nodes wait for, else for
+    /// the newest
     #[arg(long, value_name = "HEX", value_parser = parse_seed_proof)]
     pub(crate) seed_proof: Option<SeedProof>,
     /// Say what would be settled; nothing is sent, and what gas would cost is not looked at

@@ -1,17 +1,23 @@
+use std::sync::Arc;
+
 use serde::Serialize;
 use spillway_client::{
-    AccountError, Address, ChainError, Connected, PayFailure, SeedWanted, SettleOptions,
-    SettleReport, SettleTerms, Wallet, missing_seeds, newest_seed,
+    AccountError, Address, ChainError, Client, PayFailure, Payments, SeedWanted, SettleOptions,
+    SettleReport, SettleTerms, Wallet, missing_seeds, newest_seed, settle_known,
 };
 use spillway_types::{PeerKey, Seed, UnixTime};
 
-use super::{Context, summary::only_report};
+use super::{Context, summary::only_report, wins::noted};
 use crate::{
     args::Settle,
     config::{Layer, Settings, peer_address},
     exit::{Code, Failure},
     render::{Report, amount, count, utc},
 };
+
+/// Seeds that only nodes wait for and that one run makes known, at most: 191,000 gas each with a public
+/// beacon. A node's word cannot make anybody spend more.
+const MAX_NAMED_POSTS: usize = 4;
 
 /// The summary of `settle`. Amounts are text: they pass 53 bits.
 #[derive(Debug, Serialize)]
@@ -78,15 +84,34 @@ pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure>
         ..Layer::from(&args.client)
     })?;
     let wallet = wallet(&settings, args.dry_run)?;
-    let addresses = addresses(&settings, args)?;
-    let from = peers(&addresses)?;
-    let connected = context.connect_to(&settings, addresses).await?;
-    let outcome = settle(context, args, &settings, &connected, &wallet, from.clone()).await;
-    connected.shutdown().await;
-    let (report, seeds) = outcome?;
-    let summary = summary(&report, &seeds, from.len(), args.dry_run);
+    let mut wins = Vec::new();
+    for dir in &args.from_dir {
+        wins.extend(noted(dir.clone()).await?);
+    }
+    let work = Work { context, args, settings: &settings, wallet: &wallet };
+    // With a directory no node needs to be asked.
+    let (outcome, nodes) = if args.nodes.is_empty() && !args.from_dir.is_empty() {
+        let payments = context.chain(&settings).await?;
+        let outcome = work.settle(&payments, None, SettleOptions { wins, ..work.options() }).await;
+        (outcome?, 0)
+    } else {
+        let addresses = addresses(&settings, args)?;
+        let from = peers(&addresses)?;
+        let nodes = from.len();
+        let connected = context.connect_to(&settings, addresses).await?;
+        let (payments, client) = (connected.payments(), Some(connected.client()));
+        let options = SettleOptions { from, wins, ..work.options() };
+        let outcome = work.settle(payments, client, options).await;
+        connected.shutdown().await;
+        (outcome?, nodes)
+    };
+    let Outcome { report, seeds, refused } = outcome;
+    let summary = summary(&report, &seeds, nodes, args.dry_run);
     context.console.summary(&summary, &only_report(text(&report, &seeds, args.dry_run)))?;
-    if report.silent.len() < from.len() {
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    if nodes == 0 || report.silent.len() < nodes {
         return Ok(());
     }
     Err(Failure::new(Code::TryAgain, "no node has told its wins")
@@ -124,80 +149,133 @@ fn peers(addresses: &[Address]) -> Result<Vec<PeerKey>, Failure> {
     Ok(peers)
 }
 
-async fn settle(
-    context: &Context,
-    args: &Settle,
-    settings: &Settings,
-    connected: &Connected,
-    wallet: &Wallet,
-    from: Vec<PeerKey>,
-) -> Result<(SettleReport, Vec<Posted>), Failure> {
-    let mut seeds = Vec::new();
-    for wanted in wanted(args, settings, connected).await? {
-        let upload_by = wanted.upload_by;
-        let seed = if args.dry_run { None } else { post(connected, wallet, wanted).await? };
-        seeds.push((upload_by, seed));
+/// What a run works with.
+struct Work<'a> {
+    context: &'a Context,
+    args: &'a Settle,
+    settings: &'a Settings,
+    wallet: &'a Wallet,
+}
+
+/// What a run has done. What was settled is said also when no seed took the proof.
+struct Outcome {
+    report: SettleReport,
+    seeds: Vec<Posted>,
+    refused: Option<Failure>,
+}
+
+impl Work<'_> {
+    fn options(&self) -> SettleOptions {
+        let terms = SettleTerms {
+            rate: self.settings.token_rate(),
+            at_a_loss: self.args.at_a_loss,
+            gas_cap: self.settings.max_gas_cost(),
+        };
+        SettleOptions { terms, dry_run: self.args.dry_run, ..SettleOptions::default() }
     }
-    let terms = SettleTerms {
-        rate: settings.token_rate(),
-        at_a_loss: args.at_a_loss,
-        gas_cap: settings.max_gas_cost(),
-    };
-    let options = SettleOptions { from, terms, dry_run: args.dry_run, ..SettleOptions::default() };
-    let settling = connected.client().settle(wallet, options);
-    let report = if args.dry_run {
-        context.until_stopped(settling).await?
-    } else {
-        // Not until stopped: what is sent is waited for.
-        settling.await?
-    };
-    Ok((report, seeds))
+
+    /// Settles first, since only then it is known which seeds nodes wait for; what these draw can be
+    /// settled a moment later.
+    async fn settle(
+        &self,
+        payments: &Arc<Payments>,
+        client: Option<&Client>,
+        options: SettleOptions,
+    ) -> Result<Outcome, Failure> {
+        let settling = async {
+            match client {
+                Some(client) => client.settle(self.wallet, options).await,
+                None => settle_known(payments, self.wallet, options).await,
+            }
+        };
+        let report = if self.args.dry_run {
+            self.context.until_stopped(settling).await?
+        } else {
+            // Not until stopped: what is sent is waited for.
+            settling.await?
+        };
+        let wanted = self.wanted(payments, &report.missing).await?;
+        if self.args.dry_run {
+            let seeds = wanted.into_iter().map(|upload_by| (upload_by, None)).collect();
+            return Ok(Outcome { report, seeds, refused: None });
+        }
+        let proof = self.args.seed_proof.as_ref();
+        let post = async |upload_by| {
+            let proof = proof.map(|proof| proof.0.clone()).unwrap_or_default();
+            post(payments, self.wallet, SeedWanted { upload_by, proof }).await
+        };
+        let (seeds, refused) = post_all(&wanted, proof.is_some(), post).await?;
+        Ok(Outcome { report, seeds, refused })
+    }
+
+    /// The seeds that are missing: those that uploads of this machine wait for, and some of those that
+    /// nodes do; for a proof all of them, or else the newest.
+    async fn wanted(
+        &self,
+        payments: &Arc<Payments>,
+        named: &[UnixTime],
+    ) -> Result<Vec<UnixTime>, Failure> {
+        let mut wanted = match Context::data(self.settings)? {
+            Some(data) => missing_seeds(payments, &data).await?,
+            None => Vec::new(),
+        };
+        // With a proof they cost nothing but for the one that takes it.
+        let most = if self.args.seed_proof.is_some() { usize::MAX } else { MAX_NAMED_POSTS };
+        let others = named.iter().filter(|named| !wanted.contains(named)).take(most);
+        let others: Vec<UnixTime> = others.copied().collect();
+        wanted.extend(others);
+        if wanted.is_empty() && self.args.seed_proof.is_some() {
+            wanted.extend(newest_seed(payments).await?);
+        }
+        Ok(wanted)
+    }
 }
 
-/// The seeds that are missing: those that uploads of this machine wait for; with a proof only the one
-/// that it may be for.
-async fn wanted(
-    args: &Settle,
-    settings: &Settings,
-    connected: &Connected,
-) -> Result<Vec<SeedWanted>, Failure> {
-    let payments = connected.payments();
-    let own = match Context::data(settings)? {
-        Some(data) => missing_seeds(payments, &data).await?,
-        None => Vec::new(),
-    };
-    let Some(proof) = &args.seed_proof else {
-        let wanted = |upload_by| SeedWanted { upload_by, proof: Vec::new() };
-        return Ok(own.into_iter().map(wanted).collect());
-    };
-    let upload_by = match own.first() {
-        Some(upload_by) => Some(*upload_by),
-        None => newest_seed(payments).await?,
-    };
-    Ok(upload_by
-        .map(|upload_by| SeedWanted { upload_by, proof: proof.0.clone() })
-        .into_iter()
-        .collect())
+/// What became of making a seed known.
+enum Post {
+    Known(Seed),
+    NotYet,
+    /// The beacon asks for a proof, or for another one.
+    Refused(Failure),
 }
 
-/// Makes a seed known. A beacon that asks for a proof is none of our business without one: others
-/// have it.
-async fn post(
-    connected: &Connected,
-    wallet: &Wallet,
-    wanted: SeedWanted,
-) -> Result<Option<Seed>, Failure> {
-    let without_proof = wanted.proof.is_empty();
+/// Makes these seeds known. A proof is that of one round, so it is tried until a seed takes it: a
+/// refusal is seen before anything is sent and costs nothing. Without one, a beacon that asks for it
+/// is none of our business: others have it. The failure says that no seed took the proof.
+async fn post_all(
+    wanted: &[UnixTime],
+    with_proof: bool,
+    mut post: impl AsyncFnMut(UnixTime) -> Result<Post, Failure>,
+) -> Result<(Vec<Posted>, Option<Failure>), Failure> {
+    let mut seeds: Vec<Posted> = wanted.iter().map(|upload_by| (*upload_by, None)).collect();
+    let mut refused = None;
+    for (upload_by, known) in &mut seeds {
+        match post(*upload_by).await? {
+            Post::Known(seed) => {
+                *known = Some(seed);
+                if with_proof {
+                    return Ok((seeds, None));
+                }
+            }
+            Post::NotYet => {}
+            Post::Refused(failure) => refused = Some(failure),
+        }
+    }
+    let hint = "check --seed-proof: the beacon takes that of one round only";
+    let refused = refused.filter(|_| with_proof).map(|failure| failure.hint(hint));
+    Ok((seeds, refused))
+}
+
+async fn post(payments: &Payments, wallet: &Wallet, wanted: SeedWanted) -> Result<Post, Failure> {
     let options = SettleOptions { seeds: vec![wanted], ..SettleOptions::default() };
-    match connected.client().settle(wallet, options).await {
-        Ok(report) => Ok(report.seeds.into_iter().find_map(|(_, seed)| seed)),
-        Err(AccountError::Payment(error)) if is_refused(&error.failure) && without_proof => {
-            tracing::info!(%error, "the beacon asks for a proof");
-            Ok(None)
+    match settle_known(payments, wallet, options).await {
+        Ok(report) => {
+            let seed = report.seeds.into_iter().find_map(|(_, seed)| seed);
+            Ok(seed.map_or(Post::NotYet, Post::Known))
         }
         Err(AccountError::Payment(error)) if is_refused(&error.failure) => {
-            let failure = Failure::from(error.as_ref());
-            Err(failure.hint("check --seed-proof: the beacon takes that of one round only"))
+            tracing::info!(%error, "the beacon asks for a proof, or for another one");
+            Ok(Post::Refused(Failure::from(error.as_ref())))
         }
         Err(error) => Err(error.into()),
     }

@@ -72,7 +72,8 @@ pub(super) async fn run(context: &Context, args: &NodeWins) -> Result<(), Failur
     context.console.summary(&known.summary(&wins), &only_report(known.text(&wins)))
 }
 
-async fn noted(dir: PathBuf) -> Result<Vec<Win>, Failure> {
+/// The wins that a node has noted in its directory.
+pub(super) async fn noted(dir: PathBuf) -> Result<Vec<Win>, Failure> {
     let disk = RealDisk::open(&dir)?;
     let reading = tokio::task::spawn_blocking(move || read_wins(&disk));
     let read = reading.await.map_err(|error| {

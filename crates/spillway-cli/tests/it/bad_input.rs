@@ -293,6 +293,14 @@ fn settling_needs_a_key_a_chain_and_nodes() {
     assert_snapshot!("settle_bad_node", both(&place, &words, &settings(NO_RPC)));
     let words = ["settle", PEER];
     assert_snapshot!("settle_node_without_id", both(&place, &words, &settings(NO_RPC)));
+    // With a node's directory none is asked.
+    let words = ["settle", "--from-dir", "node"];
+    assert_snapshot!("settle_no_dir", both(&place, &words, &settings(NO_RPC)));
+    fs::create_dir(place.path().join("node")).unwrap();
+    let alone = [("SPILLWAY_PRIVATE_KEY", KEY), ("SPILLWAY_VAULT", VAULT), settings(NO_RPC)[3]];
+    let ran = place.run_with(&words, &alone);
+    assert_eq!(ran.code, Some(5), "{ran}");
+    assert!(ran.stderr.contains("the RPC"), "{ran}");
     for (name, proof) in [("odd", "0x123"), ("not_hex", "signature"), ("empty", "0x")] {
         let words = ["settle", "--seed-proof", proof];
         let said = both(&place, &words, &settings(NO_RPC));

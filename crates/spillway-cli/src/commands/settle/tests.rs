@@ -104,3 +104,49 @@ fn a_peer_is_asked_once_and_must_be_named() {
         "the address /ip4/127.0.0.1/tcp/1 does not name its peer; end it with /p2p/ and the peer's id"
     );
 }
+
+/// Tries a proof that only the seeds of `takes` take; returns what was tried, and what came of it.
+async fn tried(
+    wanted: &[u64],
+    with_proof: bool,
+    takes: &[u64],
+) -> (Vec<u64>, Vec<Posted>, Option<Failure>) {
+    let wanted: Vec<UnixTime> = wanted.iter().copied().map(UnixTime).collect();
+    let mut tried = Vec::new();
+    let post = async |upload_by: UnixTime| {
+        tried.push(upload_by.0);
+        Ok(match upload_by.0 {
+            of if takes.contains(&of) => Post::Known(Seed([7; 32])),
+            0 => Post::NotYet,
+            _ => Post::Refused(Failure::new(Code::Failure, "refused")),
+        })
+    };
+    let (seeds, refused) = post_all(&wanted, with_proof, post).await.unwrap();
+    (tried, seeds, refused)
+}
+
+/// Whoever has the signature of a round does not know which seed nodes wait for.
+#[tokio::test]
+async fn a_proof_is_tried_until_a_seed_takes_it() {
+    let known = Some(Seed([7; 32]));
+    let at = |number| UnixTime(number);
+    let (asked, seeds, refused) = tried(&[5, 6, 7], true, &[6]).await;
+    assert_eq!((asked, seeds), (vec![5, 6], vec![(at(5), None), (at(6), known), (at(7), None)]));
+    assert!(refused.is_none());
+    let (asked, seeds, refused) = tried(&[5, 6], true, &[]).await;
+    assert_eq!((asked, seeds), (vec![5, 6], vec![(at(5), None), (at(6), None)]));
+    assert_eq!(
+        refused.unwrap().to_string(),
+        "refused; check --seed-proof: the beacon takes that of one round only"
+    );
+    assert!(tried(&[0], true, &[]).await.2.is_none());
+}
+
+/// Without one all are asked, and a beacon that wants a proof fails nothing.
+#[tokio::test]
+async fn without_a_proof_every_seed_is_asked_for() {
+    let (asked, seeds, refused) = tried(&[5, 0, 6, 7], false, &[5, 7]).await;
+    let known = seeds.iter().map(|(_, seed)| seed.is_some()).collect::<Vec<_>>();
+    assert_eq!((asked, known), (vec![5, 0, 6, 7], vec![true, false, false, true]));
+    assert!(refused.is_none());
+}
