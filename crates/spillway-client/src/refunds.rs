@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use spillway_disk::{Disk, run};
 use spillway_pay::{At, Payments, Stopped, Wallet};
-use spillway_types::{Atto, BatchTerms, PaymentId, UnixTime};
+use spillway_types::{Atto, BatchTerms, PaymentId, Retry, UnixTime};
 
 use crate::{
     AccountError, UploadError,
@@ -75,6 +75,13 @@ pub struct RefundStopped {
     /// Why it stopped.
     #[source]
     pub error: AccountError,
+}
+
+impl RefundStopped {
+    /// Whether the same call may go on later.
+    pub fn retry(&self) -> Retry {
+        self.error.retry()
+    }
 }
 
 impl RefundReport {

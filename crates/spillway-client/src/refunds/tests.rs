@@ -174,7 +174,9 @@ async fn what_came_back_before_an_error_is_told_and_written_down() {
         let gone = ChainError::Unreachable { endpoint: "rpc".into() };
         (*sent > 1).then_some(ChainFault::Refuse(gone))
     })));
-    let RefundStopped { done, error } = world.refund().await.unwrap_err();
+    let stopped = world.refund().await.unwrap_err();
+    assert_eq!(stopped.retry(), Retry::Backoff);
+    let RefundStopped { done, error } = stopped;
     assert!(matches!(error, AccountError::Payment(_)), "{error:?}");
     assert_eq!((done.refunded.len(), done.amount()), (1, ESCROW));
     assert_eq!(done.spend.tx_hashes.len(), 1);
