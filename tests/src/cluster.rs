@@ -16,7 +16,8 @@ use spillway_client::{
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, MemoryNetwork, Peers, RequestKind};
 use spillway_node::{
-    Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms, limits::TIP_GAS,
+    Batches, BatchesOptions, ChainClock, NodeService, Price, ServiceOptions, Terms,
+    limits::{LEAST_BILLED_BYTES, TIP_GAS},
 };
 use spillway_pay::{
     Chain, MemoryChain, MemoryChainOptions, PayTiming, Payments, PaymentsOptions, Wallet, Windows,
@@ -132,6 +133,9 @@ impl Cluster {
     /// The tip a draw of nodes that take batches. One chunk of a whole segment is worth more than six
     /// of them, so that it may be a batch.
     pub const TIP: Atto = Atto(100);
+
+    /// What one chunk of a [`SEGMENT`] or less costs: the least that is billed.
+    pub const CHUNK_COST: u128 = LEAST_BILLED_BYTES as u128 * CLOSE_GROUP as u128;
 
     /// A cluster of ten honest nodes.
     pub fn new() -> Self {
@@ -364,10 +368,11 @@ impl Cluster {
         stored
     }
 
-    /// What five honest nodes ask for these chunks: their sizes, five times.
+    /// What five honest nodes ask for these chunks: their sizes or the least that is billed, five times.
     pub fn price_of(&self, chunks: &BTreeSet<ChunkAddress>) -> Atto {
         let stored = self.stored();
-        let bytes: u128 = chunks.iter().map(|address| u128::from(stored[address].0)).sum();
+        let billed = |address| stored[address].0.max(LEAST_BILLED_BYTES);
+        let bytes: u128 = chunks.iter().map(|address| u128::from(billed(address))).sum();
         Atto(bytes * CLOSE_GROUP as u128)
     }
 

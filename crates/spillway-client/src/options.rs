@@ -40,8 +40,9 @@ impl std::fmt::Debug for StreamSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOptions {
     /// Leaves of one batch at most, 1 to [`MAX_BATCH_LEAVES`](limits::MAX_BATCH_LEAVES); a larger
-    /// upload is several batches. A plan takes about 2 KiB of memory and 1.7 KiB of disk a leaf, so
-    /// one of the largest takes 128 MiB.
+    /// upload is several batches. A plan takes about 2 KiB of memory and 1.7 KiB of disk a leaf.
+    /// While it is made there are prices, plan, the file and its bytes at once: about 8 KiB a leaf,
+    /// 32 MiB for the default and 512 MiB for one of the largest. That is arithmetic, not measured.
     pub max_leaves: usize,
     /// Whether one transaction pays several batches, or each has its own.
     pub commit: CommitChoice,

@@ -11,8 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use spillway_client::{
-    Approve, ChunkFailure, CommitChoice, Offer, Remote, UploadError, UploadOptions,
-    Uploaded,
+    Approve, ChunkFailure, CommitChoice, Offer, Remote, UploadError, UploadOptions, Uploaded,
 };
 use spillway_disk::MemoryDisk;
 use spillway_pay::{ChainFault, ChainOp};

@@ -9,13 +9,10 @@ use spillway_client::{
 use spillway_disk::{Disk, MemoryDisk, Overwrite, Survival};
 use spillway_pay::{ChainFault, ChainOp};
 use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, SEGMENT, noise};
-use spillway_types::{
-    Atto,
-    limits::{CLOSE_GROUP, SEAL_OVERHEAD_BYTES},
-};
+use spillway_types::{Atto, limits::CLOSE_GROUP};
 
 /// What one whole segment of noise costs.
-const CHUNK_COST: u128 = ((SEGMENT + SEAL_OVERHEAD_BYTES) * CLOSE_GROUP) as u128;
+const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions::batches(5))

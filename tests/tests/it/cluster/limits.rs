@@ -12,7 +12,7 @@ use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, noise};
 use spillway_types::{Atto, Refusal, Wei};
 
 /// What three and a half segments of noise cost.
-const COST: Atto = Atto((3_500 + 4 * 29) * 5);
+const COST: Atto = Atto(4 * Cluster::CHUNK_COST);
 
 async fn upload(
     cluster: &Cluster,

@@ -10,10 +10,7 @@ use spillway_client::{
 use spillway_disk::{Clock, Disk, MemoryDisk};
 use spillway_pay::{Chain, ChainError, ChainFault, ChainOp, SignedTx, TxJournal, Wallet};
 use spillway_tests::{Admit, Charged, Cluster, ClusterOptions, SEGMENT, Tricks, noise};
-use spillway_types::{
-    Atto, PaymentProof, PeerSecret, Refusal, Seed, UnixTime, Wei,
-    limits::{CLOSE_GROUP, SEAL_OVERHEAD_BYTES},
-};
+use spillway_types::{Atto, PaymentProof, PeerSecret, Refusal, Seed, UnixTime, Wei};
 
 /// What one whole segment of noise costs.
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;

@@ -66,9 +66,11 @@ async fn every_length_around_a_boundary() {
         assert_eq!(chunks.len() as u64, segments);
         assert_on_nearest(&cluster, &chunks);
 
-        let sealed = len + SEAL_OVERHEAD_BYTES * chunks.len();
-        let price = Atto((sealed * CLOSE_GROUP) as u128);
-        assert_eq!(cluster.price_of(&chunks), price, "noise grows by what sealing adds");
+        let sealed: u32 = chunks.iter().map(|address| cluster.stored()[address].0).sum();
+        let expected = len + SEAL_OVERHEAD_BYTES * chunks.len();
+        assert_eq!(sealed as usize, expected, "noise grows by what sealing adds");
+        let price = Atto(chunks.len() as u128 * Cluster::CHUNK_COST);
+        assert_eq!(cluster.price_of(&chunks), price);
         assert_eq!(uploaded.spend.storage_cost, price);
         paid = paid.saturating_add(price);
         let charged = cluster.charged().await;
@@ -115,7 +117,7 @@ async fn text_is_stored_compressed() {
         client.upload(Cluster::file(&source), &cluster.payer, Cluster::options()).await.unwrap();
     let stored: u32 = cluster.stored().values().map(|(size, _)| size).sum();
     assert!((stored as usize) < source.len() / 2, "{stored}");
-    assert_eq!(uploaded.spend.storage_cost, Atto(u128::from(stored) * CLOSE_GROUP as u128));
+    assert_eq!(uploaded.spend.storage_cost, cluster.price_of_all());
     let map = uploaded.data_map.unwrap();
     assert_eq!(cluster.read_back(Remote::DataMap(map)).await.unwrap(), source);
 }
@@ -154,8 +156,7 @@ async fn a_private_upload_after_a_public_one_pays_nothing_and_the_other_way_only
         (public.chunks_total, public.chunks_stored, public.chunks_already_stored),
         (3, 1, 2)
     );
-    let map_bytes = public.data_map.unwrap().len();
-    assert_eq!(public.spend.storage_cost, Atto((map_bytes * CLOSE_GROUP) as u128));
+    assert_eq!(public.spend.storage_cost, Atto(Cluster::CHUNK_COST));
     let again = upload(false).await.unwrap();
     assert_eq!((again.chunks_already_stored, again.spend), (2, Spend::default()));
     assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
@@ -174,7 +175,7 @@ async fn a_raw_chunk_is_stored_as_it_is() {
     assert_eq!(uploaded.public_address, Some(address));
     assert_eq!(uploaded.data_map, None);
     assert_eq!(cluster.stored(), [(address, (777, CLOSE_GROUP))].into());
-    assert_eq!(uploaded.spend.storage_cost, Atto(777 * 5));
+    assert_eq!(uploaded.spend.storage_cost, Atto(Cluster::CHUNK_COST));
     assert_eq!(cluster.client(&MemoryDisk::new()).get_chunk(address).await.unwrap(), chunk);
 }
 
@@ -263,7 +264,7 @@ async fn one_changed_byte_pays_for_three_chunks() {
     source[4_200] ^= 1;
     let edited = upload(&source).await.unwrap();
     assert_eq!((edited.chunks_stored, edited.chunks_already_stored), (3, 7));
-    let three = Atto(3 * (SEGMENT + SEAL_OVERHEAD_BYTES) as u128 * CLOSE_GROUP as u128);
+    let three = Atto(3 * Cluster::CHUNK_COST);
     assert_eq!(edited.spend.storage_cost, three);
     assert_eq!(cluster.charged().await.paid, before.saturating_add(three));
     let map = Remote::DataMap(edited.data_map.unwrap());

@@ -14,11 +14,11 @@ use spillway_pay::{ChainError, ChainFault, ChainOp};
 use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, SEGMENT, noise};
 use spillway_types::{
     Atto, ChunkAddress,
-    limits::{CLOSE_GROUP, MAX_DIRECT_LEAVES, SEAL_OVERHEAD_BYTES},
+    limits::{CLOSE_GROUP, MAX_DIRECT_LEAVES},
 };
 
 /// What one whole segment of noise costs.
-const CHUNK_COST: u128 = ((SEGMENT + SEAL_OVERHEAD_BYTES) * CLOSE_GROUP) as u128;
+const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() })
