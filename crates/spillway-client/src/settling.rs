@@ -358,7 +358,9 @@ async fn gather(
         if more && last <= after {
             return Ok(Err(WinsFailure::OutOfOrder));
         }
-        wins.into_iter().for_each(|win| round.take(win));
+        for win in wins {
+            round.take(win);
+        }
         round.settle_if_many().await?;
         if !more {
             break;

@@ -133,7 +133,7 @@ impl World {
 /// Peers that show these pages, the last one for ever.
 #[derive(Debug)]
 struct Pages {
-    pages: BTreeMap<PeerKey, Vec<WinsPage>>,
+    shown: BTreeMap<PeerKey, Vec<WinsPage>>,
     /// How long and how often they are busy before each page.
     busy: (u32, u32),
     asked: AtomicU32,
@@ -141,7 +141,7 @@ struct Pages {
 
 impl Pages {
     fn of(pages: Vec<(PeerKey, Vec<WinsPage>)>) -> Self {
-        Self { pages: pages.into_iter().collect(), busy: (0, 0), asked: AtomicU32::new(0) }
+        Self { shown: pages.into_iter().collect(), busy: (0, 0), asked: AtomicU32::new(0) }
     }
 }
 
@@ -178,7 +178,7 @@ impl Peers for Pages {
     }
 
     async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
-        let pages = self.pages.get(&peer).ok_or(PeersError::Unreachable { peer })?;
+        let pages = self.shown.get(&peer).ok_or(PeersError::Unreachable { peer })?;
         let (after_ms, times) = self.busy;
         if self.asked.fetch_add(1, Ordering::Relaxed) % times.saturating_add(1) < times {
             return Ok(WinsResponse { page: Err(Refusal::Busy { after_ms }) });
