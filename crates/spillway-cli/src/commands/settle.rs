@@ -3,7 +3,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use spillway_client::{
     AccountError, Address, ChainError, Client, PayFailure, Payments, SeedWanted, SettleOptions,
-    SettleReport, SettleTerms, Wallet, missing_seeds, newest_seed, settle_known,
+    SettleReport, SettleTerms, SkipReason, Skipped, Wallet, missing_seeds, newest_seed,
+    settle_known,
 };
 use spillway_types::{PeerKey, Seed, UnixTime};
 
@@ -110,6 +111,17 @@ pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure>
     context.console.summary(&summary, &only_report(text(&report, &seeds, args.dry_run)))?;
     if let Some(failure) = refused {
         return Err(failure);
+    }
+    left_open(&report, nodes)
+}
+
+/// What was to be settled or heard and was not.
+fn left_open(report: &SettleReport, nodes: usize) -> Result<(), Failure> {
+    let is_refused = |skipped: &&Skipped| matches!(skipped.reason, SkipReason::Refused { .. });
+    let refused = report.settled.skipped.iter().filter(is_refused).count() as u64;
+    if refused > 0 {
+        let message = format!("the vault refused {}", count(refused, "draw"));
+        return Err(Failure::new(Code::Failure, message).hint("the summary says which, and why"));
     }
     if nodes == 0 || report.silent.len() < nodes {
         return Ok(());

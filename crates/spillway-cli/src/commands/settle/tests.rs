@@ -1,4 +1,4 @@
-use spillway_client::{PeersError, Settled, SkipReason, Skipped, WinsFailure};
+use spillway_client::{PeersError, Settled, WinsFailure};
 use spillway_types::{Atto, PaymentId, PeerSecret, RewardAddress, TxHash, Wei};
 
 use super::*;
@@ -149,4 +149,15 @@ async fn without_a_proof_every_seed_is_asked_for() {
     let known = seeds.iter().map(|(_, seed)| seed.is_some()).collect::<Vec<_>>();
     assert_eq!((asked, known), (vec![5, 0, 6, 7], vec![true, false, false, true]));
     assert!(refused.is_none());
+}
+
+#[test]
+fn what_the_vault_refuses_is_no_success() {
+    let mut report = report();
+    left_open(&report, 2).unwrap();
+    assert_eq!(left_open(&report, 1).unwrap_err().code, Code::TryAgain);
+    let reason = SkipReason::Refused { reason: Some("BadProof(0)".into()) };
+    report.settled.skipped.push(Skipped { payment: PaymentId([2; 32]), draw: 6, reason });
+    let failure = left_open(&report, 2).unwrap_err();
+    assert_eq!((failure.code, &*failure.message), (Code::Failure, "the vault refused 1 draw"));
 }
