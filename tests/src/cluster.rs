@@ -368,7 +368,7 @@ impl Cluster {
         stored
     }
 
-    /// What five honest nodes ask for these chunks: their sizes or the least that is billed, five times.
+    /// What five honest nodes ask for these chunks: five times their sizes, or the least billed.
     pub fn price_of(&self, chunks: &BTreeSet<ChunkAddress>) -> Atto {
         let stored = self.stored();
         let billed = |address| stored[address].0.max(LEAST_BILLED_BYTES);

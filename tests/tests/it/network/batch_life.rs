@@ -14,7 +14,7 @@ use spillway_client::{
 };
 use spillway_disk::{Disk, MemoryDisk, Overwrite, RealDisk};
 use spillway_pay::{
-    CommitChoice, OpenClaim, PayRequest, Plan, Refunded, Settled, SkipReason, Skipped,
+    CommitChoice, OpenClaim, PayRequest, Plan, Refunded, SettleTerms, Settled, SkipReason, Skipped,
 };
 use spillway_testnet::{TestClient, TestNode};
 use spillway_tests::{
@@ -196,7 +196,8 @@ async fn nothing_goes_too_early(network: &Network, client: &TestClient, withheld
         siblings: withheld.deal.siblings(0),
     };
     let payments = client.payments();
-    let settled = payments.settle(wallet, &[win], &mut notes).await.unwrap();
+    let settled =
+        payments.settle(wallet, &[win], SettleTerms::default(), &mut notes).await.unwrap();
     let after = network.windows().await.draw_time(terms.upload_by);
     let reason = SkipReason::NoSeed { after };
     let payment = withheld.plan.id();
