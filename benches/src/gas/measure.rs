@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use spillway_pay::{
-    CommitChoice, DeployOptions, DrandOptions, Plan, PlanMode, PlanProofs, TxPurpose,
+    CommitChoice, DeployOptions, DrandOptions, Plan, PlanMode, PlanProofs, SettleTerms, TxPurpose,
     authorize::{
         TokenDomain, TypedData, commit_many_with_authorization, commit_with_authorization,
         commit_with_permit, permit_nonce,
@@ -194,7 +194,10 @@ impl<'a> Measure<'a> {
         let stage = self.stage;
         let wins = wins(plan, seed)?;
         let mut journal = Journal::default();
-        let settled = stage.payments.settle(&stage.settler, &wins, &mut journal).await?;
+        let settled = stage
+            .payments
+            .settle(&stage.settler, &wins, SettleTerms::default(), &mut journal)
+            .await?;
         anyhow::ensure!(settled.skipped.is_empty(), "skipped {:?}", settled.skipped);
         anyhow::ensure!(settled.prizes == plan.storage_cost(), "prizes {}", settled.prizes);
         let settles = |purpose: &TxPurpose| matches!(purpose, TxPurpose::Settle { .. });

@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     Evidence, checks, held::Held, kept::KeptFor, promises::refusal, service::Shared, slots::Slot,
+    to_the_end::ToTheEnd,
 };
 
 /// A put whose header passed every check, with the space for its body.
@@ -130,17 +131,10 @@ async fn keep_proof(
 impl AdmittedPut for Admitted {
     async fn store(self: Box<Self>, body: Bytes) -> PutResponse {
         let address = self.put.leaf.address;
-        // A task of its own: when the sender goes away meanwhile, what the store writes to its end
-        // is also entered where its draw is waited for. A drain waits for it.
-        let service = Arc::clone(&self.service);
-        let receipt = match service.under_way.spawn(self.keep(body)).await {
-            Ok(receipt) => receipt,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => Err(Refusal::StorageFailed),
-            },
-        };
+        // When the sender goes away meanwhile, what the store writes to its end is also entered where
+        // its draw is waited for. A drain waits for it.
+        let under_way = self.service.under_way.clone();
+        let receipt = ToTheEnd::new(under_way, self.keep(body)).await;
         match &receipt {
             Ok(_) => tracing::debug!(%address, "stored"),
             Err(refusal) => tracing::debug!(%address, %refusal, "not stored"),

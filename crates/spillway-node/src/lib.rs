@@ -46,6 +46,7 @@ mod records;
 mod service;
 mod slots;
 mod tip;
+mod to_the_end;
 
 pub use batches::{BatchLimits, Batches, BatchesOptions};
 pub use chain_clock::ChainClock;
