@@ -157,6 +157,7 @@ fn no_batch_says_why_and_that_nothing_was_charged() {
         "no batch payment: the beacon is behind, its newest seed is of 1795260315; nothing was \
          charged; try again later, or say --mode direct"
     );
+    assert_eq!(said(BatchRefused::NotTaken).code, Code::TryAgain);
     let zero = said(BatchRefused::ZeroLeaf { address: ADDRESS });
     assert_eq!(zero.hint.as_deref(), Some("nothing was charged; say --mode direct"));
 }

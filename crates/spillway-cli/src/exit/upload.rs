@@ -65,6 +65,8 @@ fn no_batch(refused: BatchRefused) -> Failure {
         BatchRefused::BeaconBehind { latest } => failure(Code::TryAgain)
             .hint("nothing was charged; try again later, or say --mode direct")
             .detail("latest_seed", latest.as_secs()),
+        BatchRefused::NotTaken => failure(Code::TryAgain)
+            .hint("nothing was charged; try again later, or say --mode direct"),
         BatchRefused::PrizeTooSmall { prize, least } => failure(Code::Failure)
             .hint("nothing was charged; say --mode direct, or upload more at once")
             .detail("prize_atto", prize.to_string())

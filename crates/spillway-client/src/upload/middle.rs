@@ -112,11 +112,7 @@ mod tests {
 
     fn terms() -> QuoteTerms {
         QuoteTerms {
-            domain: Domain {
-                network: NetworkId([0; 32]),
-                chain_id: 1,
-                vault: EvmAddress([0; 20]),
-            },
+            domain: Domain { network: NetworkId([0; 32]), chain_id: 1, vault: EvmAddress([0; 20]) },
             address: ChunkAddress([1; 32]),
             size: 1,
             price: Atto(100),
@@ -146,8 +142,10 @@ mod tests {
     #[test]
     fn up_to_five_of_ten_that_ask_for_too_large_a_tip_are_dropped() {
         for count in 1..=5 {
-            let (odd, other) =
-                judged(ModeChoice::Auto, count, |terms| QuoteTerms { min_tip: Atto(1_001), ..terms });
+            let (odd, other) = judged(ModeChoice::Auto, count, |terms| QuoteTerms {
+                min_tip: Atto(1_001),
+                ..terms
+            });
             let why = QuoteFailure::TipOverCap { tip: Atto(1_001), cap: Atto(1_000) };
             assert_eq!((odd, other), (Verdict::Bad(why), Verdict::Good), "{count}");
         }
@@ -171,8 +169,10 @@ mod tests {
     #[test]
     fn too_small_a_prize_is_taken_only_when_others_are_missing() {
         for count in 1..=5 {
-            let (odd, other) =
-                judged(ModeChoice::Auto, count, |terms| QuoteTerms { max_prize: Atto(99), ..terms });
+            let (odd, other) = judged(ModeChoice::Auto, count, |terms| QuoteTerms {
+                max_prize: Atto(99),
+                ..terms
+            });
             let why = QuoteFailure::PrizeTooSmall { prize: Atto(99), least: Atto(100) };
             assert_eq!((odd, other), (Verdict::Spare(why), Verdict::Good), "{count}");
         }

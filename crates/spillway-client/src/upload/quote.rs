@@ -8,8 +8,8 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{
-    ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem,
-    QuoteRequest, QuoteResponse, QuoteTerms, Receipt, Share, UnixTime,
+    ChunkAddress, Leaf, Nonce, PeerKey, Quote, QuoteAnswer, QuoteError, QuoteItem, QuoteRequest,
+    QuoteResponse, QuoteTerms, Receipt, Share, UnixTime,
     limits::{CLOSE_GROUP, MAX_QUOTE_ITEMS, QUOTE_PEERS, STORE_QUORUM},
 };
 
@@ -223,11 +223,7 @@ fn check_terms(terms: &QuoteTerms, min_window: Duration, now: UnixTime) -> Resul
 }
 
 /// What one chunk's answers come to.
-fn judge(
-    want: Wanted,
-    mut heard: Heard,
-    purpose: Purpose,
-) -> Result<QuoteOutcome, UploadError> {
+fn judge(want: Wanted, mut heard: Heard, purpose: Purpose) -> Result<QuoteOutcome, UploadError> {
     // Only the five closest that were asked have a vote: distant peers never do.
     let closest = &heard.asked[..heard.asked.len().min(CLOSE_GROUP)];
     let receipts: Vec<Receipt> = heard
