@@ -68,7 +68,12 @@ fn the_window_is_three_times_what_the_rate_says_within_what_all_take() {
     assert_eq!(by(day_of_bytes, WINDOWS.max), Ok(3 * DAY));
     // Less 5 minutes of slack, and less a tenth of short windows.
     let slack = Duration::from_mins(5);
-    assert_eq!(by(100 * day_of_bytes, WINDOWS.max), Ok(WINDOWS.max.saturating_sub(slack)));
+    let allowed = WINDOWS.max.saturating_sub(slack);
+    assert_eq!(by(10 * day_of_bytes, WINDOWS.max), Ok(allowed));
+    // What takes longer at the rate itself would be paid for and not stored.
+    let needed = 15 * DAY;
+    let error = PlanError::NoWindow { needed, allowed };
+    assert_eq!(by(15 * day_of_bytes, WINDOWS.max), Err(error));
     assert_eq!(by(1, 2000 * Duration::from_secs(1)), Ok(Duration::from_mins(30)));
     let needed = WINDOWS.min;
     let allowed = Duration::from_mins(15);

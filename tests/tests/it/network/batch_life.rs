@@ -98,8 +98,8 @@ const STORED: usize = 3;
 
 async fn withhold(network: &Network, client: &TestClient) -> Withheld {
     let mut deal = Deal::ask(network, client, 700..706, SEGMENT).await;
-    // Nodes that are fuller ask more.
-    let dearest = deal.terms().map(|terms| terms.price).max().unwrap();
+    // Nodes that are fuller ask more. Each chunk is a prize: it must be worth six tips.
+    let dearest = deal.terms().map(|terms| terms.price).max().unwrap().saturating_mul(8);
     for share in deal.leaves.iter_mut().flat_map(|leaf| &mut leaf.shares) {
         share.amount = dearest;
     }
@@ -324,7 +324,8 @@ async fn settle_all(
         assert_eq!(skipped.reason, SkipReason::AlreadySettled);
     }
     assert_eq!((network.balances().await, network.tokens(settler.address()).await), (after, tips));
-    // The nodes do not tell of what is settled.
+    // The nodes do not tell of what is settled for good: Anvil is 64 blocks behind with that.
+    network.testnet.anvil().mine(65).await.unwrap();
     network.testnet.refresh().await.unwrap();
     assert_served(network, client, &[]).await;
     unclaimed
