@@ -266,9 +266,7 @@ impl Batches {
     /// because the beacon is nearly behind or was not heard of.
     pub fn max_prize(&self) -> Atto {
         let Shared { clock, terms, .. } = self.shared.as_ref();
-        let known = self.news().beacon;
-        let beacon = known.filter(|(_, heard)| !clock.is_too_long_ago(*heard));
-        max_prize(terms.largest_prize(), beacon.map(|(beacon, _)| beacon), clock.now())
+        max_prize(terms.largest_prize(), self.beacon().ok(), clock.now())
     }
 
     /// How many wins are noted.
@@ -276,22 +274,32 @@ impl Batches {
         self.book().wins.len()
     }
 
-    /// Whether batches are taken now.
+    /// The beacon as it was heard of last.
     ///
     /// # Errors
-    /// [`Refusal::BeaconBehind`], or [`Refusal::ChainUnavailable`] when the beacon was not heard of
-    /// for as long as the chain's silence may be.
-    pub(crate) fn taken(&self, now: UnixTime) -> Result<(), Refusal> {
-        match self.news().beacon {
-            Some((_, heard)) if self.shared.clock.is_too_long_ago(heard) => {
-                Err(Refusal::ChainUnavailable)
-            }
-            Some((beacon, _)) if beacon.is_behind(now) => {
-                Err(Refusal::BeaconBehind { latest: beacon.latest })
-            }
-            Some(_) => Ok(()),
-            None => Err(Refusal::ChainUnavailable),
+    /// [`Refusal::ChainUnavailable`] when it was not heard of for as long as the chain's silence may
+    /// be.
+    pub(crate) fn beacon(&self) -> Result<BeaconState, Refusal> {
+        let known = self.news().beacon;
+        let known = known.filter(|(_, heard)| !self.shared.clock.is_too_long_ago(*heard));
+        known.map(|(beacon, _)| beacon).ok_or(Refusal::ChainUnavailable)
+    }
+
+    /// Whether a batch is taken that was recorded at this time. The present has no say: what was paid
+    /// while the beacon was on time is taken though it dies before all of it is stored.
+    ///
+    /// A seed that is not known now was not known then either, so the lag was at least the time from
+    /// the newest seed to the record. What was recorded while the beacon was behind is refused until
+    /// the seeds that were missing are there.
+    ///
+    /// # Errors
+    /// [`Refusal::BeaconBehind`], or those of [`Batches::beacon`].
+    pub(crate) fn taken(&self, recorded: UnixTime) -> Result<(), Refusal> {
+        let beacon = self.beacon()?;
+        if beacon.is_behind(recorded) {
+            return Err(Refusal::BeaconBehind { latest: beacon.latest });
         }
+        Ok(())
     }
 
     /// The page of wins after this one.

@@ -172,9 +172,9 @@ pub const DRAWS_PER_SEED: u64 = 64;
 pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 
 /// How many halves of an epoch the beacon's newest seed may be old for batches to be quoted: half an
-/// epoch less than for batches to be taken
+/// epoch less than when a batch is recorded
 /// ([`MAX_BEACON_LAG_EPOCHS`](spillway_types::limits::MAX_BEACON_LAG_EPOCHS)), so that what is paid by a
-/// quote can be stored for some hours after. A beacon on time is never older than one epoch.
+/// quote while it lasts, an hour, is recorded in time. A beacon on time is never older than one epoch.
 pub const QUOTED_BEACON_LAG_HALVES: u32 = 3;
 
 /// The largest prize of a draw that a node with a token rate takes when nothing else is said: 10 tokens. A draw for

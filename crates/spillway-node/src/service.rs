@@ -274,8 +274,10 @@ impl Shared {
         let own = checks::own_quote(&put, self.me, &self.domain)?;
         let now = self.clock.now();
         let payment = checks::payment(&put, &own, &self.domain, now)?;
-        if matches!(put.proof, PaymentProof::Batch(_)) {
-            self.batches.taken(now)?;
+        let is_batch = matches!(put.proof, PaymentProof::Batch(_));
+        if is_batch {
+            // Not heard of, it cannot be judged below: then nothing is looked up for it.
+            self.batches.beacon()?;
         }
         checks::quotes(&put, &own, &self.domain)?;
         let address = put.leaf.address;
@@ -283,6 +285,9 @@ impl Shared {
         let recorded = self.records.recorded(from, payment, own.terms.confirmations).await?;
         let now = self.clock.now().max(recorded.seen_at);
         checks::recorded(&put, &own, recorded.time, now)?;
+        if is_batch {
+            self.batches.taken(recorded.time)?;
+        }
         // Only now, so that what nobody paid for never takes the place of what was.
         let slot = self.puts.take(from, put.size.into())?;
         let promised = self.promises().take((address, put.size), self.clock.now());

@@ -80,7 +80,7 @@ pub const MAX_WINS_ITEMS: usize = 48;
 /// of 30 days. They take 160 bytes at most.
 pub const MAX_AWAITED_SEEDS: usize = 16;
 
-/// How many epochs the beacon's newest seed may be old before nodes take no more batches.
+/// How many epochs the beacon's newest seed may be old, when a batch is recorded, for nodes to take it.
 pub const MAX_BEACON_LAG_EPOCHS: u32 = 2;
 
 /// How often a failed store is tried again, and how long before each, without jitter.

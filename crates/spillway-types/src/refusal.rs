@@ -143,8 +143,8 @@ pub enum Refusal {
         /// The largest prize of the batch.
         found: Atto,
     },
-    /// The beacon that draws the winners has not been heard for too long: batches may not be
-    /// settled in time.
+    /// The beacon that draws the winners was too far behind when the batch was recorded: it may not
+    /// be settled in time.
     #[error("the beacon's newest seed is of {latest}")]
     BeaconBehind {
         /// The time of its newest seed.

@@ -159,9 +159,6 @@ async fn the_first_thing_that_is_wrong_is_told() {
     deal.batch().terms.upload_by = UnixTime(START.0 - 1);
     refused(&world, &deal, Refusal::TooLate { upload_by: UnixTime(START.0 - 1) }).await;
     deal.batch().terms.upload_by = START.saturating_add(WINDOW);
-    refused(&world, &deal, Refusal::BeaconBehind { latest: UnixTime(0) }).await;
-    world.chain.set_latest(START);
-    world.follow().await;
     refused(&world, &deal, Refusal::WrongPayee { index: 1 }).await;
     let payee = reward(1);
     deal.put.leaf.shares[1].payee = payee;
@@ -169,6 +166,10 @@ async fn the_first_thing_that_is_wrong_is_told() {
     let payment = deal.payment();
     assert_eq!(world.admit(&deal.put).await.err(), Some(Refusal::Unpaid { payment }));
     world.pay(&deal);
+    let behind = Refusal::BeaconBehind { latest: UnixTime(0) };
+    assert_eq!(world.admit(&deal.put).await.err(), Some(behind));
+    world.chain.set_latest(START);
+    world.follow().await;
     assert_receipt(&world.put(&deal).await.unwrap(), &deal);
 }
 
@@ -305,9 +306,10 @@ async fn a_look_up_that_ends_after_the_window() {
 }
 
 #[tokio::test]
-async fn a_beacon_that_is_behind_and_back() {
+async fn a_beacon_that_was_behind_at_the_payment_and_is_back() {
     let world = World::new();
     let deal = world.paid_batch(1, |_| {}).await;
+    let late = world.batch_of(&[3], |_| {}).await.remove(0);
     let most = START.saturating_sub(2 * EPOCH);
     world.chain.set_latest(most);
     world.follow().await;
@@ -320,17 +322,48 @@ async fn a_beacon_that_is_behind_and_back() {
     let asked = world.chain.asked();
     assert_eq!(world.put(&deal).await, Err(Refusal::BeaconBehind { latest }));
     assert_eq!((world.chain.asked(), world.store.chunks()), (asked, 0));
-    // Time alone does it too.
+    // A second later it is too late to pay, too.
     world.chain.set_latest(most);
     world.follow().await;
-    admitted(&world, &deal).await;
     world.clock.advance(SECOND);
-    assert_eq!(world.put(&deal).await, Err(Refusal::BeaconBehind { latest: most }));
+    world.pay(&late);
+    assert_eq!(world.put(&late).await, Err(Refusal::BeaconBehind { latest: most }));
     // Direct payments need no beacon.
     assert!(world.put(&world.paid_deal(2).await).await.is_ok());
+    // Neither a batch nor its window is lost by it.
     world.chain.set_latest(START);
     world.follow().await;
-    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+    for deal in [deal, late] {
+        assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+    }
+}
+
+/// What was paid in time is stored: the beacon's lag counts when the batch is recorded, not when its
+/// chunks come.
+#[tokio::test]
+async fn a_beacon_that_dies_after_the_payment() {
+    let world = World::new();
+    let deals = world.batch_of(&[1, 2, 3], |_| {}).await;
+    let unpaid = world.batch_of(&[4], |_| {}).await.remove(0);
+    world.chain.set_latest(START.saturating_sub(2 * EPOCH));
+    world.follow().await;
+    world.pay(&deals[0]);
+    assert_receipt(&world.put(&deals[0]).await.unwrap(), &deals[0]);
+    // Another epoch without a seed, up to the window's last second.
+    world.clock.set(deals[0].put.proof.upload_by());
+    world.follow().await;
+    assert_eq!(world.batches.max_prize(), Atto::ZERO);
+    assert_receipt(&world.put(&deals[1]).await.unwrap(), &deals[1]);
+    let payment = unpaid.payment();
+    assert_eq!(world.put(&unpaid).await, Err(Refusal::Unpaid { payment }));
+    // After a restart it is looked up anew, with the same result; a seed that is newer than the
+    // record changes nothing.
+    let mut world = world;
+    world.restart(|_| {});
+    admitted(&world, &deals[2]).await;
+    world.chain.set_latest(START.saturating_add(SECOND));
+    world.follow().await;
+    assert_receipt(&world.put(&deals[2]).await.unwrap(), &deals[2]);
 }
 
 #[tokio::test]
@@ -340,13 +373,19 @@ async fn a_beacon_that_is_not_heard_is_like_a_silent_chain() {
     world.patience = Some(patience);
     world.restart(|_| {});
     let deal = world.paid_batch(1, |_| {}).await;
+    let unpaid = world.batch_of(&[3], |_| {}).await.remove(0);
     world.chain.fail_beacon(true);
     assert_eq!(world.batches.hear().await, Err(ChainError::Behind));
     world.clock.advance(patience);
     admitted(&world, &deal).await;
     world.clock.advance(Duration::from_millis(1));
     assert_eq!(world.batches.hear().await, Err(ChainError::Behind));
-    assert_eq!(world.put(&deal).await, Err(Refusal::ChainUnavailable));
+    // Not even that it is unpaid: nothing is looked up.
+    let asked = world.chain.asked();
+    for deal in [&deal, &unpaid] {
+        assert_eq!(world.put(deal).await, Err(Refusal::ChainUnavailable));
+    }
+    assert_eq!(world.chain.asked(), asked);
     // The head is heard, so the rest goes on.
     assert!(world.put(&world.paid_deal(2).await).await.is_ok());
     world.chain.fail_beacon(false);

@@ -86,11 +86,13 @@ async fn two_batches_are_paid_at_once_and_stored_though_a_node_dies() {
     network.shutdown().await;
 }
 
-/// Seeds every hour, so that nobody waits for days.
-const EPOCH: Duration = Duration::from_hours(1);
+/// Seeds so often that the beacon can be on time when nodes quote, and behind before their quotes end.
+const EPOCH: Duration = Duration::from_mins(20);
+/// More than two epochs, less than a quote lasts.
+const SILENCE: Duration = Duration::from_mins(50);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_seeds_nobody_takes_batches() {
+async fn without_seeds_what_was_paid_is_stored_and_no_new_batch_is_taken() {
     let network =
         Network::with(5, |options| at_small_chunks(TestnetOptions { epoch: EPOCH, ..options }));
     let network = network.await;
@@ -104,14 +106,21 @@ async fn without_seeds_nobody_takes_batches() {
         assert_eq!(answer.unwrap().len(), 1, "node {node}");
     }
 
-    network.testnet.advance(3 * EPOCH).await.unwrap();
+    // The beacon dies in the middle of this upload.
+    network.testnet.advance(SILENCE).await.unwrap();
     network.testnet.refresh().await.unwrap();
     let beacon =
         || async { network.testnet.chain().beacon(network.testnet.domain().vault).await.unwrap() };
     let latest = beacon().await.latest;
     assert!(beacon().await.is_behind(network.time().await));
-    let behind = Refusal::BeaconBehind { latest };
+    // What was paid before is stored, what is paid now is not.
     for (node, answer) in deal.store(&network, &client, &plan, 1).await {
+        assert_eq!(answer.unwrap().len(), 1, "node {node}");
+    }
+    let late = deal.batch(&network, 1);
+    pay(&network, &client, &late).await;
+    let behind = Refusal::BeaconBehind { latest };
+    for (node, answer) in deal.store(&network, &client, &late, 2).await {
         assert_eq!(answer, Err(behind.clone()), "node {node}");
     }
     let before = network.balances().await;
@@ -135,7 +144,7 @@ async fn without_seeds_nobody_takes_batches() {
     network.testnet.wake_beacon().await;
     network.testnet.post_seeds().await.unwrap();
     assert!(!beacon().await.is_behind(network.time().await));
-    for (node, answer) in deal.store(&network, &client, &plan, 1).await {
+    for (node, answer) in deal.store(&network, &client, &late, 2).await {
         assert_eq!(answer.unwrap().len(), 1, "node {node}");
     }
     client.shutdown().await;
