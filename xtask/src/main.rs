@@ -1,8 +1,9 @@
 //! Tasks of this workspace: `cargo xtask help` lists them.
 //!
-//! Owns nothing but what it makes under the target directory while it runs, and `tools/node_modules`.
-//! Progress goes to standard error, results to standard output. A task that is killed outright may leave its
-//! scratch directory under `target/xtask`; nothing else is ever written outside the tree.
+//! Owns nothing but what it makes under the target directory while it runs, the compiled contracts that it
+//! keeps there for the next run, and `tools/node_modules`. Progress goes to standard error, results to
+//! standard output. A task that is killed outright may leave its scratch directory under `target/xtask`;
+//! nothing else is ever written outside the tree.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -21,12 +22,14 @@ mod figures;
 mod interrupt;
 mod random_file;
 mod setup;
+mod soak;
 mod spillway;
 mod suite;
 mod table;
 mod transfer;
 mod workspace;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -67,6 +70,13 @@ enum Task {
     Bench(BenchArguments),
     /// Rebuild the committed artifacts of the contracts.
     Contracts,
+    /// Kill, starve and cheat real uploads, and check that nothing is paid twice or lost.
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// As `cargo xtask soak --help` says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -111,6 +121,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Check => check::run(&workspace)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
         Task::Contracts => contracts::rebuild(&workspace)?,
+        Task::Soak { arguments } => return soak::run(&workspace, &arguments),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! Where the workspace is and what is in it, as cargo says.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
@@ -38,11 +38,16 @@ impl Workspace {
         path.strip_prefix(self.root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
+    /// Where tasks put what they make, under the target directory.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.metadata.target_directory.as_std_path().join("xtask")
+    }
+
     /// A new directory under the target directory, removed when the value is dropped.
     ///
     /// Not in the system's temporary directory: that is often memory, and a benchmark needs gigabytes.
     pub(crate) fn scratch(&self, prefix: &str) -> Result<TempDir> {
-        let parent = self.metadata.target_directory.as_std_path().join("xtask");
+        let parent = self.output();
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
         tempfile::Builder::new()
