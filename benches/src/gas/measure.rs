@@ -3,7 +3,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use spillway_pay::{
-    CommitChoice, DeployOptions, DrandOptions, Plan, PlanMode, PlanProofs, SettleTerms, TxPurpose,
+    CommitChoice, DeployOptions, DrandOptions, Plan, PlanMode, PlanProofs, SeedWanted, SettleTerms,
+    TxPurpose,
     authorize::{
         TokenDomain, TypedData, commit_many_with_authorization, commit_with_authorization,
         commit_with_permit, permit_nonce,
@@ -174,7 +175,8 @@ impl<'a> Measure<'a> {
     /// The seed of a batch, posted by the settler while blocks go on.
     async fn seed(&self, plan: &Plan, journal: &mut Journal) -> Result<Seed> {
         let stage = self.stage;
-        let post = stage.payments.post_seed(&stage.settler, plan.upload_by, &[], journal);
+        let wanted = SeedWanted { upload_by: plan.upload_by, proof: Vec::new() };
+        let post = stage.payments.post_seed(&stage.settler, &wanted, None, journal);
         let blocks = async {
             loop {
                 stage.clock.sleep(BLOCK_TIME).await;
@@ -187,7 +189,7 @@ impl<'a> Measure<'a> {
             seed = post => seed?,
             error = blocks => return Err(error.into()),
         };
-        seed.context("the seed is due")
+        seed.seed.context("the seed is due")
     }
 
     async fn settle(&mut self, chunks: usize, plan: &Plan, payer: Used, seed: Seed) -> Result<()> {
@@ -244,8 +246,8 @@ impl<'a> Measure<'a> {
         let deployed = stage.hands(&stage.deployer).deploy_with_drand(options, &drand).await?;
         let payments = payments(&stage.chain, &stage.clock, deployed);
         let mut journal = Journal::default();
-        let proof = bytes(&round.proof)?;
-        let seed = payments.post_seed(&stage.settler, UnixTime(0), &proof, &mut journal).await?;
+        let wanted = SeedWanted { upload_by: UnixTime(0), proof: bytes(&round.proof)? };
+        let seed = payments.post_seed(&stage.settler, &wanted, None, &mut journal).await?.seed;
         anyhow::ensure!(seed == Some(round.seed.parse()?), "seed {seed:?}");
         let posts = |purpose: &TxPurpose| matches!(purpose, TxPurpose::PostSeed { .. });
         let used = stage.used(&journal, posts).await?;

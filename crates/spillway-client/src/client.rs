@@ -7,8 +7,8 @@ use spillway_types::{Atto, Domain, UnixTime, limits::MAX_BATCH_LEAVES};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AccountError, BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote,
-    SessionStatus, SettleOptions, SettleReport, Source, Spend, Target, UploadError, UploadOptions,
+    BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionStatus,
+    SettleOptions, SettleReport, SettleStopped, Source, Spend, Target, UploadError, UploadOptions,
     Uploaded, download,
     session::{self, ChunkIx, PlanIx, Snapshot},
     spill,
@@ -106,7 +106,7 @@ impl Client {
         &self,
         wallet: &Wallet,
         options: SettleOptions,
-    ) -> Result<SettleReport, AccountError> {
+    ) -> Result<SettleReport, SettleStopped> {
         crate::settle(&*self.parts.peers, &self.parts.payments, wallet, options).await
     }
 
@@ -249,6 +249,7 @@ fn batches(snapshot: &Snapshot) -> Vec<BatchStatus> {
             refundable_from: vault.map(|vault| vault.refundable_from(upload_by)),
             draws: terms.draws,
             escrow: terms.escrow(),
+            refundable: progressed.refundable.get(&plan).copied(),
             refunded: progressed.refunded.get(&plan).copied(),
         })
     });

@@ -25,6 +25,8 @@ mod session;
 mod settling;
 mod source;
 mod spill;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod upload;
 
@@ -44,7 +46,7 @@ pub use refunds::{
     RefundReport, RefundStopped, Refundable, RefundedBatch, UnreadableSession, refund, refundable,
 };
 pub use settling::{
-    SeedWanted, SettleOptions, SettleReport, WinsFailure, missing_seeds, newest_seed, settle,
+    SettleOptions, SettleReport, SettleStopped, WinsFailure, missing_seeds, newest_seed, settle,
     settle_known,
 };
 pub use tree::TreeError;
@@ -55,9 +57,9 @@ pub use spillway_disk::{
 };
 pub use spillway_net::{Address, NetError, ParseAddressError, Peers, PeersError, Traffic};
 pub use spillway_pay::{
-    BatchRefused, ChainError, CommitChoice, ModeChoice, ModeReason, PayError, PayFailure,
-    PaymentMode, Payments, SettleTerms, Settled, SignedTx, SkipReason, Skipped, TxJournal, Wallet,
-    WalletError, Withdrawn,
+    BatchRefused, ChainError, CommitChoice, DrandSignature, ModeChoice, ModeReason, NotASignature,
+    PayError, PayFailure, PaymentMode, Payments, SeedNeeded, SeedWanted, SettleTerms, Settled,
+    SignedTx, SkipReason, Skipped, TxJournal, Wallet, WalletError, Withdrawn,
 };
 pub use spillway_seal::MapError;
 pub use spillway_types as types;

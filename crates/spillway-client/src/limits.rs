@@ -90,3 +90,7 @@ pub(crate) const LEAST_BUSY_WAIT: Duration = Duration::from_millis(100);
 /// Seeds that nodes have named and that the chain is asked for, at most: with one a day, twice those
 /// of a claim window of 30 days.
 pub(crate) const MAX_NAMED_SEEDS: usize = 64;
+
+/// Batches that the journals say are refunded and that the chain is asked about once more, at most,
+/// unless their session is named: two questions each, eight at a time, take 26 s at 0.1 s an answer.
+pub(crate) const MAX_LOOKED_AT_AGAIN: usize = 1_024;

@@ -145,6 +145,9 @@ pub struct BatchStatus {
     pub draws: u8,
     /// What the vault took, or would have, and so the most that may come back.
     pub escrow: Atto,
+    /// What may come back: what the chain said when the claim window was over, so that nothing of it
+    /// can be settled any more. `None`: nobody has asked since; it is the escrow at most.
+    pub refundable: Option<Atto>,
     /// What came back. `None`: there may be more to come; then nodes may still claim it, too.
     pub refunded: Option<Atto>,
 }

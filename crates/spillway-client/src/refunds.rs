@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use spillway_disk::{Disk, run};
-use spillway_pay::{At, Payments, Stopped, Wallet};
+use spillway_pay::{At, ClaimState, Payments, Stopped, Wallet};
 use spillway_types::{Atto, BatchTerms, PaymentId, Retry, UnixTime};
 
 use crate::{
     AccountError, UploadError,
     account::Forgets,
+    limits::MAX_LOOKED_AT_AGAIN,
     session::{self, BatchPaid, Record},
 };
 
@@ -92,7 +93,9 @@ impl RefundReport {
 }
 
 /// Asks the chain what may come back of the batches that sessions have paid; each payment once.
-/// Batches of which nothing more comes back are left out, and so are sessions that cannot be read.
+/// Batches of which nothing more comes back are left out, and so are sessions that cannot be read. What
+/// was written down as refunded is asked for like everything else, since a reorganisation may have undone
+/// it: of those the 1,024 newest.
 ///
 /// # Errors
 /// When our disk or the chain fails.
@@ -103,17 +106,11 @@ pub async fn refundable(
     payments: &Payments,
     data: &Arc<dyn Disk>,
 ) -> Result<Vec<Refundable>, AccountError> {
-    let now = chain_time(payments).await?;
     let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for batch in batches(payments, data, None).await?.0 {
-        if batch.refunded.is_some() || !seen.insert(batch.payment) {
-            continue;
-        }
-        let state = look(payments, &batch, now).await?;
-        found.extend(state.filter(|state| state.amount > Atto::ZERO));
-    }
-    Ok(found)
+    let mut batches = batches(payments, data, None).await?.0;
+    batches.retain(|batch| seen.insert(batch.payment));
+    let states = look(payments, &batches).await?.into_iter().flatten();
+    Ok(states.filter(|state| state.amount > Atto::ZERO).collect())
 }
 
 /// Takes back what nobody has claimed of batches whose claim window is over, of all sessions or of
@@ -124,7 +121,8 @@ pub async fn refundable(
 ///
 /// # Errors
 /// When our disk or the chain fails, or the chain refuses; with what came back before, which is
-/// written down. A session that cannot be read is no error: the report names it.
+/// written down. What was refunded before is looked at again, as [`refundable`] does; of a session that
+/// is named all of it. A session that cannot be read is no error: the report names it.
 ///
 /// # Cancel safety
 /// Dropping it loses nothing: what came back meanwhile is found by the next call.
@@ -152,16 +150,11 @@ async fn refund_into(
     session: Option<&str>,
 ) -> Result<(), AccountError> {
     let mut due = Vec::new();
-    let now = chain_time(payments).await?;
     let (batches, unreadable) = batches(payments, data, session).await?;
     report.unreadable = unreadable;
-    for batch in batches {
-        // A session that is named is looked at again, whatever its journal says: a reorganisation may
-        // have undone a refund.
-        if batch.refunded.is_some() && session.is_none() {
-            continue;
-        }
-        let Some(state) = look(payments, &batch, now).await? else { continue };
+    let states = look(payments, &batches).await?;
+    for (batch, state) in batches.into_iter().zip(states) {
+        let Some(state) = state else { continue };
         if !state.due {
             report.waiting.push(state);
         } else if let Some(batch) = prepare(data, batch, state, report).await? {
@@ -235,8 +228,10 @@ async fn note_refunded(
     for batch in sent {
         note(data, batch, report).await?;
     }
-    for batch in rest {
-        if payments.batch_state(&batch.terms).await?.refundable == Atto::ZERO {
+    let terms: Vec<BatchTerms> = rest.iter().map(|batch| batch.terms).collect();
+    let claims = if terms.is_empty() { Vec::new() } else { payments.claims(&terms).await? };
+    for (batch, claim) in rest.into_iter().zip(claims) {
+        if claim.refundable == Atto::ZERO {
             note(data, batch, report).await?;
         }
     }
@@ -285,14 +280,18 @@ async fn write(
     }
 }
 
+/// The batches of all sessions, or of one, that are to be looked at.
 async fn batches(
     payments: &Payments,
     data: &Arc<dyn Disk>,
     only: Option<&str>,
 ) -> Result<(Vec<BatchPaid>, Vec<UnreadableSession>), AccountError> {
-    let (domain, only) = (*payments.domain(), only.map(str::to_owned));
-    let found =
-        run(data, move |disk| session::batches_paid(disk, &domain, only.as_deref())).await?;
+    let (domain, named) = (*payments.domain(), only.map(str::to_owned));
+    let mut found =
+        run(data, move |disk| session::batches_paid(disk, &domain, named.as_deref())).await?;
+    if only.is_none() {
+        leave_out_old(&mut found.batches, MAX_LOOKED_AT_AGAIN);
+    }
     let unreadable = found.unreadable.into_iter().map(|(session, error)| {
         tracing::warn!(%session, %error, "left out");
         UnreadableSession { session, why: error.to_string() }
@@ -300,30 +299,38 @@ async fn batches(
     Ok((found.batches, unreadable.collect()))
 }
 
-async fn chain_time(payments: &Payments) -> Result<UnixTime, AccountError> {
-    Ok(payments.chain().block(At::Depth(0)).await?.time)
+/// Of the batches that the journals say are refunded, only so many are kept, the newest.
+fn leave_out_old(batches: &mut Vec<BatchPaid>, most: usize) {
+    let age = |batch: &BatchPaid| (batch.terms.upload_by, batch.payment);
+    let mut ages: Vec<_> =
+        batches.iter().filter(|batch| batch.refunded.is_some()).map(age).collect();
+    ages.sort_unstable_by(|a, b| b.cmp(a));
+    if let Some(&too_old) = ages.get(most) {
+        batches.retain(|batch| batch.refunded.is_none() || age(batch) > too_old);
+    }
 }
 
-/// `None`: it was never paid.
+/// How it stands with each; `None`: it was never paid.
 async fn look(
     payments: &Payments,
-    batch: &BatchPaid,
-    now: UnixTime,
-) -> Result<Option<Refundable>, AccountError> {
-    let state = payments.batch_state(&batch.terms).await?;
-    if state.recorded.is_none() {
-        return Ok(None);
-    }
-    let from = UnixTime(state.claim_end.0.saturating_add(1));
-    Ok(Some(Refundable {
-        session: batch.session.clone(),
-        payment: batch.payment,
-        draws: batch.terms.draws,
-        settled: u8::try_from(state.settled.count()).unwrap_or(u8::MAX),
-        amount: state.refundable,
-        from,
-        due: now >= from,
-    }))
+    batches: &[BatchPaid],
+) -> Result<Vec<Option<Refundable>>, AccountError> {
+    let now = payments.chain().block(At::Depth(0)).await?.time;
+    let terms: Vec<BatchTerms> = batches.iter().map(|batch| batch.terms).collect();
+    let state = |(batch, claim): (&BatchPaid, ClaimState)| {
+        claim.recorded?;
+        let from = UnixTime(claim.claim_end.0.saturating_add(1));
+        Some(Refundable {
+            session: batch.session.clone(),
+            payment: batch.payment,
+            draws: batch.terms.draws,
+            settled: u8::try_from(claim.settled.count()).unwrap_or(u8::MAX),
+            amount: claim.refundable,
+            from,
+            due: now >= from,
+        })
+    };
+    Ok(batches.iter().zip(payments.claims(&terms).await?).map(state).collect())
 }
 
 #[cfg(test)]

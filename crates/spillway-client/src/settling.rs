@@ -8,7 +8,10 @@ use std::{
 
 use spillway_disk::{Disk, run};
 use spillway_net::{Peers, PeersError};
-use spillway_pay::{At, PayError, Payments, SettleTerms, Settled, Wallet, verify};
+use spillway_pay::{
+    At, PayError, Payments, SeedPosted, SeedWanted, SettleTerms, Settled, Spend, Stopped, Wallet,
+    verify,
+};
 use spillway_types::{
     Atto, BatchProof, LeafHash, PaymentId, PeerKey, Refusal, Retry, RewardAddress, Seed, UnixTime,
     Win, WinsPage, WinsRequest,
@@ -39,15 +42,6 @@ pub struct SettleOptions {
     pub terms: SettleTerms,
     /// Only look: no seed is posted, nothing is settled and nothing is spent.
     pub dry_run: bool,
-}
-
-/// A seed that is to be known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeedWanted {
-    /// It draws the batches whose upload window ends here.
-    pub upload_by: UnixTime,
-    /// What the beacon asks for: empty for block hashes, a signature for drand.
-    pub proof: Vec<u8>,
 }
 
 /// Why a node's wins are not known.
@@ -81,9 +75,12 @@ impl WinsFailure {
 pub struct SettleReport {
     /// The seeds that were asked for; `None`: not known yet.
     pub seeds: Vec<(UnixTime, Option<Seed>)>,
+    /// What making them known has cost, but for those that a settlement took along.
+    pub seed_spend: Spend,
     /// Different wins that nodes have shown.
     pub wins: u64,
-    /// What was settled, and what was not and why; of the latter the first 4,096.
+    /// What was settled, and what was not and why; of either the first 4,096. In a dry run there are
+    /// no transactions, and what it cost is what it would cost at least at the fees of the moment.
     pub settled: Settled,
     /// What these draws pay whom, as credit in the vault. Payees are those of draws that the vault has
     /// paid, so nobody makes this long for nothing.
@@ -96,28 +93,55 @@ pub struct SettleReport {
     pub silent: Vec<(PeerKey, WinsFailure)>,
 }
 
+/// Why [`settle`] did not come to its end, and what it has done.
+#[derive(Debug, thiserror::Error)]
+#[error("settling did not come to its end")]
+pub struct SettleStopped {
+    /// What was settled and made known before, and what that has cost. Which seeds are missing was
+    /// not asked.
+    pub done: Box<SettleReport>,
+    /// Why it stopped.
+    #[source]
+    pub error: AccountError,
+}
+
+impl SettleStopped {
+    /// Whether the same call may go on later.
+    pub fn retry(&self) -> Retry {
+        self.error.retry()
+    }
+}
+
+impl SettleReport {
+    /// What all transactions have cost in gas, those for seeds included.
+    pub fn spend(&self) -> Spend {
+        plus(&self.seed_spend, self.settled.spend.clone())
+    }
+}
+
 /// Gathers the wins of nodes and settles them, many draws a transaction. A node that is busy is asked
-/// again, for two minutes in all. Seeds that are asked for are
-/// made known first; nodes note their wins a moment after a seed is.
+/// again, for two minutes in all. Seeds that are asked for are made known first, where wins that are
+/// known already wait for one by the same transaction; nodes note their wins a moment after a seed is.
 ///
 /// What nodes say is checked: proofs here, draws, records and seeds by [`Payments::settle`].
 ///
 /// # Errors
-/// When the chain cannot be asked or refuses, another process uses the wallet, or there are too few
-/// coins. What was settled before stays settled; calling again goes on. Nodes that do not answer are
-/// no error.
+/// When the chain cannot be asked or refuses, another process uses the wallet, there are too few
+/// coins, or the gas cap is reached; with what was done before. What was settled stays settled; calling
+/// again goes on. Nodes that do not answer are no error.
 ///
 /// # Cancel safety
 /// A draw is settled once, whatever is sent how often.
 ///
 /// # Cost
-/// Gas, as [`Payments::settle`] and [`Payments::post_seed`] say. Tips come back in tokens.
+/// Gas, as [`Payments::settle`] and [`Payments::post_seed`] say, all of it within
+/// [`SettleTerms::gas_cap`]. Tips come back in tokens.
 pub async fn settle(
     peers: &dyn Peers,
     payments: &Payments,
     wallet: &Wallet,
     options: SettleOptions,
-) -> Result<SettleReport, AccountError> {
+) -> Result<SettleReport, SettleStopped> {
     settle_from(Some(peers), payments, wallet, options).await
 }
 
@@ -136,7 +160,7 @@ pub async fn settle_known(
     payments: &Payments,
     wallet: &Wallet,
     options: SettleOptions,
-) -> Result<SettleReport, AccountError> {
+) -> Result<SettleReport, SettleStopped> {
     settle_from(None, payments, wallet, options).await
 }
 
@@ -145,35 +169,16 @@ async fn settle_from(
     payments: &Payments,
     wallet: &Wallet,
     options: SettleOptions,
-) -> Result<SettleReport, AccountError> {
+) -> Result<SettleReport, SettleStopped> {
     let (dry_run, terms) = (options.dry_run, options.terms);
+    // Proofs go along with settlements; block hashes take posts of their own.
+    let (proven, plain) = options.seeds.into_iter().partition(|seed| !seed.proof.is_empty());
     let (wins, named, report) = (BTreeMap::new(), Named::default(), SettleReport::default());
-    let mut round = Round { payments, wallet, terms, dry_run, wins, named, report };
-    for SeedWanted { upload_by, proof } in options.seeds {
-        if dry_run {
-            round.report.seeds.push((upload_by, None));
-            continue;
-        }
-        let seed = payments.post_seed(wallet, upload_by, &proof, &mut Forgets).await?;
-        round.report.seeds.push((upload_by, seed));
+    let mut round = Round { payments, wallet, terms, dry_run, seeds: proven, wins, named, report };
+    match round.run(peers, plain, options.wins, options.from).await {
+        Ok(()) => Ok(round.report),
+        Err(error) => Err(SettleStopped { done: Box::new(round.report), error }),
     }
-    for win in options.wins {
-        round.take(win);
-        round.settle_if_many().await?;
-    }
-    for peer in options.from {
-        let gathered = match peers {
-            Some(peers) => gather(peers, peer, &mut round).await?,
-            None => Err(PeersError::NoPeers.into()),
-        };
-        if let Err(failure) = gathered {
-            tracing::warn!(%peer, %failure, "its wins are not known");
-            round.report.silent.push((peer, failure));
-        }
-    }
-    round.settle().await?;
-    round.report.missing = round.named.missing(payments).await?;
-    Ok(round.report)
 }
 
 /// The upload windows of batches of these sessions whose draw is due and whose seed nobody has made
@@ -236,6 +241,8 @@ struct Round<'a> {
     wallet: &'a Wallet,
     terms: SettleTerms,
     dry_run: bool,
+    /// With proofs, to go along with settlements.
+    seeds: Vec<SeedWanted>,
     /// By draw and leaf: a node may name another leaf of the batch than the one that was drawn, and
     /// must not hide the right one.
     wins: BTreeMap<(PaymentId, u8, LeafHash), Win>,
@@ -244,6 +251,59 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    async fn run(
+        &mut self,
+        peers: Option<&dyn Peers>,
+        plain: Vec<SeedWanted>,
+        wins: Vec<Win>,
+        from: Vec<PeerKey>,
+    ) -> Result<(), AccountError> {
+        self.post(&plain).await?;
+        for win in wins {
+            self.take(win);
+            self.settle_if_many().await?;
+        }
+        self.settle().await?;
+        // Those that no settlement took along.
+        let proven = std::mem::take(&mut self.seeds);
+        self.post(&proven).await?;
+        for peer in from {
+            let gathered = match peers {
+                Some(peers) => gather(peers, peer, self).await?,
+                None => Err(PeersError::NoPeers.into()),
+            };
+            if let Err(failure) = gathered {
+                tracing::warn!(%peer, %failure, "its wins are not known");
+                self.report.silent.push((peer, failure));
+            }
+        }
+        self.settle().await?;
+        self.report.missing = std::mem::take(&mut self.named).missing(self.payments).await?;
+        Ok(())
+    }
+
+    /// Makes seeds known, each with transactions of its own.
+    async fn post(&mut self, seeds: &[SeedWanted]) -> Result<(), AccountError> {
+        for wanted in seeds {
+            if self.dry_run {
+                self.report.seeds.push((wanted.upload_by, None));
+                continue;
+            }
+            let cap = self.terms().gas_cap;
+            let posted = self.payments.post_seed(self.wallet, wanted, cap, &mut Forgets).await;
+            let (posted, error) = match posted {
+                Ok(posted) => (posted, None),
+                Err(error) => (SeedPosted { seed: None, spend: error.spend.clone() }, Some(error)),
+            };
+            self.report.seed_spend = plus(&self.report.seed_spend, posted.spend);
+            if let Some(error) = error {
+                return Err(error.into());
+            }
+            self.report.seeds.push((wanted.upload_by, posted.seed));
+        }
+        Ok(())
+    }
+
     /// Takes a win in if its proof holds.
     fn take(&mut self, win: Win) {
         let proof = BatchProof { terms: win.terms, siblings: win.siblings };
@@ -270,54 +330,83 @@ impl Round<'_> {
         if wins.is_empty() {
             return Ok(());
         }
-        let done = self.send(&wins).await;
+        let (settled, error) = match self.send(&wins).await {
+            Ok(settled) => (settled, None),
+            Err(Stopped { done, error }) => (done, Some(error)),
+        };
         let total = &mut self.report.settled;
-        match done {
-            Ok(settled) => {
-                total.transactions += settled.transactions;
-                total.draws += settled.draws;
-                total.tips = total.tips.saturating_add(settled.tips);
-                total.prizes = total.prizes.saturating_add(settled.prizes);
-                let room = SETTLE_ROUND.saturating_sub(total.skipped.len());
-                total.skipped.extend(settled.skipped.into_iter().take(room));
-                total.spend = plus(&total.spend, settled.spend);
-                Ok(())
-            }
-            Err(PayError { failure, spend }) => {
-                let spend = plus(&total.spend, spend);
-                Err(PayError { failure, spend }.into())
-            }
-        }
+        total.transactions += settled.transactions;
+        total.draws += settled.draws;
+        total.tips = total.tips.saturating_add(settled.tips);
+        total.prizes = total.prizes.saturating_add(settled.prizes);
+        let room = SETTLE_ROUND.saturating_sub(total.skipped.len());
+        total.skipped.extend(settled.skipped.into_iter().take(room));
+        let room = SETTLE_ROUND.saturating_sub(total.done.len());
+        total.done.extend(settled.done.into_iter().take(room));
+        total.spend = plus(&total.spend, settled.spend);
+        let Some(PayError { failure, .. }) = error else { return Ok(()) };
+        Err(PayError { failure, spend: self.report.spend() }.into())
     }
 
     /// With what is left of the gas cap.
     fn terms(&self) -> SettleTerms {
-        let spent = self.report.settled.spend.gas_cost;
+        let spent = self.report.spend().gas_cost;
         let gas_cap = self.terms.gas_cap.map(|cap| cap.saturating_sub(spent));
         SettleTerms { gas_cap, ..self.terms }
     }
 
     /// Sends what can be settled, or only looks at it, and notes whom it pays.
-    async fn send(&mut self, wins: &[Win]) -> Result<Settled, PayError> {
-        let (open, mut skipped) = self.payments.settleable(wins, self.terms).await?;
+    async fn send(&mut self, wins: &[Win]) -> Result<Settled, Stopped<Settled>> {
         if self.dry_run {
-            self.note_payees(open.iter());
-            return Ok(Settled {
-                draws: u32::try_from(open.len()).unwrap_or(u32::MAX),
-                tips: open.iter().map(|win| win.terms.tip).sum(),
-                prizes: open.iter().map(|win| win.terms.prize(win.draw)).sum(),
-                skipped,
-                ..Settled::default()
-            });
+            return self.preview(wins).await;
         }
-        let settled = self.payments.settle(self.wallet, &open, self.terms(), &mut Forgets).await?;
-        let left: BTreeSet<(PaymentId, u8)> =
-            settled.skipped.iter().map(|skipped| (skipped.payment, skipped.draw)).collect();
+        let (open, mut skipped) =
+            match self.payments.settleable(wins, &self.seeds, self.terms).await {
+                Ok(looked) => looked,
+                Err(error) => return Err(Stopped { done: Settled::default(), error }),
+            };
+        let (terms, mut journal) = (self.terms(), Forgets);
+        let sent = self
+            .payments
+            .settle_with_seeds(self.wallet, &open, &self.seeds, terms, &mut journal)
+            .await;
+        let (mut settled, error) = match sent {
+            Ok(settled) => (settled, None),
+            Err(Stopped { done, error }) => (done, Some(error)),
+        };
+        let paid: BTreeSet<(PaymentId, u8)> = settled.done.iter().copied().collect();
         let domain = *self.payments.domain();
-        let is_left = |win: &&Win| left.contains(&(win.terms.id(&domain), win.draw));
-        self.note_payees(open.iter().filter(|win| !is_left(win)));
-        skipped.extend(settled.skipped);
-        Ok(Settled { skipped, ..settled })
+        let is_paid = |win: &&Win| paid.contains(&(win.terms.id(&domain), win.draw));
+        self.note_payees(open.iter().filter(is_paid));
+        skipped.append(&mut settled.skipped);
+        let settled = Settled { skipped, ..settled };
+        match error {
+            None => Ok(settled),
+            Some(error) => Err(Stopped { done: settled, error }),
+        }
+    }
+
+    /// What would be settled.
+    async fn preview(&mut self, wins: &[Win]) -> Result<Settled, Stopped<Settled>> {
+        let (sender, terms) = (self.wallet.address(), self.terms());
+        let looked = self.payments.settle_preview(sender, wins, &self.seeds, terms).await;
+        let (preview, error) = match looked {
+            Ok(preview) => (preview, None),
+            Err(Stopped { done, error }) => (done, Some(error)),
+        };
+        self.note_payees(preview.wins.iter());
+        let settled = Settled {
+            draws: u32::try_from(preview.wins.len()).unwrap_or(u32::MAX),
+            tips: preview.wins.iter().map(|win| win.terms.tip).sum(),
+            prizes: preview.wins.iter().map(|win| win.terms.prize(win.draw)).sum(),
+            skipped: preview.skipped,
+            spend: Spend { gas_used: preview.gas, gas_cost: preview.gas_cost, ..Spend::default() },
+            ..Settled::default()
+        };
+        match error {
+            None => Ok(settled),
+            Some(error) => Err(Stopped { done: settled, error }),
+        }
     }
 
     fn note_payees<'w>(&mut self, wins: impl Iterator<Item = &'w Win>) {
@@ -328,8 +417,8 @@ impl Round<'_> {
     }
 }
 
-fn plus(before: &spillway_pay::Spend, more: spillway_pay::Spend) -> spillway_pay::Spend {
-    spillway_pay::Spend {
+fn plus(before: &Spend, more: Spend) -> Spend {
+    Spend {
         paid: before.paid.saturating_add(more.paid),
         gas_used: before.gas_used.saturating_add(more.gas_used),
         gas_cost: before.gas_cost.saturating_add(more.gas_cost),

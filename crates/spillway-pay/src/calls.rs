@@ -55,13 +55,14 @@ pub(crate) fn pay_all(plans: &[&Plan]) -> Call {
     Call { from: first.payer, to: first.domain.vault, data: call.abi_encode() }
 }
 
-/// Settles draws, at least one and all of one batch.
-pub(crate) fn settle(vault: EvmAddress, from: EvmAddress, wins: &[&Win]) -> Call {
+/// Settles draws, at least one and all of one batch; a proof that is not empty makes the seed known
+/// first.
+pub(crate) fn settle(vault: EvmAddress, from: EvmAddress, wins: &[&Win], proof: &[u8]) -> Call {
     let terms = wins.first().expect("invariant: something is settled").terms;
     let call = IVault::settleCall {
         batch: batch(&terms),
         wins: wins.iter().map(|won| win(won)).collect(),
-        seedProof: Bytes::new(),
+        seedProof: Bytes::copy_from_slice(proof),
     };
     Call { from, to: vault, data: call.abi_encode() }
 }

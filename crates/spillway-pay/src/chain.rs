@@ -162,6 +162,27 @@ pub trait Chain: Send + Sync + std::fmt::Debug {
         upload_by: UnixTime,
     ) -> Result<Option<Seed>, ChainError>;
 
+    /// The seed that this proof would make known if it were posted now; `None`: the beacon does not
+    /// take it, or asks for a further post, or the chain cannot say.
+    async fn seed_of_proof(
+        &self,
+        _vault: EvmAddress,
+        _upload_by: UnixTime,
+        _proof: &[u8],
+    ) -> Result<Option<Seed>, ChainError> {
+        Ok(None)
+    }
+
+    /// The round of drand whose signature is the seed that draws the batches of this `upload_by`;
+    /// `None`: the vault's beacon is none of drand.
+    async fn drand_round(
+        &self,
+        _vault: EvmAddress,
+        _upload_by: UnixTime,
+    ) -> Result<Option<u64>, ChainError> {
+        Ok(None)
+    }
+
     /// Tokens of an account.
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError>;
 

@@ -96,6 +96,11 @@ sol! {
         error BadSignature(uint256 round);
     }
 
+    /// What only a beacon of drand has. See `contracts/src/DrandBeacon.sol`.
+    interface IDrandBeacon {
+        function roundOf(uint256 due) external view returns (uint256);
+    }
+
     /// An ERC-20 token, with the errors of ERC-6093.
     interface IToken {
         function balanceOf(address account) external view returns (uint256);

@@ -29,6 +29,7 @@ mod choose;
 mod contracts;
 mod decimal;
 pub mod deploy;
+mod drand;
 mod error;
 mod intrinsic;
 mod journal;
@@ -53,14 +54,16 @@ pub use batch_planner::{BatchInput, BatchRefused, PRIZE_PER_TIP, plan_batches};
 pub use chain::{At, BeaconState, Block, Call, Chain, Fees, RecordAt, TxReceipt, Windows};
 pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose};
 pub use deploy::{DeployOptions, Deployed, Deployer, DrandOptions};
+pub use drand::{DrandSignature, NotASignature};
 pub use error::ChainError;
 pub use journal::{JournalError, TxJournal};
 pub use keeper::{Keeper, KeeperOptions};
 pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainOptions, Mining};
 pub use pay_error::{PayError, PayFailure, Stopped};
 pub use payments::{
-    BatchState, Caps, CommitChoice, OpenClaim, PayRequest, PayTiming, Payments, PaymentsOptions,
-    Refunded, SettleTerms, Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
+    BatchState, Caps, ClaimState, CommitChoice, OpenClaim, PayRequest, PayTiming, Payments,
+    PaymentsOptions, Refunded, SeedNeeded, SeedPosted, SeedWanted, SettlePreview, SettleTerms,
+    Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
 };
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};

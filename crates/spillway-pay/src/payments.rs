@@ -18,8 +18,9 @@ use crate::{
 };
 
 pub use self::{
-    refund::{BatchState, OpenClaim, Refunded},
-    settle::{SettleTerms, Settled, SkipReason, Skipped},
+    refund::{BatchState, ClaimState, OpenClaim, Refunded},
+    seed::{SeedNeeded, SeedPosted, SeedWanted},
+    settle::{SettlePreview, SettleTerms, Settled, SkipReason, Skipped},
 };
 
 /// Questions to the RPC at a time.
@@ -89,7 +90,8 @@ pub enum CommitChoice {
     /// same `valid_until`. All of them are recorded or none.
     #[default]
     Together,
-    /// Each with a transaction of its own, in their order.
+    /// Each with a transaction of its own, in their order. A client prices, pays and stores one
+    /// after the other then.
     OneByOne,
 }
 

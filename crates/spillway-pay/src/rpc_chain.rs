@@ -21,7 +21,8 @@ use spillway_types::{
 use crate::{
     At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
     contracts::{
-        IBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded, settled,
+        IBeacon, IDrandBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded,
+        settled,
     },
     rpc_error::{Said, read_error, unexpected},
     rpc_transport::RpcTransport,
@@ -197,6 +198,20 @@ impl RpcChain {
             .map_err(|_| unexpected(METHOD, &format!("{answer} to {}", C::SIGNATURE)))
     }
 
+    /// The vault's beacon, and the time after which its seed draws the batches of this `upload_by`.
+    async fn draw_of(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<(EvmAddress, U256), ChainError> {
+        let (beacon, delay) = futures::try_join!(
+            self.latest(vault, IVault::beaconCall {}),
+            self.latest(vault, IVault::drawDelayCall {}),
+        )?;
+        let after = U256::from(upload_by.0).saturating_add(U256::from(delay));
+        Ok((EvmAddress(beacon.into_array()), after))
+    }
+
     async fn latest<C: SolCall>(&self, to: EvmAddress, call: C) -> Result<C::Return, ChainError> {
         self.view(to, call, "latest").await
     }
@@ -286,6 +301,36 @@ impl Chain for RpcChain {
         let call = IVault::seedForCall { uploadBy: U40::saturating_from(upload_by.0) };
         let seed = self.latest(vault, call).await?;
         Ok((!seed.is_zero()).then_some(Seed(seed.0)))
+    }
+
+    async fn seed_of_proof(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+        proof: &[u8],
+    ) -> Result<Option<Seed>, ChainError> {
+        let (beacon, t) = self.draw_of(vault, upload_by).await?;
+        let call = IBeacon::postCall { t, proof: Bytes::copy_from_slice(proof) };
+        match self.latest(beacon, call).await {
+            Ok(seed) => Ok((!seed.is_zero()).then_some(Seed(seed.0))),
+            Err(ChainError::Reverted { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn drand_round(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<u64>, ChainError> {
+        let (beacon, t) = self.draw_of(vault, upload_by).await?;
+        let due = self.latest(beacon, IBeacon::boundaryCall { t }).await?;
+        match self.latest(beacon, IDrandBeacon::roundOfCall { due }).await {
+            Ok(round) => Ok(Some(round.saturating_to())),
+            // A contract without this function.
+            Err(ChainError::Reverted { .. } | ChainError::Unexpected { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn tokens(&self, token: EvmAddress, account: EvmAddress) -> Result<Atto, ChainError> {

@@ -1,31 +1,50 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use spillway_client::{DrandSignature, NotASignature};
 use spillway_types::Wei;
 
 use super::{
     AccountOnChainArgs, ChainArgs, ClientArgs, DataArgs, ManifestArgs, RateArgs, parse_wei,
 };
+use crate::{exit::Failure, local};
 
-/// What a beacon asks for. Never empty.
+/// Where what a beacon of drand asks for is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SeedProof(pub(crate) Vec<u8>);
+pub(crate) enum SeedProof {
+    Signature(Box<DrandSignature>),
+    /// In this file.
+    File(PathBuf),
+}
 
-/// Bytes of a proof at most: a signature of drand has 128.
-const MAX_PROOF_BYTES: usize = 1024;
+/// Standard input, as a file.
+const STDIN: &str = "/dev/stdin";
 
-fn parse_seed_proof(text: &str) -> Result<SeedProof, String> {
-    let wrong = || "expected an even number of hexadecimal digits, such as 0x12ab…".to_owned();
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if digits.is_empty() || !is_hex || !digits.len().is_multiple_of(2) {
-        return Err(wrong());
+fn parse_seed_proof(text: &str) -> Result<SeedProof, NotASignature> {
+    match text.strip_prefix('@') {
+        Some(path) => Ok(SeedProof::File(path.into())),
+        None if text == "-" => Ok(SeedProof::File(STDIN.into())),
+        None => Ok(SeedProof::Signature(Box::new(text.parse()?))),
     }
-    if digits.len() > 2 * MAX_PROOF_BYTES {
-        return Err(format!("a proof has at most {MAX_PROOF_BYTES} bytes"));
+}
+
+impl SeedProof {
+    /// What the beacon takes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no signature.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
+        let path = match self {
+            Self::Signature(signature) => return Ok(signature.proof()),
+            Self::File(path) => path,
+        };
+        let hint = "a round of drand in JSON, or its signature in hexadecimal";
+        let text = local::read_text(path, "the signature in", hint)?;
+        let signature: DrandSignature = text.parse().map_err(|error: NotASignature| {
+            Failure::usage(format!("{}: {error}", path.display())).hint(format!("expected {hint}"))
+        })?;
+        Ok(signature.proof())
     }
-    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| wrong());
-    (0..digits.len()).step_by(2).map(byte).collect::<Result<_, _>>().map(SeedProof)
 }
 
 /// `settle`.
@@ -39,12 +58,12 @@ pub(crate) struct Settle {
     /// node is asked
     #[arg(long, value_name = "DIR")]
     pub(crate) from_dir: Vec<PathBuf>,
-    /// What proves a seed that nobody has made known yet, in hexadecimal: for drand, the signature of
-    /// its round. It is tried for each that uploads of this machine or the nodes wait for, else for
-    /// the newest
-    #[arg(long, value_name = "HEX", value_parser = parse_seed_proof)]
+    /// What proves a seed that nobody has made known yet: the signature of its round of drand, in
+    /// hexadecimal as published or uncompressed, or the round in JSON; @FILE or - to read it. It is
+    /// tried for each seed that uploads of this machine or the nodes wait for, else for the newest
+    #[arg(long, value_name = "SIGNATURE", value_parser = parse_seed_proof)]
     pub(crate) seed_proof: Option<SeedProof>,
-    /// Say what would be settled; nothing is sent, and what gas would cost is not looked at
+    /// Say what would be settled and for how much gas; nothing is sent
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Settle draws without a tip, too, and draws whose tips are worth less than their gas
@@ -52,7 +71,7 @@ pub(crate) struct Settle {
     pub(crate) at_a_loss: bool,
     #[command(flatten)]
     pub(crate) rate: RateArgs,
-    /// Spend no more on gas for settling than this, in the coin's smallest unit
+    /// Spend no more on gas than this, that for seeds included, in the coin's smallest unit
     #[arg(long, value_name = "WEI", value_parser = parse_wei, help_heading = "Payment")]
     pub(crate) max_gas_cost: Option<Wei>,
     #[command(flatten)]
@@ -91,18 +110,32 @@ pub(crate) struct Status {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::exit::Code;
+
+    /// Round 1 of drand's quicknet, as published.
+    const SIGNATURE: &str = "b55e7cb2d5c613ee0b2e28d6750aabbb78c39dcc96bd9d38c2c2e12198df95571de8e8e402a0cc48871c7089a2b3af4b";
 
     #[test]
-    fn a_proof_is_hexadecimal() {
-        let proof = |bytes: &[u8]| Ok(SeedProof(bytes.to_vec()));
-        assert_eq!(parse_seed_proof("0x12aB"), proof(&[0x12, 0xab]));
-        assert_eq!(parse_seed_proof("ff"), proof(&[0xff]));
-        let wrong = "expected an even number of hexadecimal digits, such as 0x12ab…";
-        for text in ["", "0x", "0x1", "0x+1", "xyz", "1é"] {
-            assert_eq!(parse_seed_proof(text), Err(wrong.to_owned()), "{text}");
-        }
-        let long = "00".repeat(MAX_PROOF_BYTES + 1);
-        assert_eq!(parse_seed_proof(&long), Err("a proof has at most 1024 bytes".to_owned()));
+    fn a_proof_is_a_signature_or_where_it_is() {
+        let proof = parse_seed_proof(SIGNATURE).unwrap().read().unwrap();
+        assert_eq!(proof.len(), 128);
+        assert_eq!(parse_seed_proof(&format!("0x{SIGNATURE}")).unwrap().read().unwrap(), proof);
+        assert_eq!(parse_seed_proof("-"), Ok(SeedProof::File("/dev/stdin".into())));
+        assert_eq!(parse_seed_proof("ff"), Err(NotASignature::Length { found: 1 }));
+        assert_eq!(parse_seed_proof("xyz"), Err(NotASignature::Text));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("round");
+        let at = format!("@{}", path.display());
+        let read = || parse_seed_proof(&at).unwrap().read();
+        assert_eq!(read().unwrap_err().code, Code::NotFound);
+        fs::write(&path, format!("{{\"round\":1,\"signature\":\"{SIGNATURE}\"}}\n")).unwrap();
+        assert_eq!(read().unwrap(), proof);
+        fs::write(&path, "none").unwrap();
+        let failure = read().unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.message.contains("neither hexadecimal"), "{failure}");
     }
 }

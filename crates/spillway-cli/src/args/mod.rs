@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use account::{Refund, Settle, Status};
+pub(crate) use account::{Refund, SeedProof, Settle, Status};
 pub(crate) use amounts::{
     parse_atto, parse_capacity, parse_duration, parse_leaves, parse_token_rate, parse_wei,
 };

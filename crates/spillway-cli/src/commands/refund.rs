@@ -1,16 +1,16 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
 use spillway_client::{
-    Clock, Disk, RefundReport, RefundStopped, Refundable, RefundedBatch, SystemClock,
-    UnreadableSession,
+    BatchStatus, Clock, Disk, Payments, RefundReport, RefundStopped, Refundable, RefundedBatch,
+    SessionStatus, SystemClock, UnreadableSession, Wallet,
 };
-use spillway_types::Atto;
+use spillway_types::{Atto, Domain};
 
 use super::{Context, summary::only_report};
 use crate::{
     args::Refund,
-    config::{Layer, Settings},
+    config::Layer,
     exit::{Code, Failure},
     render::{Report, amount, count, utc},
 };
@@ -27,6 +27,8 @@ struct Summary {
     busy: Vec<String>,
     /// Uploads whose files cannot be read: what their batches hold is not known.
     unreadable: Vec<Unreadable>,
+    /// Uploads that were paid to other vaults, which were not asked.
+    elsewhere: Vec<Elsewhere>,
     refunded_atto: String,
     gas_used: u64,
     gas_cost_wei: String,
@@ -62,22 +64,39 @@ struct Unreadable {
     reason: String,
 }
 
+/// An upload that was paid to another vault.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Elsewhere {
+    upload_id: String,
+    chain_id: u64,
+    vault: String,
+    network: String,
+}
+
 /// `refund`: of the vault that the settings name.
 pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure> {
     let settings = context.settings(Layer::from(args))?;
-    let (mut report, failure) = match Context::data(&settings)? {
-        None => known(&[], args).map(|()| (RefundReport::default(), None))?,
+    let (mut report, elsewhere, failure) = match Context::data(&settings)? {
+        None => known(&[], args).map(|()| (RefundReport::default(), Vec::new(), None))?,
         Some(data) => {
             let sessions = spillway_client::sessions(&data, SystemClock.now()).await?;
-            let ids: Vec<String> = sessions.into_iter().map(|session| session.id).collect();
+            let ids: Vec<String> = sessions.iter().map(|session| session.id.clone()).collect();
             known(&ids, args)?;
-            take_back(context, &settings, &data, args).await?
+            let wallet = if args.dry_run { None } else { Some(settings.wallet()?) };
+            let payments = context.chain(&settings).await?;
+            let elsewhere = elsewhere(&sessions, payments.domain(), args);
+            let (report, failure) = match wallet {
+                None => (look(context, &payments, &data, args).await?, None),
+                Some(wallet) => take_back(&payments, &wallet, &data, args).await,
+            };
+            (report, elsewhere, failure)
         }
     };
     // All draws are settled: nothing is waited for.
     report.waiting.retain(|batch| batch.amount > Atto::ZERO);
     // Before the failure: what came back is known by this alone.
-    context.console.summary(&summary(&report, args), &only_report(text(&report, args)))?;
+    let text = only_report(text(&report, &elsewhere, args));
+    context.console.summary(&summary(&report, elsewhere, args), &text)?;
     match failure {
         Some(failure) => Err(failure),
         None => left_open(&report),
@@ -98,6 +117,25 @@ fn left_open(report: &RefundReport) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The uploads whose batches were paid somewhere else and may hold something yet, of those that are
+/// asked for; each place once.
+fn elsewhere(sessions: &[SessionStatus], here: &Domain, args: &Refund) -> Vec<Elsewhere> {
+    let wanted = sessions
+        .iter()
+        .filter(|session| args.sessions.is_empty() || args.sessions.contains(&session.id));
+    let places: BTreeSet<Elsewhere> = wanted
+        .flat_map(|session| session.batches.iter().map(move |batch| (session, batch)))
+        .filter(|(_, batch)| batch.refunded.is_none() && batch.domain != *here)
+        .map(|(session, BatchStatus { domain, .. })| Elsewhere {
+            upload_id: session.id.clone(),
+            chain_id: domain.chain_id,
+            vault: domain.vault.to_string(),
+            network: domain.network.to_string(),
+        })
+        .collect();
+    places.into_iter().collect()
+}
+
 /// Whether there are such uploads.
 fn known(ids: &[String], args: &Refund) -> Result<(), Failure> {
     match args.sessions.iter().find(|session| !ids.contains(session)) {
@@ -107,26 +145,28 @@ fn known(ids: &[String], args: &Refund) -> Result<(), Failure> {
     }
 }
 
-/// What was done, and what stopped it.
-type Done = (RefundReport, Option<Failure>);
-
-async fn take_back(
+/// What would come back.
+async fn look(
     context: &Context,
-    settings: &Settings,
+    payments: &Payments,
     data: &Arc<dyn Disk>,
     args: &Refund,
-) -> Result<Done, Failure> {
-    if args.dry_run {
-        let payments = context.chain(settings).await?;
-        let open = context.until_stopped(spillway_client::refundable(&payments, data)).await?;
-        let unreadable = unreadable(data).await?;
-        let wanted = |session: &String| args.sessions.is_empty() || args.sessions.contains(session);
-        let waiting = open.into_iter().filter(|batch| wanted(&batch.session)).collect();
-        let unreadable = unreadable.into_iter().filter(|it| wanted(&it.session)).collect();
-        return Ok((RefundReport { waiting, unreadable, ..RefundReport::default() }, None));
-    }
-    let wallet = settings.wallet()?;
-    let payments = context.chain(settings).await?;
+) -> Result<RefundReport, Failure> {
+    let open = context.until_stopped(spillway_client::refundable(payments, data)).await?;
+    let unreadable = unreadable(data).await?;
+    let wanted = |session: &String| args.sessions.is_empty() || args.sessions.contains(session);
+    let waiting = open.into_iter().filter(|batch| wanted(&batch.session)).collect();
+    let unreadable = unreadable.into_iter().filter(|it| wanted(&it.session)).collect();
+    Ok(RefundReport { waiting, unreadable, ..RefundReport::default() })
+}
+
+/// Takes back what can be; what was done, and what stopped it.
+async fn take_back(
+    payments: &Payments,
+    wallet: &Wallet,
+    data: &Arc<dyn Disk>,
+    args: &Refund,
+) -> (RefundReport, Option<Failure>) {
     let each: Vec<Option<&str>> = match &args.sessions[..] {
         [] => vec![None],
         sessions => sessions.iter().map(|session| Some(session.as_str())).collect(),
@@ -134,16 +174,16 @@ async fn take_back(
     let mut all = RefundReport::default();
     for session in each {
         // Not until stopped: what is sent is waited for.
-        match spillway_client::refund(&payments, &wallet, data, session).await {
+        match spillway_client::refund(payments, wallet, data, session).await {
             Ok(one) => add(&mut all, one),
             Err(RefundStopped { done, error }) => {
                 add(&mut all, *done);
                 let failure = Failure::from(error).after_refunds(&all);
-                return Ok((all, Some(failure)));
+                return (all, Some(failure));
             }
         }
     }
-    Ok((all, None))
+    (all, None)
 }
 
 async fn unreadable(data: &Arc<dyn Disk>) -> Result<Vec<UnreadableSession>, Failure> {
@@ -164,7 +204,7 @@ fn add(all: &mut RefundReport, one: RefundReport) {
     all.spend.tx_hashes.extend(one.spend.tx_hashes);
 }
 
-fn summary(report: &RefundReport, args: &Refund) -> Summary {
+fn summary(report: &RefundReport, elsewhere: Vec<Elsewhere>, args: &Refund) -> Summary {
     let refunded = report.refunded.iter().map(|batch| CameBack {
         upload_id: batch.session.clone(),
         payment: batch.payment.to_string(),
@@ -190,6 +230,7 @@ fn summary(report: &RefundReport, args: &Refund) -> Summary {
         refundable: refundable.collect(),
         busy: report.busy.clone(),
         unreadable: unreadable.collect(),
+        elsewhere,
         refunded_atto: report.amount().to_string(),
         gas_used: report.spend.gas_used,
         gas_cost_wei: report.spend.gas_cost.to_string(),
@@ -197,7 +238,7 @@ fn summary(report: &RefundReport, args: &Refund) -> Summary {
     }
 }
 
-fn text(report: &RefundReport, args: &Refund) -> String {
+fn text(report: &RefundReport, elsewhere: &[Elsewhere], args: &Refund) -> String {
     let mut text = Report::default();
     for batch in &report.refunded {
         let tokens = amount(batch.amount.get());
@@ -212,8 +253,20 @@ fn text(report: &RefundReport, args: &Refund) -> String {
     for UnreadableSession { session, why } in &report.unreadable {
         text.line(format_args!("Upload {session} cannot be read: {why}."));
     }
-    if text.is_empty() && report.spend.tx_hashes.is_empty() {
-        return "Nothing can be refunded.\n".to_owned();
+    let is_silent = text.is_empty();
+    for Elsewhere { upload_id, chain_id, vault, network } in elsewhere {
+        text.line(format_args!(
+            "Upload {upload_id} was paid elsewhere, which was not asked: chain {chain_id}, vault \
+             {vault}, network {network}."
+        ));
+    }
+    if is_silent && report.spend.tx_hashes.is_empty() {
+        text.line(if elsewhere.is_empty() {
+            "Nothing can be refunded."
+        } else {
+            "Nothing can be refunded here: name the chain and the vault of the upload."
+        });
+        return text.text();
     }
     if args.dry_run {
         let due = report.waiting.iter().filter(|batch| batch.due);
@@ -253,7 +306,7 @@ fn open(batch: &Refundable) -> String {
 
 #[cfg(test)]
 mod tests {
-    use spillway_types::{PaymentId, UnixTime, Wei};
+    use spillway_types::{EvmAddress, NetworkId, PaymentId, UnixTime, Wei};
 
     use super::*;
     use crate::args::{AccountOnChainArgs, DataArgs};
@@ -302,7 +355,7 @@ mod tests {
     fn what_came_back_and_what_may_is_said() {
         let [one, two, three] = [1, 2, 3].map(|byte: u8| format!("0{byte}").repeat(32));
         assert_eq!(
-            text(&report(), &args(false)),
+            text(&report(), &[], &args(false)),
             format!(
                 "0.25 tokens came back of batch 0x{one} of upload a.\n1.5 tokens of batch 0x{two} \
                  of upload a can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on, if no \
@@ -311,9 +364,9 @@ mod tests {
             )
         );
         assert_eq!(
-            serde_json::to_string(&summary(&report(), &args(false))).unwrap(),
+            serde_json::to_string(&summary(&report(), Vec::new(), &args(false))).unwrap(),
             format!(
-                r#"{{"dry_run":false,"refunded":[{{"upload_id":"a","payment":"0x{one}","amount_atto":"250000000000000000"}}],"refundable":[{{"upload_id":"a","payment":"0x{two}","draws":16,"settled":3,"amount_atto":"1500000000000000000","from":1795260315,"from_utc":"2026-11-21 11:25:15 UTC","due":false}}],"busy":["b"],"unreadable":[{{"upload_id":"c","reason":"a gap"}}],"refunded_atto":"250000000000000000","gas_used":50000,"gas_cost_wei":"100000000000000","tx_hashes":["0x{three}"]}}"#
+                r#"{{"dry_run":false,"refunded":[{{"upload_id":"a","payment":"0x{one}","amount_atto":"250000000000000000"}}],"refundable":[{{"upload_id":"a","payment":"0x{two}","draws":16,"settled":3,"amount_atto":"1500000000000000000","from":1795260315,"from_utc":"2026-11-21 11:25:15 UTC","due":false}}],"busy":["b"],"unreadable":[{{"upload_id":"c","reason":"a gap"}}],"elsewhere":[],"refunded_atto":"250000000000000000","gas_used":50000,"gas_cost_wei":"100000000000000","tx_hashes":["0x{three}"]}}"#
             )
         );
     }
@@ -323,13 +376,68 @@ mod tests {
         let report = RefundReport { waiting: vec![waiting(true)], ..RefundReport::default() };
         let two = "02".repeat(32);
         assert_eq!(
-            text(&report, &args(true)),
+            text(&report, &[], &args(true)),
             format!(
                 "1.5 tokens of batch 0x{two} of upload a can be refunded now, if no further draw is \
                  settled; 3 of 16 are.\nNow 1.5 tokens would come back.\n"
             )
         );
-        assert_eq!(text(&RefundReport::default(), &args(true)), "Nothing can be refunded.\n");
+        assert_eq!(text(&RefundReport::default(), &[], &args(true)), "Nothing can be refunded.\n");
+    }
+
+    /// That nothing is due here says nothing of uploads to other networks.
+    #[test]
+    fn uploads_that_were_paid_elsewhere_are_named() {
+        let domain = |vault| Domain {
+            network: NetworkId([7; 32]),
+            chain_id: 42_161,
+            vault: EvmAddress([vault; 20]),
+        };
+        let paid = |vault, refunded| BatchStatus {
+            payment: PaymentId([1; 32]),
+            domain: domain(vault),
+            recorded: None,
+            upload_by: UnixTime(1),
+            draw_time: None,
+            refundable_from: None,
+            draws: 1,
+            escrow: Atto(5),
+            refundable: None,
+            refunded,
+        };
+        let session = |id: &str, batches| SessionStatus {
+            id: id.into(),
+            batches,
+            ..SessionStatus::default()
+        };
+        let sessions = [
+            session("a", vec![paid(2, None), paid(1, None), paid(2, None)]),
+            session("b", vec![paid(2, Some(Atto(5)))]),
+            session("c", vec![paid(3, None)]),
+        ];
+        let everything = Refund { sessions: Vec::new(), ..args(false) };
+        let ids = |args: &Refund| {
+            let found = elsewhere(&sessions, &domain(1), args);
+            found.iter().map(|it| it.upload_id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (ids(&everything), ids(&args(false))),
+            (vec!["a".into(), "c".into()], vec!["a".into()])
+        );
+        let found = elsewhere(&sessions, &domain(1), &args(false));
+        let (vault, network) = ("02".repeat(20), NetworkId([7; 32]));
+        assert_eq!(
+            text(&RefundReport::default(), &found, &args(false)),
+            format!(
+                "Upload a was paid elsewhere, which was not asked: chain 42161, vault 0x{vault}, \
+                 network {network}.\nNothing can be refunded here: name the chain and the vault of \
+                 the upload.\n"
+            )
+        );
+        let json = summary(&RefundReport::default(), found, &args(false));
+        let json = serde_json::to_value(json).unwrap();
+        assert_eq!(json["elsewhere"][0]["chain_id"], 42_161);
+        assert_eq!(json["elsewhere"][0]["vault"], format!("0x{vault}"));
     }
 
     #[test]

@@ -1,81 +1,26 @@
 use std::sync::Arc;
 
-use serde::Serialize;
 use spillway_client::{
     AccountError, Address, ChainError, Client, PayFailure, Payments, SeedWanted, SettleOptions,
-    SettleReport, SettleTerms, SkipReason, Skipped, Wallet, missing_seeds, newest_seed,
-    settle_known,
+    SettleReport, SettleStopped, SettleTerms, SkipReason, Skipped, Wallet, missing_seeds,
+    newest_seed, settle_known,
 };
 use spillway_types::{PeerKey, Seed, UnixTime};
 
+use self::report::{Missing, summary, text};
 use super::{Context, summary::only_report, wins::noted};
 use crate::{
-    args::Settle,
+    args::{SeedProof, Settle},
     config::{Layer, Settings, peer_address},
     exit::{Code, Failure},
-    render::{Report, amount, count, utc},
+    render::count,
 };
+
+mod report;
 
 /// Seeds that only nodes wait for and that one run makes known, at most: 191,000 gas each with a public
 /// beacon. A node's word cannot make anybody spend more.
 const MAX_NAMED_POSTS: usize = 4;
-
-/// The summary of `settle`. Amounts are text: they pass 53 bits.
-#[derive(Debug, Serialize)]
-struct Summary {
-    dry_run: bool,
-    /// How many were asked.
-    nodes: usize,
-    /// Different wins that they have told of.
-    wins: u64,
-    /// Draws that were settled.
-    draws: u32,
-    transactions: u32,
-    prize_atto: String,
-    tip_atto: String,
-    payees: Vec<Payee>,
-    skipped: Vec<LeftOut>,
-    silent: Vec<Silent>,
-    seeds: Vec<SeedLine>,
-    /// Of settling; making seeds known is apart.
-    gas_used: u64,
-    gas_cost_wei: String,
-    tx_hashes: Vec<String>,
-}
-
-/// Who is paid how much.
-#[derive(Debug, Serialize)]
-struct Payee {
-    payee: String,
-    amount_atto: String,
-}
-
-/// A draw that was not settled.
-#[derive(Debug, Serialize)]
-struct LeftOut {
-    payment: String,
-    draw: u8,
-    reason: String,
-}
-
-/// A node whose wins are not known.
-#[derive(Debug, Serialize)]
-struct Silent {
-    peer: String,
-    reason: String,
-}
-
-/// A seed that was missing.
-#[derive(Debug, Serialize)]
-struct SeedLine {
-    /// It draws uploads that had to be stored until then.
-    upload_by: u64,
-    upload_by_utc: String,
-    seed: Option<String>,
-}
-
-/// A seed that was missing, and whether it is known now.
-type Posted = (UnixTime, Option<Seed>);
 
 /// `settle`: the wins of these nodes, or of those that the settings begin with.
 pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure> {
@@ -85,16 +30,17 @@ pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure>
         ..Layer::from(&args.client)
     })?;
     let wallet = wallet(&settings, args.dry_run)?;
+    let proof = args.seed_proof.as_ref().map(SeedProof::read).transpose()?;
     let mut wins = Vec::new();
     for dir in &args.from_dir {
         wins.extend(noted(dir.clone()).await?);
     }
-    let work = Work { context, args, settings: &settings, wallet: &wallet };
+    let work = Work { context, args, proof, settings: &settings, wallet: &wallet };
     // With a directory no node needs to be asked.
     let (outcome, nodes) = if args.nodes.is_empty() && !args.from_dir.is_empty() {
         let payments = context.chain(&settings).await?;
-        let outcome = work.settle(&payments, None, SettleOptions { wins, ..work.options() }).await;
-        (outcome?, 0)
+        let options = SettleOptions { wins, ..work.options() };
+        (work.settle(&payments, None, options).await?, 0)
     } else {
         let addresses = addresses(&settings, args)?;
         let from = peers(&addresses)?;
@@ -106,10 +52,11 @@ pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure>
         connected.shutdown().await;
         (outcome?, nodes)
     };
-    let Outcome { report, seeds, refused } = outcome;
+    let Outcome { report, seeds, failure } = outcome;
     let summary = summary(&report, &seeds, nodes, args.dry_run);
+    // Before the failure: what was settled is known by this alone.
     context.console.summary(&summary, &only_report(text(&report, &seeds, args.dry_run)))?;
-    if let Some(failure) = refused {
+    if let Some(failure) = failure {
         return Err(failure);
     }
     left_open(&report, nodes)
@@ -130,10 +77,13 @@ fn left_open(report: &SettleReport, nodes: usize) -> Result<(), Failure> {
         .hint("name nodes that run, or try again later"))
 }
 
-/// To look, no key is needed.
+/// To look, no key is needed. With one, gas is reckoned for its account.
 fn wallet(settings: &Settings, dry_run: bool) -> Result<Wallet, Failure> {
     if !dry_run {
         return settings.wallet();
+    }
+    if let Some(wallet) = settings.wallet_if_any()? {
+        return Ok(wallet);
     }
     Wallet::random()
         .map_err(|error| Failure::new(Code::Failure, format!("cannot make an account: {error}")))
@@ -165,29 +115,41 @@ fn peers(addresses: &[Address]) -> Result<Vec<PeerKey>, Failure> {
 struct Work<'a> {
     context: &'a Context,
     args: &'a Settle,
+    /// What a beacon asks for; never empty.
+    proof: Option<Vec<u8>>,
     settings: &'a Settings,
     wallet: &'a Wallet,
 }
 
-/// What a run has done. What was settled is said also when no seed took the proof.
+/// What a run has done, and what has stopped it: then or afterwards, since no seed took the proof.
 struct Outcome {
     report: SettleReport,
-    seeds: Vec<Posted>,
-    refused: Option<Failure>,
+    seeds: Vec<Missing>,
+    failure: Option<Failure>,
 }
 
 impl Work<'_> {
-    fn options(&self) -> SettleOptions {
-        let terms = SettleTerms {
+    fn terms(&self) -> SettleTerms {
+        SettleTerms {
             rate: self.settings.token_rate(),
             at_a_loss: self.args.at_a_loss,
             gas_cap: self.settings.max_gas_cost(),
-        };
-        SettleOptions { terms, dry_run: self.args.dry_run, ..SettleOptions::default() }
+        }
+    }
+
+    fn options(&self) -> SettleOptions {
+        SettleOptions {
+            terms: self.terms(),
+            dry_run: self.args.dry_run,
+            ..SettleOptions::default()
+        }
     }
 
     /// Settles first, since only then it is known which seeds nodes wait for; what these draw can be
     /// settled a moment later.
+    ///
+    /// # Errors
+    /// When it is asked to stop while it only looks. Everything else is in the outcome.
     async fn settle(
         &self,
         payments: &Arc<Payments>,
@@ -200,24 +162,76 @@ impl Work<'_> {
                 None => settle_known(payments, self.wallet, options).await,
             }
         };
-        let report = if self.args.dry_run {
-            self.context.until_stopped(settling).await?
+        let settled = if self.args.dry_run {
+            self.context.until_stopped(async { Ok::<_, Failure>(settling.await) }).await?
         } else {
             // Not until stopped: what is sent is waited for.
-            settling.await?
+            settling.await
         };
-        let wanted = self.wanted(payments, &report.missing).await?;
-        if self.args.dry_run {
-            let seeds = wanted.into_iter().map(|upload_by| (upload_by, None)).collect();
-            return Ok(Outcome { report, seeds, refused: None });
+        let (report, failure) = match settled {
+            Ok(report) => (report, None),
+            Err(SettleStopped { done, error }) => (*done, Some(Failure::from(error))),
+        };
+        let mut outcome = Outcome { report, seeds: Vec::new(), failure };
+        if outcome.failure.is_none() {
+            outcome.failure = self.see_to_seeds(payments, &mut outcome).await.err();
         }
-        let proof = self.args.seed_proof.as_ref();
-        let post = async |upload_by| {
-            let proof = proof.map(|proof| proof.0.clone()).unwrap_or_default();
-            post(payments, self.wallet, SeedWanted { upload_by, proof }).await
+        Ok(outcome)
+    }
+
+    /// Makes missing seeds known, or says what they take.
+    async fn see_to_seeds(
+        &self,
+        payments: &Arc<Payments>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let wanted = self.wanted(payments, &outcome.report.missing).await?;
+        let missing = |upload_by| Missing { upload_by, seed: None, needed: None };
+        outcome.seeds = wanted.into_iter().map(missing).collect();
+        let mut failure = None;
+        if !self.args.dry_run {
+            let report = &mut outcome.report;
+            let post = async |upload_by| self.post(payments, upload_by, &mut *report).await;
+            failure = post_all(&mut outcome.seeds, self.proof.is_some(), post).await;
+        }
+        for missing in outcome.seeds.iter_mut().filter(|missing| missing.seed.is_none()) {
+            missing.needed = Some(payments.seed_needed(missing.upload_by).await?);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Makes one seed known, with what is left of the gas cap, and notes what that has cost.
+    async fn post(
+        &self,
+        payments: &Payments,
+        upload_by: UnixTime,
+        report: &mut SettleReport,
+    ) -> Result<Post, Failure> {
+        let mut terms = self.terms();
+        let spent = report.spend().gas_cost;
+        terms.gas_cap = terms.gas_cap.map(|cap| cap.saturating_sub(spent));
+        let proof = self.proof.clone().unwrap_or_default();
+        let seeds = vec![SeedWanted { upload_by, proof }];
+        let options = SettleOptions { seeds, terms, ..SettleOptions::default() };
+        let (done, error) = match settle_known(payments, self.wallet, options).await {
+            Ok(done) => (done, None),
+            Err(SettleStopped { done, error }) => (*done, Some(error)),
         };
-        let (seeds, refused) = post_all(&wanted, proof.is_some(), post).await?;
-        Ok(Outcome { report, seeds, refused })
+        report.seed_spend.gas_used += done.seed_spend.gas_used;
+        report.seed_spend.gas_cost =
+            report.seed_spend.gas_cost.saturating_add(done.seed_spend.gas_cost);
+        report.seed_spend.tx_hashes.extend(done.seed_spend.tx_hashes);
+        match error {
+            None => {
+                let seed = done.seeds.into_iter().find_map(|(_, seed)| seed);
+                Ok(seed.map_or(Post::NotYet, Post::Known))
+            }
+            Some(AccountError::Payment(error)) if is_refused(&error.failure) => {
+                tracing::info!(%error, "the beacon asks for a proof, or for another one");
+                Ok(Post::Refused(Failure::from(error.as_ref())))
+            }
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// The seeds that are missing: those that uploads of this machine wait for, and some of those that
@@ -232,11 +246,11 @@ impl Work<'_> {
             None => Vec::new(),
         };
         // With a proof they cost nothing but for the one that takes it.
-        let most = if self.args.seed_proof.is_some() { usize::MAX } else { MAX_NAMED_POSTS };
+        let most = if self.proof.is_some() { usize::MAX } else { MAX_NAMED_POSTS };
         let others = named.iter().filter(|named| !wanted.contains(named)).take(most);
         let others: Vec<UnixTime> = others.copied().collect();
         wanted.extend(others);
-        if wanted.is_empty() && self.args.seed_proof.is_some() {
+        if wanted.is_empty() && self.proof.is_some() {
             wanted.extend(newest_seed(payments).await?);
         }
         Ok(wanted)
@@ -253,137 +267,32 @@ enum Post {
 
 /// Makes these seeds known. A proof is that of one round, so it is tried until a seed takes it: a
 /// refusal is seen before anything is sent and costs nothing. Without one, a beacon that asks for it
-/// is none of our business: others have it. The failure says that no seed took the proof.
+/// is none of our business: others have it. A failure ends it, or says that no seed took the proof.
 async fn post_all(
-    wanted: &[UnixTime],
+    seeds: &mut [Missing],
     with_proof: bool,
     mut post: impl AsyncFnMut(UnixTime) -> Result<Post, Failure>,
-) -> Result<(Vec<Posted>, Option<Failure>), Failure> {
-    let mut seeds: Vec<Posted> = wanted.iter().map(|upload_by| (*upload_by, None)).collect();
+) -> Option<Failure> {
     let mut refused = None;
-    for (upload_by, known) in &mut seeds {
-        match post(*upload_by).await? {
-            Post::Known(seed) => {
-                *known = Some(seed);
+    for missing in seeds {
+        match post(missing.upload_by).await {
+            Ok(Post::Known(seed)) => {
+                missing.seed = Some(seed);
                 if with_proof {
-                    return Ok((seeds, None));
+                    return None;
                 }
             }
-            Post::NotYet => {}
-            Post::Refused(failure) => refused = Some(failure),
+            Ok(Post::NotYet) => {}
+            Ok(Post::Refused(failure)) => refused = Some(failure),
+            Err(failure) => return Some(failure),
         }
     }
     let hint = "check --seed-proof: the beacon takes that of one round only";
-    let refused = refused.filter(|_| with_proof).map(|failure| failure.hint(hint));
-    Ok((seeds, refused))
-}
-
-async fn post(payments: &Payments, wallet: &Wallet, wanted: SeedWanted) -> Result<Post, Failure> {
-    let options = SettleOptions { seeds: vec![wanted], ..SettleOptions::default() };
-    match settle_known(payments, wallet, options).await {
-        Ok(report) => {
-            let seed = report.seeds.into_iter().find_map(|(_, seed)| seed);
-            Ok(seed.map_or(Post::NotYet, Post::Known))
-        }
-        Err(AccountError::Payment(error)) if is_refused(&error.failure) => {
-            tracing::info!(%error, "the beacon asks for a proof, or for another one");
-            Ok(Post::Refused(Failure::from(error.as_ref())))
-        }
-        Err(error) => Err(error.into()),
-    }
+    refused.filter(|_| with_proof).map(|failure| failure.hint(hint))
 }
 
 fn is_refused(failure: &PayFailure) -> bool {
     matches!(failure, PayFailure::Chain(ChainError::Reverted { .. }) | PayFailure::Failed { .. })
-}
-
-fn summary(report: &SettleReport, seeds: &[Posted], nodes: usize, dry_run: bool) -> Summary {
-    let settled = &report.settled;
-    let payees = report
-        .payees
-        .iter()
-        .map(|(payee, amount)| Payee { payee: payee.to_string(), amount_atto: amount.to_string() });
-    let skipped = settled.skipped.iter().map(|skipped| LeftOut {
-        payment: skipped.payment.to_string(),
-        draw: skipped.draw,
-        reason: skipped.reason.to_string(),
-    });
-    let silent = report
-        .silent
-        .iter()
-        .map(|(peer, failure)| Silent { peer: peer.to_string(), reason: failure.to_string() });
-    let seeds = seeds.iter().map(|(upload_by, seed)| SeedLine {
-        upload_by: upload_by.as_secs(),
-        upload_by_utc: utc(*upload_by),
-        seed: seed.map(|seed| seed.to_string()),
-    });
-    Summary {
-        dry_run,
-        nodes,
-        wins: report.wins,
-        draws: settled.draws,
-        transactions: settled.transactions,
-        prize_atto: settled.prizes.to_string(),
-        tip_atto: settled.tips.to_string(),
-        payees: payees.collect(),
-        skipped: skipped.collect(),
-        silent: silent.collect(),
-        seeds: seeds.collect(),
-        gas_used: settled.spend.gas_used,
-        gas_cost_wei: settled.spend.gas_cost.to_string(),
-        tx_hashes: settled.spend.tx_hashes.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn text(report: &SettleReport, seeds: &[Posted], dry_run: bool) -> String {
-    let settled = &report.settled;
-    let mut text = Report::default();
-    for (upload_by, seed) in seeds {
-        let of = format!("The seed of uploads until {}", utc(*upload_by));
-        match (seed, dry_run) {
-            (Some(seed), _) => text.line(format_args!(
-                "{of} is known now: {seed}. Nodes note what it draws a moment later: run this again \
-                 then."
-            )),
-            (None, true) => text.line(format_args!("{of} is missing.")),
-            (None, false) => text.line(format_args!("{of} is not known yet.")),
-        }
-    }
-    for (peer, failure) in &report.silent {
-        text.line(format_args!("Node {peer} has not told its wins: {failure}."));
-    }
-    text.lines(&left_out(report));
-    for (payee, sum) in &report.payees {
-        text.line(format_args!("{payee} gets {} tokens.", amount(sum.get())));
-    }
-    let draws = count(settled.draws.into(), "draw");
-    let (prizes, tips) = (amount(settled.prizes.get()), amount(settled.tips.get()));
-    match (settled.draws, dry_run) {
-        (0, _) => text.line("Nothing to settle."),
-        (_, true) => text.line(format_args!(
-            "Would settle {draws} of {prizes} tokens, for {tips} tokens of tips."
-        )),
-        (_, false) => text.line(format_args!(
-            "Settled {draws} of {prizes} tokens in {}: {tips} tokens of tips for {} coins of gas.",
-            count(settled.transactions.into(), "transaction"),
-            amount(settled.spend.gas_cost.get()),
-        )),
-    }
-    text.text()
-}
-
-/// The draws that were not settled: how many for which reason. Programs get each.
-fn left_out(report: &SettleReport) -> String {
-    let mut reasons: Vec<(String, u64)> = Vec::new();
-    for skipped in &report.settled.skipped {
-        let reason = skipped.reason.to_string();
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, number)) => *number += 1,
-            None => reasons.push((reason, 1)),
-        }
-    }
-    let line = |(reason, number)| format!("Left out {}: {reason}.\n", count(number, "draw"));
-    reasons.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

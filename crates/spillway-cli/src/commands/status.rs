@@ -43,8 +43,8 @@ struct Session {
     paid_anew_from: Option<u64>,
     /// What came back of batches.
     refunded_atto: String,
-    /// What may come back yet: at most so much, and with `--chain` exactly so much if no further draw
-    /// is settled.
+    /// What may come back yet: at most so much, and with `--chain`, or once it was asked for after the
+    /// claim window, exactly so much if no further draw is settled.
     refundable_atto: String,
     batches: Vec<Batch>,
     /// Why its files cannot be read; everything else is empty then.
@@ -144,6 +144,8 @@ enum Known {
 fn known(batch: &BatchStatus, chain: Option<&OnChain>) -> Known {
     match chain {
         Some(chain) if chain.domain == batch.domain => Known::Exactly,
+        // It said so when the claim window was over.
+        _ if batch.refundable.is_some() => Known::Exactly,
         Some(_) => Known::Elsewhere(batch.domain),
         None if batch.recorded.is_none() => Known::IfPaid,
         None => Known::AtMost,
@@ -153,11 +155,12 @@ fn known(batch: &BatchStatus, chain: Option<&OnChain>) -> Known {
 /// What may come back of a batch.
 fn open(batch: &BatchStatus, chain: Option<&OnChain>) -> Atto {
     match (batch.refunded, chain) {
-        (Some(_), _) => Atto::ZERO,
-        (None, Some(chain)) if known(batch, Some(chain)) == Known::Exactly => {
+        // Whatever is written down: a reorganisation may have undone a refund.
+        (_, Some(chain)) if chain.domain == batch.domain => {
             chain.of(batch).map_or(Atto::ZERO, |found| found.amount)
         }
-        (None, _) => batch.escrow,
+        (Some(_), _) => Atto::ZERO,
+        (None, _) => batch.refundable.unwrap_or(batch.escrow),
     }
 }
 

@@ -1,9 +1,15 @@
 //! Refunds that do not come to their end, and sessions that cannot be read.
 
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use async_trait::async_trait;
-use spillway_disk::{Clock, DiskExt, ManualClock, MemoryDisk, Overwrite};
+use spillway_disk::{DiskExt, ManualClock, MemoryDisk, Overwrite};
 use spillway_pay::{
     Caps, ChainError, ChainFault, ChainOp, CommitChoice, MemoryChain, MemoryChainOptions,
     PayRequest, PayTiming, PaymentsOptions, Plan, PlanMode, SumTree, Windows,
@@ -14,8 +20,9 @@ use spillway_types::{
 };
 
 use super::*;
-use crate::session::{
-    ChunkInfo, ChunkIx, KeyLock, Manifest, PlanFile, Session, SessionKey, SourceNote,
+use crate::{
+    session::{ChunkInfo, ChunkIx, KeyLock, Manifest, PlanFile, Session, SessionKey, SourceNote},
+    testing::Hasty,
 };
 
 const START: UnixTime = UnixTime(1_800_000_000);
@@ -25,25 +32,6 @@ const DOMAIN: Domain =
     Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([3; 20]) };
 /// Five shares and a tip.
 const ESCROW: Atto = Atto(507);
-
-/// A clock on which every pause is over at once.
-#[derive(Debug)]
-struct Hasty(ManualClock);
-
-#[async_trait]
-impl Clock for Hasty {
-    fn now(&self) -> UnixTime {
-        self.0.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.advance(duration);
-    }
-}
 
 fn windows() -> Windows {
     Windows {
@@ -137,6 +125,17 @@ impl World {
     async fn refund(&self) -> Result<RefundReport, RefundStopped> {
         refund(&self.payments, &self.wallet, &self.data, None).await
     }
+
+    /// How often the chain is asked for a record from now on.
+    fn count_records(&self) -> Arc<AtomicUsize> {
+        let records = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&records);
+        self.chain.set_faults(Some(Box::new(move |op| {
+            counted.fetch_add(usize::from(op == ChainOp::Record), Ordering::Relaxed);
+            None
+        })));
+        records
+    }
 }
 
 /// Writes down what was paid, and lets go of the session.
@@ -205,4 +204,59 @@ async fn a_session_that_cannot_be_read_is_named_and_holds_up_no_other() {
     let named: Vec<&str> = report.unreadable.iter().map(|it| &*it.session).collect();
     assert_eq!(named, ["bad", "empty"]);
     assert!(report.unreadable[0].why.contains("manifest"), "{:?}", report.unreadable);
+}
+
+/// The journal says what was reported, the chain what is so.
+#[tokio::test]
+async fn a_refund_that_a_reorganisation_undid_is_found_again() {
+    let world = World::new().await;
+    let first = world.refund().await.unwrap();
+    assert_eq!((first.refunded.len(), first.amount()), (2, Atto(2 * ESCROW.0)));
+    let again = world.refund().await.unwrap();
+    assert_eq!((again.refunded.len(), again.spend.gas_used), (0, 0));
+    assert_eq!(refundable(&world.payments, &world.data).await.unwrap(), []);
+
+    // The last of the two transactions is gone.
+    world.chain.reorg(1);
+    let statuses = crate::sessions(&world.data, START).await.unwrap();
+    assert_eq!(statuses[0].spend.refunded, Atto(2 * ESCROW.0), "as it was reported");
+    let open = refundable(&world.payments, &world.data).await.unwrap();
+    assert_eq!((open.len(), open[0].amount, open[0].due), (1, ESCROW, true));
+    let records = world.count_records();
+    let again = world.refund().await.unwrap();
+    assert_eq!((again.refunded.len(), again.amount()), (1, ESCROW));
+    assert_eq!(again.refunded[0].payment, open[0].payment);
+    assert_eq!(again.spend.tx_hashes.len(), 1);
+    let statuses = crate::sessions(&world.data, START).await.unwrap();
+    assert_eq!(statuses[0].spend.refunded, Atto(2 * ESCROW.0));
+    assert_eq!(refundable(&world.payments, &world.data).await.unwrap(), []);
+
+    // What is over costs one question for each.
+    records.store(0, Ordering::Relaxed);
+    world.refund().await.unwrap();
+    assert_eq!(records.load(Ordering::Relaxed), 2);
+}
+
+/// Old refunds are not asked for without end; what is not refunded is.
+#[tokio::test]
+async fn only_the_newest_refunds_are_looked_at_again() {
+    let world = World::new().await;
+    let found = |disk: &dyn Disk| session::batches_paid(disk, &DOMAIN, None);
+    let [paid, _] = <[BatchPaid; 2]>::try_from(found(&*world.data).unwrap().batches).unwrap();
+    let refunded = |number: u8| BatchPaid {
+        payment: PaymentId([number; 32]),
+        terms: BatchTerms { upload_by: UnixTime(u64::from(number / 4)), ..paid.terms },
+        refunded: Some(Atto(1)),
+        ..paid.clone()
+    };
+    let mut batches: Vec<BatchPaid> = (0..10).map(refunded).collect();
+    batches.insert(3, paid.clone());
+    leave_out_old(&mut batches, 10);
+    assert_eq!(batches.len(), 11);
+    leave_out_old(&mut batches, 3);
+    let left: Vec<u8> = batches.iter().map(|batch| batch.payment.0[0]).collect();
+    // Of equal age, too.
+    assert_eq!(left, [paid.payment.0[0], 7, 8, 9]);
+    leave_out_old(&mut batches, 0);
+    assert_eq!(batches.len(), 1);
 }

@@ -12,7 +12,7 @@ use spillway_pay::{SignedTx, TxPurpose};
 use spillway_types::{Atto, ChunkAddress, Domain, PaymentId, UnixTime};
 
 use super::{
-    KeyLock, PlanFile, PlanIx, Record, SessionKey,
+    KeyLock, PlanFile, PlanIx, Progressed, Record, SessionKey,
     open::{SESSIONS, load_ids, load_journal, load_manifest, load_plans, load_txs},
 };
 use crate::UploadError;
@@ -53,33 +53,21 @@ pub(crate) fn foreign_plans(
     wanted: &BTreeSet<ChunkAddress>,
 ) -> Result<Vec<Foreign>, UploadError> {
     let mut found = Vec::new();
-    for id in load_ids(disk)? {
-        if id == own {
-            continue;
-        }
-        let manifest = match load_manifest(disk, &id) {
-            // Given up by its own upload since the list was read.
-            Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, &id)? => continue,
-            other => other?,
-        };
-        if manifest.domain != *domain {
-            continue;
-        }
-        let (_, progressed) = load_journal(disk, &id)?;
+    let is_any = |_: &Progressed| true;
+    for_each_plan(disk, own, domain, is_any, |other, (plan, file)| {
         // How old the session is says nothing: its last plan may have been paid much later.
-        for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
-            let over = file.is_over(now) || progressed.dropped.contains(&plan);
-            if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
-                continue;
-            }
-            let payment = file.plan.id();
-            let mut txs = load_txs(disk, &id)?;
-            txs.retain(|tx| {
-                tx.purpose.pays(payment) || matches!(tx.purpose, TxPurpose::Approve { .. })
-            });
-            found.push(Foreign { session: id.clone(), key: manifest.key, plan, file, txs });
+        let over = file.is_over(now) || other.progressed.dropped.contains(&plan);
+        if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
+            return Ok(());
         }
-    }
+        let payment = file.plan.id();
+        let mut txs = load_txs(disk, &other.id)?;
+        txs.retain(|tx| {
+            tx.purpose.pays(payment) || matches!(tx.purpose, TxPurpose::Approve { .. })
+        });
+        found.push(Foreign { session: other.id.clone(), key: other.key, plan, file, txs });
+        Ok(())
+    })?;
     Ok(found)
 }
 
@@ -94,11 +82,38 @@ pub(crate) fn counted_elsewhere(
     payments: &BTreeMap<PaymentId, PlanIx>,
 ) -> Result<BTreeSet<PlanIx>, UploadError> {
     let mut counted = BTreeSet::new();
+    let has_paid =
+        |progressed: &Progressed| progressed.paid.values().any(|paid| paid.total > Atto::ZERO);
+    for_each_plan(disk, own, domain, has_paid, |other, (plan, file)| {
+        if other.progressed.paid.get(&plan).is_some_and(|paid| paid.total > Atto::ZERO) {
+            counted.extend(payments.get(&file.plan.id()));
+        }
+        Ok(())
+    })?;
+    Ok(counted)
+}
+
+/// A session that is not this one.
+struct Other {
+    id: String,
+    key: SessionKey,
+    progressed: Progressed,
+}
+
+/// Shows every plan for this vault of all sessions but `own`, of those whose journal is `of_interest`.
+fn for_each_plan(
+    disk: &dyn Disk,
+    own: &str,
+    domain: &Domain,
+    of_interest: impl Fn(&Progressed) -> bool,
+    mut show: impl FnMut(&Other, (PlanIx, PlanFile)) -> Result<(), UploadError>,
+) -> Result<(), UploadError> {
     for id in load_ids(disk)? {
         if id == own {
             continue;
         }
         let manifest = match load_manifest(disk, &id) {
+            // Given up by its own upload since the list was read.
             Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, &id)? => continue,
             other => other?,
         };
@@ -106,24 +121,24 @@ pub(crate) fn counted_elsewhere(
             continue;
         }
         let (_, progressed) = load_journal(disk, &id)?;
-        if progressed.paid.values().all(|paid| paid.total == Atto::ZERO) {
+        if !of_interest(&progressed) {
             continue;
         }
-        for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, &id)?) {
-            if progressed.paid.get(&plan).is_some_and(|paid| paid.total > Atto::ZERO) {
-                counted.extend(payments.get(&file.plan.id()));
-            }
+        let plans = load_plans(disk, &id)?;
+        let other = Other { id, key: manifest.key, progressed };
+        for plan in (0..).map(PlanIx).zip(plans) {
+            show(&other, plan)?;
         }
     }
-    Ok(counted)
+    Ok(())
 }
 
 fn is_there(disk: &dyn Disk, id: &str) -> Result<bool, DiskError> {
     disk.exists(&Path::new(SESSIONS).join(id))
 }
 
-/// Makes another session give up a plan that was never signed, or that the chain will never take, so that its chunks may be planned
-/// here. Blocks.
+/// Makes another session give up a plan that was never signed, or that the chain will never take, so
+/// that its chunks may be planned here. Blocks.
 ///
 /// # Errors
 /// [`UploadError::Busy`] when a process works on that session.
@@ -139,7 +154,12 @@ pub(crate) fn give_up_plan(
     if signed && !never_taken {
         return Err(UploadError::Busy { session: foreign.session.clone() });
     }
-    let (mut journal, _) = load_journal(disk, &foreign.session)?;
+    let (mut journal, progressed) = load_journal(disk, &foreign.session)?;
+    // Whoever it was handed over to may sign it.
+    if let (Some(elsewhere), false) = (progressed.handed_over, never_taken) {
+        let session = foreign.session.clone();
+        return Err(UploadError::HandedOver { session, at: elsewhere.at });
+    }
     journal.append(disk, &[Record::Dropped { plan: foreign.plan }])?;
     drop(lock);
     Ok(())

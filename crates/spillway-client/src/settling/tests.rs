@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_disk::{Clock, ManualClock, MemoryDisk};
 use spillway_pay::{
-    Caps, CommitChoice, MemoryChain, MemoryChainOptions, PayRequest, PayTiming, PaymentsOptions,
-    Plan, PlanMode, SkipReason, SumTree, Windows,
+    Caps, ChainError, ChainFault, ChainOp, CommitChoice, MemoryChain, MemoryChainOptions,
+    PayRequest, PayTiming, PaymentsOptions, Plan, PlanMode, SkipReason, SumTree, Windows,
 };
 use spillway_types::{
     Atto, BatchTerms, ChunkAddress, Domain, EvmAddress, HasRequest, HasResponse, Leaf, NetworkId,
@@ -17,32 +17,16 @@ use spillway_types::{
 };
 
 use super::*;
+use crate::testing::Hasty;
+
+mod drand;
 
 const START: UnixTime = UnixTime(1_800_000_000);
 const TOKEN: EvmAddress = EvmAddress([2; 20]);
 const VAULT: EvmAddress = EvmAddress([3; 20]);
 const SEED: Seed = Seed([4; 32]);
 
-/// A clock on which every pause is over at once.
-#[derive(Debug)]
-struct Hasty(ManualClock);
-
-#[async_trait]
-impl Clock for Hasty {
-    fn now(&self) -> UnixTime {
-        self.0.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.advance(duration);
-    }
-}
-
-/// A chain with one batch of four leaves, whose seed is known.
+/// A chain with two batches of the same four leaves, whose seed is known.
 struct World {
     clock: Arc<Hasty>,
     chain: MemoryChain,
@@ -50,6 +34,8 @@ struct World {
     wallet: Wallet,
     leaves: Vec<Leaf>,
     terms: BatchTerms,
+    /// The other batch.
+    other: BatchTerms,
 }
 
 impl World {
@@ -90,8 +76,10 @@ impl World {
             upload_by: START.saturating_add(Duration::from_hours(1)),
             valid_until: START.saturating_add(Duration::from_mins(10)),
         };
+        let later = plan.upload_by.saturating_add(Duration::from_mins(1));
+        let plans = [plan.clone(), Plan { upload_by: later, ..plan.clone() }];
         let request = PayRequest {
-            plans: std::slice::from_ref(&plan),
+            plans: &plans,
             wallet: &wallet,
             earlier: &[],
             caps: Caps::default(),
@@ -99,11 +87,11 @@ impl World {
             commit: CommitChoice::default(),
         };
         payments.pay(request, &mut Forgets).await.unwrap();
-        let terms = plan.batch_terms().unwrap();
+        let [terms, other] = plans.map(|plan| plan.batch_terms().unwrap());
         clock.0.advance(Duration::from_hours(48));
         chain.put_seed(VAULT, terms.upload_by, SEED);
         chain.mine(1);
-        Self { clock, chain, payments, wallet, leaves, terms }
+        Self { clock, chain, payments, wallet, leaves, terms, other }
     }
 
     /// What a node would show if this leaf had won.
@@ -116,6 +104,23 @@ impl World {
     fn drawn(&self) -> usize {
         let id = self.terms.id(self.payments.domain());
         usize::try_from(self.terms.draw_point(SEED, id, 0).0 / 500).unwrap()
+    }
+
+    /// What was drawn of a batch.
+    fn won(&self, terms: BatchTerms) -> Win {
+        let point = terms.draw_point(SEED, terms.id(self.payments.domain()), 0).0;
+        Win { terms, ..self.win(usize::try_from(point / 500).unwrap()) }
+    }
+
+    /// From the second transaction on the chain is out of reach, for every question.
+    fn lose_the_chain(&self) {
+        let sent = AtomicU32::new(0);
+        self.chain.set_faults(Some(Box::new(move |op| {
+            let more = u32::from(op == ChainOp::SendRaw);
+            let sent = sent.fetch_add(more, Ordering::Relaxed) + more;
+            let gone = ChainError::Unreachable { endpoint: "rpc".into() };
+            (sent > 1).then_some(ChainFault::Refuse(gone))
+        })));
     }
 
     async fn settle(&self, pages: Vec<(PeerKey, Vec<WinsPage>)>) -> SettleReport {
@@ -323,4 +328,70 @@ async fn seeds_that_nodes_wait_for_are_named_when_they_are_missing() {
     assert_eq!(world.ask(pages, false).await.missing, [after(1), after(3)]);
     let nothing = world.ask(vec![says(1, &[])], false).await;
     assert_eq!(nothing.missing, []);
+}
+
+/// Wins that are known are the first round, those of nodes a later one; and both in one.
+#[tokio::test]
+async fn what_was_settled_before_an_error_is_told() {
+    for in_one_round in [true, false] {
+        let world = World::new().await;
+        let (first, second) = (world.won(world.terms), world.won(world.other));
+        let both = vec![first.clone(), second.clone()];
+        let wins = if in_one_round { both.clone() } else { vec![first] };
+        let peers = Pages::of(vec![(peer(1), vec![page(vec![second], false)])]);
+        let options = SettleOptions { wins, from: vec![peer(1)], ..SettleOptions::default() };
+        world.lose_the_chain();
+        let stopped = settle(&peers, &world.payments, &world.wallet, options).await.unwrap_err();
+        assert_eq!(stopped.retry(), Retry::Backoff);
+        let SettleStopped { done, error } = stopped;
+        let AccountError::Payment(error) = error else { panic!("{error:?}") };
+        assert_eq!((done.wins, done.settled.draws, done.settled.transactions), (2, 1, 1));
+        assert_eq!((done.settled.tips, done.settled.prizes), (Atto(7), Atto(2_000)));
+        assert_eq!(done.settled.spend.tx_hashes.len(), 1);
+        assert_eq!(done.spend(), error.spend);
+        // Whom the one paid that was settled, and not the other.
+        assert_eq!(done.payees.values().map(|amount| amount.0).sum::<u128>(), 2_000);
+
+        world.chain.set_faults(None);
+        let options = SettleOptions { wins: both, ..SettleOptions::default() };
+        let rest = settle_known(&world.payments, &world.wallet, options).await.unwrap();
+        assert_eq!((rest.settled.draws, rest.settled.skipped.len()), (1, 1));
+        assert_ne!(rest.settled.done, done.settled.done);
+    }
+}
+
+/// One cap for all: what seeds have cost is not there for settling.
+#[tokio::test]
+async fn the_gas_of_seeds_counts_under_the_cap() {
+    let world = World::new().await;
+    let beacon = world.payments.chain().beacon(VAULT).await.unwrap();
+    let upload_by = world.terms.upload_by.saturating_add(2 * beacon.epoch);
+    world.clock.0.advance(3 * beacon.epoch);
+    world.chain.mine(1);
+    let plain = SeedWanted { upload_by, proof: Vec::new() };
+    let wins = vec![world.won(world.terms)];
+    let ask = async |seeds: Vec<SeedWanted>, gas_cap, dry_run| {
+        let terms = SettleTerms { gas_cap, ..SettleTerms::default() };
+        let options =
+            SettleOptions { wins: wins.clone(), seeds, terms, dry_run, ..SettleOptions::default() };
+        settle_known(&world.payments, &world.wallet, options).await
+    };
+    let dry = ask(vec![plain.clone()], None, true).await.unwrap();
+    let least = dry.settled.spend.gas_cost;
+    assert!(least > Wei(0) && dry.settled.spend.tx_hashes.is_empty());
+    assert_eq!((&dry.seeds[..], dry.seed_spend), (&[(upload_by, None)][..], Spend::default()));
+    let stopped = ask(Vec::new(), Some(Wei(least.0 - 1)), true).await.unwrap_err();
+    assert!(matches!(stopped.error, AccountError::Payment(_)), "{stopped:?}");
+
+    // Nobody mines, so that the first post is all that is sent for the seed.
+    let posted = ask(vec![plain.clone()], Some(least), false).await.unwrap_err();
+    let SettleStopped { done, error } = posted;
+    let AccountError::Payment(error) = error else { panic!("{error:?}") };
+    assert!(matches!(*error.failure, spillway_pay::PayFailure::OverGasCost { .. }), "{error:?}");
+    assert_eq!((done.seed_spend.tx_hashes.len(), done.settled.draws), (1, 0));
+    assert!(done.seed_spend.gas_cost > Wei(0) && done.seed_spend.gas_cost < least);
+    assert_eq!(done.spend(), done.seed_spend);
+    let enough = Some(least.saturating_mul(2));
+    let report = ask(Vec::new(), enough, false).await.unwrap();
+    assert_eq!((report.settled.draws, report.seed_spend), (1, Spend::default()));
 }

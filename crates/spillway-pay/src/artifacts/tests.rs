@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use alloy::{
     primitives::{B256, keccak256},
-    sol_types::{SolEvent, SolInterface},
+    sol_types::{SolCall, SolEvent, SolInterface},
 };
 use serde_json::Value;
 
 use super::*;
 use crate::contracts::{
     IBeacon::{self, IBeaconCalls, IBeaconErrors, IBeaconEvents},
+    IDrandBeacon,
     IToken::{ITokenCalls, ITokenErrors},
     IVault::{self, IVaultCalls, IVaultErrors, IVaultEvents},
 };
@@ -65,6 +66,7 @@ fn every_binding_is_in_the_artifacts() {
         (&[VAULT], "event", topics(IVaultEvents::SELECTORS)),
         (&[BLOCKS], "function", selectors::<IBeaconCalls>()),
         (&[DRAND], "function", selectors::<IBeaconCalls>()),
+        (&[DRAND], "function", vec![IDrandBeacon::roundOfCall::SELECTOR.to_vec()]),
         (&[BLOCKS, DRAND], "error", selectors::<IBeaconErrors>()),
         (&[BLOCKS], "event", topics(IBeaconEvents::SELECTORS)),
         (&[DRAND], "event", topics(IBeaconEvents::SELECTORS)),
@@ -101,7 +103,9 @@ fn every_error_and_event_of_the_vault_and_every_error_of_the_beacons_is_bound() 
 fn results_and_topics_are_those_of_the_artifacts() {
     let vault: Value = serde_json::from_str(VAULT).unwrap();
     let blocks: Value = serde_json::from_str(BLOCKS).unwrap();
+    let drand: Value = serde_json::from_str(DRAND).unwrap();
     for (artifact, name, result) in [
+        (&drand, "roundOf", "(uint256)"),
         (&vault, "commit", "(bytes32)"),
         (&vault, "commitMany", "()"),
         (&vault, "commitWithPermit", "(bytes32)"),

@@ -17,8 +17,15 @@ pub(super) enum Goal<'p> {
     Recorded(&'p [&'p Plan]),
     /// The payee has what it was owed.
     Withdrawn { vault: EvmAddress, sender: EvmAddress, payee: RewardAddress },
-    /// These draws, at least one and all of one batch, have paid their leaves.
-    Settled { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, wins: &'p [&'p Win] },
+    /// These draws, at least one and all of one batch, have paid their leaves; with a proof of the
+    /// seed if nobody has made it known.
+    Settled {
+        vault: EvmAddress,
+        sender: EvmAddress,
+        payment: PaymentId,
+        wins: &'p [&'p Win],
+        proof: &'p [u8],
+    },
     /// No draw of the batch is open.
     Refunded { vault: EvmAddress, sender: EvmAddress, payment: PaymentId, terms: &'p BatchTerms },
     /// The seed of the batches of this `upload_by` is known, or the beacon was told of it once
@@ -56,7 +63,9 @@ impl<'p> Goal<'p> {
             }
             Self::Recorded(plans) => calls::pay_all(plans),
             Self::Withdrawn { vault, sender, payee } => calls::withdraw(vault, sender, payee),
-            Self::Settled { vault, sender, wins, .. } => calls::settle(vault, sender, wins),
+            Self::Settled { vault, sender, wins, proof, .. } => {
+                calls::settle(vault, sender, wins, proof)
+            }
             Self::Refunded { vault, sender, terms, .. } => calls::refund(vault, sender, terms),
             Self::SeedPosted { beacon, sender, after, proof, .. } => {
                 calls::post_seed(beacon, sender, after, proof)

@@ -1,9 +1,10 @@
 //! What nobody claimed goes back to the payer.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{Atto, BatchTerms, DrawSet, PaymentId, Seed, UnixTime};
 
-use super::{Payments, Stopped, goal::Goal, lock};
-use crate::{At, ChainError, PayError, PayFailure, Spend, TxJournal, Wallet};
+use super::{CONCURRENCY, Payments, Stopped, goal::Goal, lock};
+use crate::{At, ChainError, PayError, PayFailure, RecordAt, Spend, TxJournal, Wallet};
 
 /// How it stands with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,19 @@ impl BatchState {
     pub fn can_refund(&self, now: UnixTime) -> bool {
         self.refundable > Atto::ZERO && now > self.claim_end
     }
+}
+
+/// How it stands with a batch's money: its [`BatchState`] but for the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimState {
+    /// When the vault recorded it; `None`: it did not.
+    pub recorded: Option<UnixTime>,
+    /// The draws that are settled or refunded.
+    pub settled: DrawSet,
+    /// What the open draws hold, tips included.
+    pub refundable: Atto,
+    /// Until then, inclusive, draws can be settled; after it they can be refunded.
+    pub claim_end: UnixTime,
 }
 
 /// A batch whose draws can still be settled.
@@ -59,17 +73,39 @@ impl Payments {
     /// # Errors
     /// When the chain cannot be asked.
     pub async fn batch_state(&self, terms: &BatchTerms) -> Result<BatchState, PayError> {
+        let vault = self.options.domain.vault;
+        let claim = self.claims(std::slice::from_ref(terms)).await?.remove(0);
+        Ok(BatchState {
+            recorded: claim.recorded,
+            settled: claim.settled,
+            seed: self.options.chain.seed(vault, terms.upload_by).await?,
+            refundable: claim.refundable,
+            claim_end: claim.claim_end,
+        })
+    }
+
+    /// How it stands with the money of these batches, in their order: the vault is asked once for
+    /// its times and once for each record, eight at a time.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn claims(&self, batches: &[BatchTerms]) -> Result<Vec<ClaimState>, PayError> {
         let (chain, vault) = (&self.options.chain, self.options.domain.vault);
         let windows = chain.windows(vault).await?;
-        let payment = terms.id(&self.options.domain);
-        let record = chain.record(vault, payment, At::Depth(0)).await?;
-        Ok(BatchState {
+        let ids: Vec<PaymentId> =
+            batches.iter().map(|terms| terms.id(&self.options.domain)).collect();
+        let records: Vec<RecordAt> = stream::iter(ids)
+            .map(|payment| chain.record(vault, payment, At::Depth(0)))
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        let state = |(terms, record): (&BatchTerms, RecordAt)| ClaimState {
             recorded: record.recorded,
             settled: record.settled,
-            seed: chain.seed(vault, terms.upload_by).await?,
             refundable: record.recorded.map_or(Atto::ZERO, |_| held(terms, record.settled)),
             claim_end: windows.claim_end(terms.upload_by),
-        })
+        };
+        Ok(batches.iter().zip(records).map(state).collect())
     }
 
     /// Sends the open draws of batches, tips included, back to their payers. Anybody may; the
@@ -108,14 +144,13 @@ impl Payments {
         let token = self.check_domain().await?.token;
         let mut due = Vec::new();
         let now = self.now().await?;
-        for terms in batches {
-            let state = self.batch_state(terms).await?;
-            let payment = terms.id(&self.options.domain);
+        for (terms, state) in batches.iter().zip(self.claims(batches).await?) {
+            let ClaimState { refundable, claim_end, .. } = state;
             let claim =
-                OpenClaim { payment, refundable: state.refundable, claim_end: state.claim_end };
-            if state.can_refund(now) {
+                OpenClaim { payment: terms.id(&self.options.domain), refundable, claim_end };
+            if refundable > Atto::ZERO && now > claim_end {
                 due.push((terms, claim));
-            } else if state.refundable > Atto::ZERO {
+            } else if refundable > Atto::ZERO {
                 refunded.not_yet.push(claim);
             }
         }

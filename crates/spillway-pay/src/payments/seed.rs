@@ -1,26 +1,67 @@
 //! Making the seed known that draws the winners of batches.
 
-use spillway_types::{Seed, UnixTime};
+use spillway_types::{Seed, UnixTime, Wei};
 
-use super::{Payments, goal::Goal, lock, run::Run};
-use crate::{At, BeaconState, ChainError, PayError, PayFailure, TxJournal, Wallet, calls};
+use super::{Caps, Payments, goal::Goal, lock, run::Run};
+use crate::{At, BeaconState, ChainError, PayError, PayFailure, Spend, TxJournal, Wallet, calls};
 
 /// How the contract says it.
 const LATER: [&str; 2] = ["NotMinedYet(", "TooEarly("];
 
+/// A seed that is to be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedWanted {
+    /// It draws the batches whose upload window ends here.
+    pub upload_by: UnixTime,
+    /// What the beacon asks for: empty for block hashes,
+    /// [`DrandSignature::proof`](crate::DrandSignature::proof) for drand.
+    pub proof: Vec<u8>,
+}
+
+/// What became of making a seed known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeedPosted {
+    /// The seed; `None`: it cannot be known yet.
+    pub seed: Option<Seed>,
+    /// What that cost in gas.
+    pub spend: Spend,
+}
+
+/// What has to be posted for a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedNeeded {
+    /// From this time on it can be posted: the first end of an epoch after the draw's time.
+    pub due: UnixTime,
+    /// The round of drand whose signature is asked for; `None`: the beacon is none of drand.
+    pub drand_round: Option<u64>,
+}
+
 impl Payments {
+    /// What has to be posted for the seed that draws the batches of this `upload_by`.
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub async fn seed_needed(&self, upload_by: UnixTime) -> Result<SeedNeeded, PayError> {
+        let (chain, vault) = (&self.options.chain, self.options.domain.vault);
+        let after = chain.windows(vault).await?.draw_time(upload_by);
+        Ok(SeedNeeded {
+            due: boundary(&chain.beacon(vault).await?, after),
+            drand_round: chain.drand_round(vault, upload_by).await?,
+        })
+    }
+
     /// Makes the seed known that draws the batches of this `upload_by`, and returns it. With a
     /// proof (drand) one transaction does it. Without one (block hashes) the first arms a block
     /// that is to come and a later one takes its hash: in between blocks are waited for, by the
     /// clock and for as long as [`PayTiming::patience`](crate::PayTiming::patience). Others may
     /// post at the same time.
     ///
-    /// `None`: it cannot be known yet. Either the draw's time has not come, and nothing was sent,
+    /// No seed: it cannot be known yet. Either the draw's time has not come, and nothing was sent,
     /// or too few blocks were mined in that time; calling again goes on.
     ///
     /// # Errors
     /// When the chain cannot be asked, the beacon refuses the proof, another process uses the
-    /// wallet, or there are too few coins.
+    /// wallet, there are too few coins, or all posts of the call would cost more than `gas_cap`.
     ///
     /// # Cancel safety
     /// A seed is posted once, whatever is sent how often.
@@ -31,25 +72,27 @@ impl Payments {
     pub async fn post_seed(
         &self,
         wallet: &Wallet,
-        upload_by: UnixTime,
-        proof: &[u8],
+        wanted: &SeedWanted,
+        gas_cap: Option<Wei>,
         journal: &mut dyn TxJournal,
-    ) -> Result<Option<Seed>, PayError> {
+    ) -> Result<SeedPosted, PayError> {
+        let SeedWanted { upload_by, ref proof } = *wanted;
         let terms = self.check_domain().await?;
         let (chain, vault) = (&self.options.chain, self.options.domain.vault);
         if let Some(seed) = chain.seed(vault, upload_by).await? {
-            return Ok(Some(seed));
+            return Ok(SeedPosted { seed: Some(seed), spend: Spend::default() });
         }
         let state = chain.beacon(vault).await?;
         let after = terms.windows.draw_time(upload_by);
         if self.now().await? < boundary(&state, after) {
-            return Ok(None);
+            return Ok(SeedPosted::default());
         }
         let _lock = lock(&self.options, wallet.address()).await?;
         let mut run = self.run(wallet, terms.token, journal);
+        run.caps = Caps { gas_cost: gas_cap, ..Caps::default() };
         let post = Post { beacon: state.beacon, upload_by, after, proof };
         match Box::pin(run.post_seed(post)).await {
-            Ok(seed) => Ok(seed),
+            Ok(seed) => Ok(SeedPosted { seed, spend: run.spend() }),
             Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
         }
     }

@@ -1,14 +1,16 @@
 //! After the upload window: the seed, settlements, refunds.
 
+mod drand;
 mod terms;
 
 use std::time::Duration;
 
 use spillway_pay::{
     BatchState, Chain, CommitChoice, OpenClaim, PayFailure, Payments, PaymentsOptions, Plan,
-    Refunded, SettleTerms, Settled, SkipReason, Spend, Stopped, SumTree, TxPurpose, verify,
+    Refunded, SeedPosted, SeedWanted, SettleTerms, Settled, SkipReason, Spend, Stopped, SumTree,
+    TxPurpose, verify,
 };
-use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Win};
+use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Wei, Win};
 
 use crate::{
     on_both_chains,
@@ -38,6 +40,11 @@ async fn go_to(stage: &Stage, time: UnixTime) {
     stage.control.mine(1).await;
 }
 
+/// The seed of a plan, from block hashes.
+fn seed_of(plan: &Plan) -> SeedWanted {
+    SeedWanted { upload_by: plan.upload_by, proof: Vec::new() }
+}
+
 /// Past the draw's time, the seed is posted while blocks are mined.
 async fn draw(stage: &Stage, plan: &Plan) -> Seed {
     go_to(stage, WINDOWS.draw_time(plan.upload_by).saturating_add(EPOCH)).await;
@@ -48,12 +55,16 @@ async fn draw(stage: &Stage, plan: &Plan) -> Seed {
         stage.wait_until_mined(stage.chain.last_hash()).await;
         stage.control.mine(3).await;
     };
-    let posted = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal);
+    let wanted = seed_of(plan);
+    let posted = payments.post_seed(&stage.deployer, &wanted, None, &mut journal);
     let (seed, ()) = tokio::join!(posted, blocks);
     let after = WINDOWS.draw_time(plan.upload_by);
     assert_eq!(journal.signed.len(), 2);
     assert!(journal.signed.iter().all(|tx| tx.purpose == TxPurpose::PostSeed { after }));
-    seed.unwrap().unwrap()
+    let SeedPosted { seed, spend } = seed.unwrap();
+    assert_eq!(spend.tx_hashes, journal.signed.iter().map(|tx| tx.hash).collect::<Vec<_>>());
+    assert!(spend.gas_used > 2 * 21_000 && spend.gas_cost > Wei(0));
+    seed.unwrap()
 }
 
 /// The leaf that a draw falls on.
@@ -278,20 +289,20 @@ async fn a_seed_comes_neither_early_nor_twice(stage: Stage) {
     let plan = paid(&stage, 1, 2, 1).await;
     let payments = stage.payments();
     let mut journal = TestJournal::new(&stage.chain);
-    let early = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal).await;
-    assert_eq!(early.unwrap(), None);
+    let early = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
+    assert_eq!(early.unwrap(), SeedPosted::default());
     // After the draw's time, before the end of its epoch.
     go_to(&stage, WINDOWS.draw_time(plan.upload_by).saturating_add(SECOND)).await;
-    let early = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal).await;
+    let early = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
     let epoch = EPOCH.as_secs();
     let due = (WINDOWS.draw_time(plan.upload_by).0 / epoch + 1) * epoch;
     if stage.time().await.0 < due {
-        assert_eq!(early.unwrap(), None);
+        assert_eq!(early.unwrap(), SeedPosted::default());
         assert!(journal.signed.is_empty());
     }
     let seed = draw(&stage, &plan).await;
-    let again = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal).await;
-    assert_eq!((again.unwrap(), journal.signed.len()), (Some(seed), 0));
+    let again = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
+    assert_eq!((again.unwrap().seed, journal.signed.len()), (Some(seed), 0));
 }
 
 /// Nobody mines: after patience it is given up, and gone on with later.
@@ -303,12 +314,12 @@ async fn a_seed_that_no_blocks_come_for_is_waited_for_and_gone_on_with() {
     let payments = stage.payments();
     let mut journal = TestJournal::new(&stage.chain);
     let started = stage.clock.monotonic();
-    let seed = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal).await;
-    assert_eq!((seed.unwrap(), journal.signed.len()), (None, 1));
+    let seed = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
+    assert_eq!((seed.unwrap().seed, journal.signed.len()), (None, 1));
     assert!(stage.clock.monotonic().saturating_sub(started) >= stage.timing.patience);
     stage.control.mine(3).await;
-    let seed = payments.post_seed(&stage.deployer, plan.upload_by, &[], &mut journal).await;
-    assert!(seed.unwrap().is_some());
+    let seed = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
+    assert!(seed.unwrap().seed.is_some());
     assert_eq!(journal.signed.len(), 2);
 }
 
@@ -337,7 +348,7 @@ async fn settling_and_refunding_keep_to_chain_and_lock(stage: Stage) {
             .failure,
         payments.refund(&stage.deployer, &[terms], &mut journal).await.unwrap_err().error.failure,
         payments
-            .post_seed(&stage.deployer, plan.upload_by, &[], &mut journal)
+            .post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal)
             .await
             .unwrap_err()
             .failure,

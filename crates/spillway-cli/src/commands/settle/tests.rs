@@ -1,4 +1,4 @@
-use spillway_client::{PeersError, Settled, WinsFailure};
+use spillway_client::{PeersError, SeedNeeded, Settled, WinsFailure};
 use spillway_types::{Atto, PaymentId, PeerSecret, RewardAddress, TxHash, Wei};
 
 use super::*;
@@ -39,13 +39,26 @@ fn report() -> SettleReport {
     }
 }
 
+fn missing(upload_by: u64, seed: Option<Seed>) -> Missing {
+    Missing { upload_by: UnixTime(upload_by), seed, needed: None }
+}
+
+const UNTIL: u64 = 1_795_260_315;
+const DUE: u64 = 1_795_305_600;
+
+fn needed(drand_round: Option<u64>) -> Missing {
+    let needed = Some(SeedNeeded { due: UnixTime(DUE), drand_round });
+    Missing { needed, ..missing(UNTIL, None) }
+}
+
 #[test]
 fn everything_that_was_done_is_said() {
-    let seeds = [(UnixTime(1_795_260_315), None)];
+    let seeds = [missing(UNTIL, None)];
     let (ones, twos) = ("11".repeat(20), "22".repeat(20));
     let before = format!(
         "Node {} has not told its wins: no peer of the network can be reached.\nLeft out 2 draws: the \
-         draw is settled already.\nLeft out 1 draw: the seed after 5 is not known yet.\n0x{ones} gets \
+         draw is settled already.\nLeft out 1 draw: the seed after 1970-01-01 00:00:05 UTC (5) is not known \
+         yet.\n0x{ones} gets \
          1 tokens.\n0x{twos} gets 0.5 tokens.\n",
         peer()
     );
@@ -60,10 +73,10 @@ fn everything_that_was_done_is_said() {
         text(&report(), &seeds, true),
         format!(
             "The seed of uploads until 2026-11-21 11:25:15 UTC is missing.\n{before}Would settle 3 \
-             draws of 1.5 tokens, for 0.02 tokens of tips.\n"
+             draws of 1.5 tokens: 0.02 tokens of tips for 0.001 coins of gas.\n"
         )
     );
-    let known = [(UnixTime(1_795_260_315), Some(Seed([7; 32])))];
+    let known = [missing(UNTIL, Some(Seed([7; 32])))];
     assert_eq!(
         text(&SettleReport::default(), &known, false),
         format!(
@@ -74,9 +87,83 @@ fn everything_that_was_done_is_said() {
     );
 }
 
+/// Whoever has to get a seed is told which.
+#[test]
+fn a_missing_seed_is_said_with_its_round() {
+    let said = |missing| text(&SettleReport::default(), &[missing], true);
+    let of = "The seed of uploads until 2026-11-21 11:25:15 UTC is missing.";
+    assert_eq!(
+        said(needed(Some(34_167_412))),
+        format!(
+            "{of} It is the signature of round 34167412 of drand, of 2026-11-22 00:00:00 UTC \
+             (1795305600): give it as --seed-proof.\nNothing to settle.\n"
+        )
+    );
+    assert_eq!(
+        said(needed(None)),
+        format!(
+            "{of} It can be posted since 2026-11-22 00:00:00 UTC (1795305600).\nNothing to \
+             settle.\n"
+        )
+    );
+    let json = summary(&SettleReport::default(), &[needed(Some(7))], 0, true);
+    let json = serde_json::to_value(json).unwrap();
+    assert_eq!(json["seeds"][0]["drand_round"], 7);
+    assert_eq!(json["seeds"][0]["due"], DUE);
+    assert_eq!(json["seeds"][0]["due_utc"], "2026-11-22 00:00:00 UTC");
+}
+
+#[test]
+fn the_gas_of_seeds_is_counted() {
+    let mut report = report();
+    report.seed_spend.gas_used = 190_000;
+    report.seed_spend.gas_cost = Wei(TOKEN / 500);
+    report.seed_spend.tx_hashes = vec![TxHash([4; 32])];
+    let said = text(&report, &[], false);
+    let line = "Making seeds known took 0.002 coins of gas, in 1 transaction.\n";
+    assert!(said.contains(line), "{said}");
+    let json = serde_json::to_value(summary(&report, &[], 1, false)).unwrap();
+    assert_eq!((&json["gas_used"], &json["seed_gas_used"]), (&370_000.into(), &190_000.into()));
+    assert_eq!(json["gas_cost_wei"], (TOKEN / 1_000 + TOKEN / 500).to_string());
+    assert_eq!(json["seed_gas_cost_wei"], (TOKEN / 500).to_string());
+    assert_eq!(json["tx_hashes"].as_array().unwrap().len(), 2);
+}
+
+/// Numbers with their units, as everywhere else.
+#[test]
+fn what_is_left_out_is_said_with_units() {
+    let reasons = [
+        (
+            SkipReason::ClaimOver { claim_end: UnixTime(UNTIL) },
+            "draws could be settled until 2026-11-21 11:25:15 UTC (1795260315)",
+        ),
+        (
+            SkipReason::NotDrawn {
+                point: Atto(TOKEN / 2),
+                from: Atto(TOKEN),
+                sum: Atto(TOKEN / 4),
+            },
+            "the draw fell on token 0.5 of the batch, the leaf has 0.25 tokens from 1 on",
+        ),
+        (
+            SkipReason::NotWorthIt { tips: Atto(TOKEN / 100), gas_cost: Wei(TOKEN / 1_000) },
+            "0.01 tokens of tips are worth less than 0.001 coins of gas",
+        ),
+        (SkipReason::NoTip, "the draw has no tip"),
+    ];
+    for (reason, said) in reasons {
+        let mut report = SettleReport::default();
+        report.settled.skipped = vec![Skipped { payment: PaymentId([2; 32]), draw: 3, reason }];
+        let text = text(&report, &[], false);
+        assert_eq!(text, format!("Left out 1 draw: {said}.\nNothing to settle.\n"));
+        let json = serde_json::to_value(summary(&report, &[], 1, false)).unwrap();
+        assert_eq!(json["skipped"][0]["reason"], said);
+    }
+}
+
 #[test]
 fn programs_get_every_draw() {
-    let seeds = [(UnixTime(1_795_260_315), Some(Seed([7; 32])))];
+    let seeds = [missing(UNTIL, Some(Seed([7; 32])))];
     let json = serde_json::to_string(&summary(&report(), &seeds, 6, false)).unwrap();
     let hash = |byte: u8| format!("{byte:02x}").repeat(32);
     let (payment, seed, tx) = (hash(2), hash(7), hash(3));
@@ -85,7 +172,7 @@ fn programs_get_every_draw() {
     assert_eq!(
         json,
         format!(
-            r#"{{"dry_run":false,"nodes":6,"wins":6,"draws":3,"transactions":1,"prize_atto":"1500000000000000000","tip_atto":"20000000000000000","payees":[{{"payee":"0x{ones}","amount_atto":"1000000000000000000"}},{{"payee":"0x{twos}","amount_atto":"500000000000000000"}}],"skipped":[{{"payment":"0x{payment}","draw":3,"reason":"{settled}"}},{{"payment":"0x{payment}","draw":4,"reason":"the seed after 5 is not known yet"}},{{"payment":"0x{payment}","draw":5,"reason":"{settled}"}}],"silent":[{{"peer":"{}","reason":"no peer of the network can be reached"}}],"seeds":[{{"upload_by":1795260315,"upload_by_utc":"2026-11-21 11:25:15 UTC","seed":"0x{seed}"}}],"gas_used":180000,"gas_cost_wei":"1000000000000000","tx_hashes":["0x{tx}"]}}"#,
+            r#"{{"dry_run":false,"nodes":6,"wins":6,"draws":3,"transactions":1,"prize_atto":"1500000000000000000","tip_atto":"20000000000000000","payees":[{{"payee":"0x{ones}","amount_atto":"1000000000000000000"}},{{"payee":"0x{twos}","amount_atto":"500000000000000000"}}],"skipped":[{{"payment":"0x{payment}","draw":3,"reason":"{settled}"}},{{"payment":"0x{payment}","draw":4,"reason":"the seed after 1970-01-01 00:00:05 UTC (5) is not known yet"}},{{"payment":"0x{payment}","draw":5,"reason":"{settled}"}}],"silent":[{{"peer":"{}","reason":"no peer of the network can be reached"}}],"seeds":[{{"upload_by":1795260315,"upload_by_utc":"2026-11-21 11:25:15 UTC","seed":"0x{seed}","due":null,"due_utc":null,"drand_round":null}}],"gas_used":180000,"gas_cost_wei":"1000000000000000","seed_gas_used":0,"seed_gas_cost_wei":"0","tx_hashes":["0x{tx}"]}}"#,
             peer()
         )
     );
@@ -110,31 +197,34 @@ async fn tried(
     wanted: &[u64],
     with_proof: bool,
     takes: &[u64],
-) -> (Vec<u64>, Vec<Posted>, Option<Failure>) {
-    let wanted: Vec<UnixTime> = wanted.iter().copied().map(UnixTime).collect();
+) -> (Vec<u64>, Vec<Missing>, Option<Failure>) {
+    let mut seeds: Vec<Missing> = wanted.iter().map(|at| missing(*at, None)).collect();
     let mut tried = Vec::new();
     let post = async |upload_by: UnixTime| {
         tried.push(upload_by.0);
         Ok(match upload_by.0 {
             of if takes.contains(&of) => Post::Known(Seed([7; 32])),
             0 => Post::NotYet,
+            666 => return Err(Failure::new(Code::OverCap, "the cap")),
             _ => Post::Refused(Failure::new(Code::Failure, "refused")),
         })
     };
-    let (seeds, refused) = post_all(&wanted, with_proof, post).await.unwrap();
-    (tried, seeds, refused)
+    let failure = post_all(&mut seeds, with_proof, post).await;
+    (tried, seeds, failure)
 }
 
 /// Whoever has the signature of a round does not know which seed nodes wait for.
 #[tokio::test]
 async fn a_proof_is_tried_until_a_seed_takes_it() {
     let known = Some(Seed([7; 32]));
-    let at = |number| UnixTime(number);
     let (asked, seeds, refused) = tried(&[5, 6, 7], true, &[6]).await;
-    assert_eq!((asked, seeds), (vec![5, 6], vec![(at(5), None), (at(6), known), (at(7), None)]));
+    assert_eq!(
+        (asked, seeds),
+        (vec![5, 6], vec![missing(5, None), missing(6, known), missing(7, None)])
+    );
     assert!(refused.is_none());
     let (asked, seeds, refused) = tried(&[5, 6], true, &[]).await;
-    assert_eq!((asked, seeds), (vec![5, 6], vec![(at(5), None), (at(6), None)]));
+    assert_eq!((asked, seeds), (vec![5, 6], vec![missing(5, None), missing(6, None)]));
     assert_eq!(
         refused.unwrap().to_string(),
         "refused; check --seed-proof: the beacon takes that of one round only"
@@ -146,9 +236,14 @@ async fn a_proof_is_tried_until_a_seed_takes_it() {
 #[tokio::test]
 async fn without_a_proof_every_seed_is_asked_for() {
     let (asked, seeds, refused) = tried(&[5, 0, 6, 7], false, &[5, 7]).await;
-    let known = seeds.iter().map(|(_, seed)| seed.is_some()).collect::<Vec<_>>();
+    let known = seeds.iter().map(|it| it.seed.is_some()).collect::<Vec<_>>();
     assert_eq!((asked, known), (vec![5, 0, 6, 7], vec![true, false, false, true]));
     assert!(refused.is_none());
+    // What was made known before a failure stays said.
+    let (asked, seeds, failure) = tried(&[5, 666, 7], false, &[5, 7]).await;
+    let known = seeds.iter().map(|it| it.seed.is_some()).collect::<Vec<_>>();
+    assert_eq!((asked, known), (vec![5, 666], vec![true, false, false]));
+    assert_eq!(failure.unwrap().code, Code::OverCap);
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn paid(id: u8, refunded: Option<Atto>) -> BatchStatus {
         refundable_from: Some(FROM),
         draws: 16,
         escrow: HALF,
+        refundable: None,
         refunded,
     }
 }
@@ -85,6 +86,35 @@ fn the_chain_says_it_exactly() {
     let over = [upload(vec![paid(1, Some(HALF)), paid(2, None)], HALF)];
     let text = report(&over, Some(&OnChain { domain: domain(9), found: BTreeMap::new() }), FROM);
     assert_eq!(text, format!("{LINE}            0.5 tokens came back\n"));
+}
+
+/// After the claim window the chain's word was written down, and no settlement changes it any more.
+#[test]
+fn what_was_seen_to_be_left_after_settlements_is_no_upper_bound() {
+    let seen = BatchStatus { refundable: Some(Atto(HALF.0 / 5)), ..paid(1, None) };
+    let line =
+        "            0.1 tokens can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on\n";
+    let hint = "Run `spillway refund` to take back what nobody has claimed.\n";
+    let sessions = [upload(vec![seen.clone()], Atto::ZERO)];
+    assert_eq!(report(&sessions, None, FROM), format!("{LINE}{line}{hint}"));
+    let json = serde_json::to_value(session(&sessions[0], None)).unwrap();
+    assert_eq!(json["refundable_atto"], (HALF.0 / 5).to_string());
+    let elsewhere = BatchStatus { domain: domain(8), ..seen };
+    let chain = on_chain(2, Atto(3));
+    let sessions = [upload(vec![elsewhere], Atto::ZERO)];
+    assert_eq!(report(&sessions, Some(&chain), FROM), format!("{LINE}{line}{hint}"));
+    // All was settled.
+    let none = BatchStatus { refundable: Some(Atto::ZERO), ..paid(1, None) };
+    assert_eq!(report(&[upload(vec![none], Atto::ZERO)], None, FROM), LINE);
+}
+
+/// The journal says what was reported, the chain what is so.
+#[test]
+fn a_refund_that_is_gone_can_be_had_again() {
+    let gone = [upload(vec![paid(2, Some(HALF))], HALF)];
+    let text = report(&gone, Some(&on_chain(2, HALF)), FROM);
+    assert!(text.contains("0.5 tokens can be refunded from"), "{text}");
+    assert!(!report(&gone, None, FROM).contains("can be refunded"));
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_types::{BatchProof, PaymentId, Seed, UnixTime, Win};
 
-use super::{Batch, SettleTerms, SkipReason, Skipped};
+use super::{Batch, SettleTerms, SkipReason, Skipped, With};
 use crate::{
-    At, ChainError, LeafSpan, PayError, Payments, RecordAt, Windows, payments::CONCURRENCY,
-    payments::seed::boundary, verify,
+    At, ChainError, LeafSpan, PayError, Payments, RecordAt, SeedWanted, Windows,
+    payments::{CONCURRENCY, seed::boundary},
+    verify,
 };
 
 /// A win whose leaf is part of its batch.
@@ -23,13 +24,13 @@ impl Payments {
     pub(super) async fn sort_wins<'w>(
         &self,
         wins: Vec<&'w Win>,
-        windows: Windows,
-        terms: SettleTerms,
+        with: With<'w>,
         skipped: &mut Vec<Skipped>,
     ) -> Result<Vec<Batch<'w>>, PayError> {
         if wins.is_empty() {
             return Ok(Vec::new());
         }
+        let With { windows, terms, .. } = with;
         let now = self.now().await?;
         let mut by_batch: BTreeMap<PaymentId, Vec<Proven<'w>>> = BTreeMap::new();
         for win in wins {
@@ -55,10 +56,10 @@ impl Payments {
                 open.push((payment, batch));
             }
         }
-        let seeds = self.seeds_of(&open, windows).await?;
+        let seeds = self.seeds_of(&open, with).await?;
         let mut batches = Vec::new();
-        for ((payment, wins), seed) in open.into_iter().zip(seeds) {
-            let mut batch = Batch { payment, wins: Vec::new() };
+        for ((payment, wins), (seed, proof)) in open.into_iter().zip(seeds) {
+            let mut batch = Batch { payment, wins: Vec::new(), proof };
             let mut taken = BTreeSet::new();
             for Proven { win, span } in wins {
                 let drawn = drawn(win, span, payment, seed, windows);
@@ -85,12 +86,13 @@ impl Payments {
             .await
     }
 
-    /// The seed of each batch. All upload windows that end in one epoch share one.
-    async fn seeds_of(
+    /// The seed of each batch, and what makes it known if nobody has. All upload windows that end in
+    /// one epoch share one.
+    async fn seeds_of<'w>(
         &self,
-        batches: &[(PaymentId, Vec<Proven<'_>>)],
-        windows: Windows,
-    ) -> Result<Vec<Option<Seed>>, ChainError> {
+        batches: &[(PaymentId, Vec<Proven<'w>>)],
+        With { windows, seeds, .. }: With<'w>,
+    ) -> Result<Vec<(Option<Seed>, &'w [u8])>, ChainError> {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
@@ -103,14 +105,24 @@ impl Payments {
         let due = |upload_by: &UnixTime| boundary(&state, windows.draw_time(*upload_by));
         let wanted: BTreeMap<UnixTime, UnixTime> =
             ends.iter().map(|upload_by| (due(upload_by), *upload_by)).collect();
-        let known: BTreeMap<UnixTime, Option<Seed>> = stream::iter(wanted)
+        let known: Vec<(UnixTime, Option<Seed>)> = stream::iter(wanted)
             .map(|(due, upload_by)| async move {
                 Ok::<_, ChainError>((due, chain.seed(vault, upload_by).await?))
             })
             .buffered(CONCURRENCY)
             .try_collect()
             .await?;
-        Ok(ends.iter().map(|upload_by| known.get(&due(upload_by)).copied().flatten()).collect())
+        let mut known: BTreeMap<UnixTime, (Option<Seed>, &'w [u8])> =
+            known.into_iter().map(|(due, seed)| (due, (seed, &[][..]))).collect();
+        for SeedWanted { upload_by, proof } in seeds.iter().filter(|seed| !seed.proof.is_empty()) {
+            let Some(found @ (None, _)) = known.get_mut(&due(upload_by)) else { continue };
+            let seed = chain.seed_of_proof(vault, *upload_by, proof).await?;
+            if seed.is_some() {
+                *found = (seed, proof.as_slice());
+            }
+        }
+        let of = |upload_by| known.get(&due(upload_by)).copied().unwrap_or((None, &[]));
+        Ok(ends.iter().map(of).collect())
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use spillway_pay::{ChainOp, PayFailure};
-use spillway_types::{TokenRate, Wei};
+use spillway_pay::{ChainOp, PayFailure, Skipped};
+use spillway_types::TokenRate;
 
 use super::*;
 use crate::support::Control;
@@ -23,7 +23,7 @@ async fn draws_without_a_tip_are_left_out_unless_at_a_loss(stage: Stage) {
     let (done, journal) = settle(&stage, &all).await;
     assert_eq!((reasons(&done), journal.signed.len()), (expected.clone(), 0));
     let payments = stage.payments();
-    let (open, skipped) = payments.settleable(&all, SettleTerms::default()).await.unwrap();
+    let (open, skipped) = payments.settleable(&all, &[], SettleTerms::default()).await.unwrap();
     assert_eq!((open.len(), skipped.len()), (0, 3));
     // No rate makes nothing worth anything.
     let mut journal = TestJournal::new(&stage.chain);
@@ -41,11 +41,25 @@ async fn no_more_gas_is_paid_than_the_tips_are_worth(stage: Stage) {
     let seed = draw(&stage, &plan).await;
     let all = wins(&plan, seed, 0..3);
     let coins = stage.chain.coins(stage.deployer.address()).await.unwrap();
+    let look = async |terms| {
+        let payments = stage.payments();
+        payments.settle_preview(stage.deployer.address(), &all, &[], terms).await.unwrap()
+    };
+    let dry = look(at_rate(Wei(10_u128.pow(18)))).await;
+    assert_eq!((dry.wins.len(), dry.transactions, dry.gas_cost), (0, 0, Wei(0)));
     let mut journal = TestJournal::new(&stage.chain);
     // A token is worth a coin: 21 units of tips are nothing beside gas.
     let done = settle_on(&stage, &all, at_rate(Wei(10_u128.pow(18))), &mut journal).await.unwrap();
     assert_eq!((done.draws, done.transactions, journal.signed.len()), (0, 0, 0));
     assert_eq!(done.skipped.len(), 3);
+    let is_the_same = |a: &Skipped, b: &Skipped| match (&a.reason, &b.reason) {
+        (SkipReason::NotWorthIt { tips, .. }, SkipReason::NotWorthIt { tips: other, .. }) => {
+            (a.payment, a.draw, tips) == (b.payment, b.draw, other)
+        }
+        _ => false,
+    };
+    assert_eq!(dry.skipped.len(), 3);
+    assert!(dry.skipped.iter().zip(&done.skipped).all(|(a, b)| is_the_same(a, b)), "{dry:?}");
     let mut least = Wei(0);
     for skipped in &done.skipped {
         let SkipReason::NotWorthIt { tips, gas_cost } = skipped.reason else {
@@ -59,7 +73,10 @@ async fn no_more_gas_is_paid_than_the_tips_are_worth(stage: Stage) {
 
     // Just enough: twice the base fee is not kept in reserve.
     let rate = least.saturating_mul(11).0 / 10 / (3 * TIP) * 10_u128.pow(18);
+    let dry = look(at_rate(Wei(rate))).await;
+    assert_eq!((dry.wins.len(), dry.transactions, dry.skipped.len()), (3, 1, 0));
     let done = settle_on(&stage, &all, at_rate(Wei(rate)), &mut journal).await.unwrap();
+    assert!(dry.gas.abs_diff(done.spend.gas_used) < 2_000, "{dry:?} {done:?}");
     assert_eq!((done.draws, done.tips), (3, Atto(3 * TIP)));
     assert!(journal.signed[0].max_cost() <= TokenRate(Wei(rate)).coins(done.tips));
     assert!(done.spend.gas_cost <= TokenRate(Wei(rate)).coins(done.tips));
@@ -76,12 +93,18 @@ async fn a_gas_cap_stops_with_what_was_done(stage: Stage) {
     both.extend(wins(&two, seed, [0]));
     let terms = SettleTerms { gas_cap: Some(cap), ..SettleTerms::default() };
     let mut journal = TestJournal::new(&stage.chain);
+    let sender = stage.deployer.address();
+    let dry = stage.payments().settle_preview(sender, &both, &[], terms).await.unwrap_err();
+    assert!(matches!(*dry.error.failure, PayFailure::OverGasCost { .. }), "{dry:?}");
+    assert_eq!((dry.done.wins.len(), dry.done.transactions), (1, 1));
     let stopped = settle_on(&stage, &both, terms, &mut journal).await.unwrap_err();
     match *stopped.error.failure {
         PayFailure::OverGasCost { cap: found, .. } => assert_eq!(found, cap),
         other => panic!("{other:?}"),
     }
     assert_eq!((stopped.done.draws, stopped.done.tips), (1, Atto(TIP)));
+    let done = &dry.done.wins[0];
+    assert_eq!(stopped.done.done, [(done.terms.id(&stage.domain), done.draw)]);
     assert_eq!(stopped.done.spend, stopped.error.spend);
     assert!(stopped.done.spend.gas_cost > Wei(0) && stopped.done.spend.gas_cost <= cap);
     assert_eq!(journal.signed.len(), 1);
@@ -97,6 +120,8 @@ async fn draws_that_the_vault_refuses_do_not_sink_the_others() {
     let bad = all[4].leaf.address;
     let reason = "NotWinner(0, 1, 2, 3)";
     stage.chain.refuse_calls_with(&bad.0, reason);
+    let (sender, terms) = (stage.deployer.address(), SettleTerms::default());
+    let dry = stage.payments().settle_preview(sender, &all, &[], terms).await.unwrap();
     let started = stage.clock.monotonic();
     let (done, journal) = settle(&stage, &all).await;
     let waited = stage.clock.monotonic().saturating_sub(started);
@@ -110,6 +135,10 @@ async fn draws_that_the_vault_refuses_do_not_sink_the_others() {
     expected.sort_by_key(|skipped| skipped.1);
     found.sort_by_key(|skipped| skipped.1);
     assert_eq!(found, expected);
+    let mut found: Vec<_> =
+        dry.skipped.iter().map(|win| (win.payment, win.draw, win.reason.clone())).collect();
+    found.sort_by_key(|skipped| skipped.1);
+    assert_eq!((found, dry.wins.len() as u32), (expected.clone(), done.draws));
     assert!(expected.len() < 9);
     assert_eq!(done.draws as usize, 9 - expected.len());
     assert_eq!(done.transactions as usize, journal.signed.len());
@@ -155,18 +184,18 @@ async fn little_is_asked_for_wins_that_are_none() {
         shown.extend(wins(&Plan { mode: batch_mode(&plan.leaves, TIP, 1), ..plan }, seed, [0]));
     }
     let before = stage.chain.seeds_asked();
-    let (open, _) = payments.settleable(&shown, SettleTerms::default()).await.unwrap();
+    let (open, _) = payments.settleable(&shown, &[], SettleTerms::default()).await.unwrap();
     assert_eq!((open.len(), asked(before)), (0, (10, 0)));
     // No proof, no question.
     for win in &mut shown {
         win.siblings.clear();
     }
-    let (open, _) = payments.settleable(&shown, SettleTerms::default()).await.unwrap();
+    let (open, _) = payments.settleable(&shown, &[], SettleTerms::default()).await.unwrap();
     assert_eq!((open.len(), asked(before)), (0, (0, 0)));
     // One epoch has one seed.
     let mut real = wins(&one, seed, [0]);
     real.extend(wins(&two, seed, [0]));
-    let (open, _) = payments.settleable(&real, SettleTerms::default()).await.unwrap();
+    let (open, _) = payments.settleable(&real, &[], SettleTerms::default()).await.unwrap();
     assert_eq!((open.len(), asked(before)), (2, (2, 1)));
 }
 

@@ -156,6 +156,23 @@ impl Chain for WatchedChain {
         self.inner.seed(vault, upload_by).await
     }
 
+    async fn seed_of_proof(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+        proof: &[u8],
+    ) -> Result<Option<Seed>, ChainError> {
+        self.inner.seed_of_proof(vault, upload_by, proof).await
+    }
+
+    async fn drand_round(
+        &self,
+        vault: EvmAddress,
+        upload_by: UnixTime,
+    ) -> Result<Option<u64>, ChainError> {
+        self.inner.drand_round(vault, upload_by).await
+    }
+
     async fn block(&self, at: At) -> Result<Block, ChainError> {
         self.inner.block(at).await
     }
