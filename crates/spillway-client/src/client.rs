@@ -7,11 +7,10 @@ use spillway_types::{Atto, Domain, UnixTime, limits::MAX_BATCH_LEAVES};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionStatus,
-    SettleOptions, SettleReport, SettleStopped, Source, Spend, Target, UploadError, UploadOptions,
-    Uploaded, download,
+    BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionError,
+    SessionStatus, SettleOptions, SettleReport, SettleStopped, Source, Spend, Target, UploadError,
+    UploadOptions, Uploaded, download,
     session::{self, ChunkIx, PlanIx, Snapshot},
-    spill,
     upload::{self, Job},
 };
 
@@ -62,6 +61,31 @@ impl Client {
         options: UploadOptions,
     ) -> Result<Uploaded, UploadError> {
         upload::upload(self.job(wallet, options).await?, source).await
+    }
+
+    /// Goes on with a session by its name or the unique beginning of it, from its files and its spill
+    /// alone. A source is only read for sealed chunks that are lost: a path while it holds what was
+    /// uploaded, or a single chunk. A stream is not read: upload it again. Of a session that is
+    /// finished, what it came to is said again.
+    ///
+    /// # Errors
+    /// As [`Client::upload`]; [`UploadError::HandedOver`]; [`UploadError::LostChunks`] when chunks are
+    /// lost that are not paid for, after those that are paid for are stored; [`UploadError::Session`]
+    /// when the session is not there, or is of another wallet or vault.
+    ///
+    /// # Cancel safety
+    /// As [`Client::upload`].
+    ///
+    /// # Cost
+    /// As [`Client::upload`]; what was planned before goes out as it was approved then.
+    pub async fn resume(
+        &self,
+        session: &str,
+        wallet: &Arc<Wallet>,
+        source: Option<Source>,
+        options: UploadOptions,
+    ) -> Result<Uploaded, UploadError> {
+        upload::resume(self.job(wallet, options).await?, session, source).await
     }
 
     async fn job(
@@ -125,15 +149,6 @@ impl Client {
     pub async fn sessions(&self) -> Result<Vec<SessionStatus>, UploadError> {
         sessions(&self.parts.data, self.parts.clock.now()).await
     }
-
-    /// Removes spill directories that nobody needs any more; returns how many.
-    ///
-    /// # Errors
-    /// When sessions cannot be read: then nothing is removed.
-    pub async fn clean_spill(&self) -> Result<usize, UploadError> {
-        let clock = Arc::clone(&self.parts.clock);
-        run(&self.parts.data, move |disk| Ok(clean_spill(disk, clock.as_ref()))).await?
-    }
 }
 
 /// Every session below a data directory, newest first; needs no network. `now` says which upload
@@ -150,6 +165,26 @@ pub async fn sessions(
         found.into_iter().map(|(id, loaded)| status(id, loaded, now)).collect();
     statuses.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
     Ok(statuses)
+}
+
+/// The data map of a session again, as the bytes of a `.datamap` file, from its files alone: the
+/// session is found by its name or the unique beginning of it. Needs no network. Before everything is
+/// stored it describes chunks that nobody may have yet.
+///
+/// # Errors
+/// [`SessionError::NoDataMap`] for a chunk that was uploaded as it is; when the session cannot be
+/// found or read.
+pub async fn session_data_map(
+    data: &Arc<dyn Disk>,
+    session: &str,
+) -> Result<Vec<u8>, SessionError> {
+    let name = session.to_owned();
+    let read = move |disk: &dyn Disk| {
+        let id = session::resolve(disk, &name)?;
+        let manifest = session::load_manifest(disk, &id)?;
+        manifest.root.ok_or(SessionError::NoDataMap { session: id })
+    };
+    run(data, move |disk| Ok(read(disk))).await?
 }
 
 fn status(
@@ -182,6 +217,9 @@ fn status(
         upload_by: upload_by(&snapshot, now),
         batches: batches(&snapshot),
         finished: progressed.finished,
+        handed_over: progressed.handed_over.map(|elsewhere| elsewhere.at),
+        stage: snapshot.stage(now),
+        stakes: session::stakes(&snapshot, now),
         running,
         damage: None,
     }
@@ -254,12 +292,6 @@ fn batches(snapshot: &Snapshot) -> Vec<BatchStatus> {
         })
     });
     batches.collect()
-}
-
-/// A spill that any session may still need is kept; if one session cannot be read, all are.
-fn clean_spill(disk: &dyn Disk, clock: &dyn Clock) -> Result<usize, UploadError> {
-    let named = session::spills_in_use(disk, clock.now())?;
-    Ok(spill::clean(disk, clock, &named)?)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use spillway_pay::{ChainError, PayError, Payments};
 use spillway_types::{EvmAddress, NetworkId, PeerSecret, Retry};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ChainOptions, Client, ClientParts, connect_chain};
+use crate::{ChainOptions, Client, ClientParts, UnreadableSession, connect_chain};
 
 /// The name of the network when no other is named, test networks included: those are kept apart by
 /// their chain and vault.
@@ -106,8 +106,13 @@ impl Connected {
             stop: options.stop,
         };
         let client = Client::new(parts);
-        if let Err(error) = client.clean_spill().await {
-            tracing::warn!(%error, "stale spill directories were not looked for");
+        match client.reap().await {
+            Ok(reaped) => {
+                for UnreadableSession { session, why } in reaped.unreadable {
+                    tracing::warn!(%session, %why, "it is kept, and every spill with it");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "what crashes have left was not looked for"),
         }
         Ok(Self { client, payments, net })
     }

@@ -160,6 +160,27 @@ pub enum UploadError {
         /// Which file and how.
         what: String,
     },
+    /// This upload was handed over: it goes on with its archive. To go on here, import the archive; to
+    /// begin anew, which may pay anew, forget the session.
+    #[error("session {session} was handed over: import its archive to go on here, or forget it")]
+    HandedOver {
+        /// Which session.
+        session: String,
+        /// When.
+        at: UnixTime,
+    },
+    /// Sealed chunks that are not paid for are gone, and their source is not what it was or was not
+    /// given. What is paid for goes on without them. The upload of the source goes on with them.
+    #[error("{} sealed chunks of session {session} are lost: upload its source again", lost.len())]
+    LostChunks {
+        /// Which session.
+        session: String,
+        /// Which chunks.
+        lost: Vec<ChunkAddress>,
+    },
+    /// The session that was named cannot be worked on.
+    #[error(transparent)]
+    Session(crate::SessionError),
     /// The network cannot be reached.
     #[error(transparent)]
     Network(#[from] PeersError),
@@ -410,6 +431,19 @@ impl UploadError {
             | Self::Interrupted
             | Self::NoSpace { .. } => Retry::Backoff,
             _ => Retry::Never,
+impl From<crate::SessionError> for UploadError {
+    fn from(error: crate::SessionError) -> Self {
+        match error {
+            crate::SessionError::Busy { session } => Self::Busy { session },
+            crate::SessionError::Damaged { session, what } => {
+                Self::DamagedSession { session, what }
+            }
+            crate::SessionError::Disk(error) => Self::Disk(error),
+            other => Self::Session(other),
+        }
+    }
+}
+
         }
     }
 }
@@ -420,6 +454,7 @@ impl DownloadError {
         match self {
             Self::Network(error) => error.retry(),
             Self::Disk(error) => error.retry(),
+            Self::Session(error) => error.retry(),
             Self::NotFound { .. } | Self::Unavailable { .. } | Self::Interrupted => Retry::Backoff,
             _ => Retry::Never,
         }

@@ -16,12 +16,16 @@ mod client;
 mod connect;
 mod download;
 mod error;
+mod forget;
+mod hand_over;
 mod limits;
 mod options;
 mod outcome;
 mod progress;
+mod reap;
 mod refunds;
 mod session;
+mod session_error;
 mod settling;
 mod source;
 mod spill;
@@ -31,10 +35,14 @@ mod tree;
 mod upload;
 
 pub use account::{ChainOptions, connect_chain, withdraw};
-pub use client::{Client, ClientParts, sessions};
+pub use client::{Client, ClientParts, session_data_map, sessions};
 pub use connect::{ConnectError, ConnectOptions, Connected, DEFAULT_NETWORK};
 pub use error::{
     AccountError, ChunkFailure, DownloadError, PutFailure, QuoteFailure, SourceError, UploadError,
+};
+pub use forget::{ForgetOptions, Forgotten, forget};
+pub use hand_over::{
+    ExportOptions, Exported, ImportOptions, Imported, export_session, import_session,
 };
 pub use options::{
     Approve, BatchOptions, DownloadOptions, Offer, Remote, Source, StreamSource, Target,
@@ -42,9 +50,12 @@ pub use options::{
 };
 pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded};
 pub use progress::{Progress, ProgressSender, Stage};
+pub use reap::Reaped;
 pub use refunds::{
     RefundReport, RefundStopped, Refundable, RefundedBatch, UnreadableSession, refund, refundable,
 };
+pub use session::SessionStage;
+pub use session_error::{ForgetError, SessionError, Stakes};
 pub use settling::{
     SettleOptions, SettleReport, SettleStopped, WinsFailure, missing_seeds, newest_seed, settle,
     settle_known,

@@ -5,7 +5,7 @@
 //! its lock is held. Any doubt (a lock that cannot be opened, a clock before 2020, something that
 //! is not a real directory of the right name) means: keep. A crash leaves a spill without a holder:
 //! its session takes it over, or [`clean`] removes it when no open session names it and it is a day
-//! old.
+//! old; see [`crate::Reaped`].
 
 use std::{
     collections::BTreeSet,
@@ -14,23 +14,21 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
-use spillway_disk::{Clock, Disk, DiskError, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX};
+use spillway_disk::{Disk, DiskError, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX};
 use spillway_types::{ChunkAddress, UnixTime, limits::MAX_CHUNK_BYTES};
 
+use crate::reap::STALE_AFTER;
+
 /// Below `data_dir`.
-const ROOT: &str = "spill";
+pub(crate) const ROOT: &str = "spill";
 const PREFIX: &str = "spill_";
 const LOCK: &str = "lock";
 
 /// A held plaintext segment is as long as a segment and 16 bytes of tag.
 const MAX_HELD_BYTES: u64 = MAX_CHUNK_BYTES as u64 + 16;
-
-/// How old an unlocked spill that nobody names must be before it is removed.
-const STALE_AFTER: Duration = Duration::from_hours(24);
 
 /// A spill directory whose lock this process holds. A new one is removed when it is dropped, unless
 /// a session has recorded it ([`Spill::keep`]).
@@ -54,11 +52,11 @@ impl Drop for Spill {
 }
 
 impl Spill {
-    /// Makes a new, empty spill. Blocks.
-    pub(crate) fn create(disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Self, DiskError> {
+    /// Makes a new, empty spill, named by the time. Blocks.
+    pub(crate) fn create(disk: &Arc<dyn Disk>, now: UnixTime) -> Result<Self, DiskError> {
         let root = Path::new(ROOT);
         disk.create_dir_all(root)?;
-        let name = format!("{PREFIX}{}_{:016x}", clock.now(), fastrand::u64(..));
+        let name = format!("{PREFIX}{now}_{:016x}", fastrand::u64(..));
         let hidden = root.join(format!("{TEMPORARY_PREFIX}{name}"));
         disk.create_dir_all(&hidden)?;
         let lock = disk.lock(&hidden.join(LOCK))?;
@@ -68,14 +66,24 @@ impl Spill {
         Ok(Self { disk: Arc::clone(disk), dir, name, keep, _lock: lock })
     }
 
-    /// Takes an existing spill over. Blocks.
+    /// Takes an existing spill over; what its last holder has not written to the end goes. Blocks.
     ///
     /// # Errors
-    /// [`DiskError::Locked`] when another process has it, [`DiskError::NotFound`].
+    /// [`DiskError::Locked`] when another process has it, [`DiskError::NotFound`];
+    /// [`DiskError::BadPath`] when the name is not that of a spill.
     pub(crate) fn open(disk: &Arc<dyn Disk>, name: &str) -> Result<Self, DiskError> {
         let dir = Path::new(ROOT).join(name);
+        if made_at(name).is_none() {
+            return Err(DiskError::BadPath { path: disk.display(&dir) });
+        }
         disk.stat(&dir)?;
         let lock = disk.lock(&dir.join(LOCK))?;
+        for entry in disk.list(&dir)? {
+            let half_written = |name: &str| name.starts_with(TEMPORARY_PREFIX);
+            if entry.kind == EntryKind::File && entry.name.to_str().is_some_and(half_written) {
+                disk.remove_file(&dir.join(&entry.name))?;
+            }
+        }
         let (name, keep) = (name.to_owned(), AtomicBool::new(true));
         Ok(Self { disk: Arc::clone(disk), dir, name, keep, _lock: lock })
     }
@@ -170,16 +178,13 @@ fn remove_locked(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
 }
 
 /// Removes spills that nobody needs: real directories of the right name directly below the spill
-/// root, a day old, unlocked, and not among `named`. Blocks. Returns how many were removed.
+/// root, a day old, unlocked, and not among `named`: the names as they were, and as they are when the
+/// lock is held. `None`: they are not known. Blocks. Returns how many were removed.
 pub(crate) fn clean(
     disk: &dyn Disk,
-    clock: &dyn Clock,
-    named: &BTreeSet<String>,
+    now: UnixTime,
+    (named, named_now): (&BTreeSet<String>, impl Fn() -> Option<BTreeSet<String>>),
 ) -> Result<usize, DiskError> {
-    let now = clock.now();
-    if now < UnixTime::YEAR_2020 {
-        return Ok(0);
-    }
     let root = Path::new(ROOT);
     let entries = match disk.list(root) {
         Err(DiskError::NotFound { .. }) => return Ok(0),
@@ -190,8 +195,9 @@ pub(crate) fn clean(
         let Some(made) = entry.name.to_str().and_then(made_at) else {
             continue;
         };
-        let named = entry.name.to_str().is_some_and(|name| named.contains(name));
-        if entry.kind != EntryKind::Dir || named || now.since(made) < STALE_AFTER {
+        let is_named =
+            |named: &BTreeSet<String>| entry.name.to_str().is_some_and(|name| named.contains(name));
+        if entry.kind != EntryKind::Dir || is_named(named) || now.since(made) < STALE_AFTER {
             continue;
         }
         let dir = root.join(&entry.name);
@@ -199,6 +205,10 @@ pub(crate) fn clean(
         let Ok(lock) = disk.lock(&dir.join(LOCK)) else {
             continue;
         };
+        // A session may have begun with it since.
+        if named_now().is_none_or(|named| is_named(&named)) {
+            continue;
+        }
         match remove_locked(disk, &dir) {
             Ok(()) => removed += 1,
             Err(error) => tracing::warn!(%error, "a stale spill could not be removed"),

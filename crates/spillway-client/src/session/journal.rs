@@ -16,7 +16,7 @@ const MAGIC: &[u8; 4] = b"SPWJ";
 const HEADER_BYTES: usize = 4 + 8 + 4 + 4;
 /// Longest journal that is read, in bytes: two million chunks, which is the most of one upload, with
 /// 1.6 KiB of receipts each.
-const MAX_JOURNAL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+pub(crate) const MAX_JOURNAL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Largest record, in bytes: a chunk's receipts are about 1.5 KiB.
 const MAX_RECORD_BYTES: usize = 64 * 1024;
 
@@ -41,6 +41,12 @@ pub(crate) enum Record {
     ClaimOver { plan: PlanIx, refundable: Atto },
     /// Nothing more comes back of a batch: so much did.
     Refunded { plan: PlanIx, amount: Atto },
+    /// The session goes on elsewhere, with the archive of this hash: from here on it is only read.
+    /// Written before the archive has its name, and always with a record after it, so that programs
+    /// that do not know of it take the journal for damaged and stop.
+    HandedOver { at: UnixTime, archive: [u8; 32] },
+    /// The archive of this hash has its name.
+    Exported { archive: [u8; 32] },
 }
 
 /// Why a journal cannot be read.
@@ -50,6 +56,8 @@ pub(crate) enum JournalError {
     Disk(#[from] DiskError),
     #[error("a damaged record at byte {at} with good ones after it")]
     Damaged { at: usize },
+    #[error("a record of a newer version at byte {at}; update this program")]
+    Newer { at: usize },
 }
 
 /// The journal of one session.
@@ -61,12 +69,14 @@ pub(crate) struct Journal {
     /// before anything is written after it.
     torn_from: Option<u64>,
     len: u64,
+    /// How much of it was written before the session was handed over, in bytes; all, if it was not.
+    live_len: u64,
 }
 
 impl Journal {
     /// A journal that nothing was written to.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, next: 0, torn_from: None, len: 0 }
+        Self { path, next: 0, torn_from: None, len: 0, live_len: 0 }
     }
 
     /// Reads a journal. A torn tail is left on disk: it is cut off before the next append.
@@ -84,8 +94,19 @@ impl Journal {
             next: records.len() as u64,
             torn_from: (good < bytes.len()).then_some(good as u64),
             len: good as u64,
+            live_len: live_len(&bytes[..good], &records) as u64,
         };
         Ok((journal, records))
+    }
+
+    /// What an archive takes of it, in bytes from its beginning.
+    pub(crate) fn live_len(&self) -> u64 {
+        self.live_len
+    }
+
+    /// Whether it ends in a part of a record.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn_from.is_some()
     }
 
     /// Appends records durably, all in one write. Blocks.
@@ -152,8 +173,17 @@ fn checksum(sequence: u64, body: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// The record at the head of `bytes` and the length of its frame.
-fn first(bytes: &[u8]) -> Option<(u64, Record, usize)> {
+/// What stands at some place of a journal.
+enum Frame {
+    /// A record, with its number and the length of its frame.
+    Good(u64, Record, usize),
+    /// Framed as a record is, and none that is known here.
+    Newer,
+    Bad,
+}
+
+/// The body at the head of `bytes`, with its number, when its checksum holds.
+fn framed(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let header = bytes.first_chunk::<HEADER_BYTES>()?;
     let body = header.strip_prefix(MAGIC)?;
     let sequence = u64::from_le_bytes(*body.first_chunk()?);
@@ -163,13 +193,27 @@ fn first(bytes: &[u8]) -> Option<(u64, Record, usize)> {
         return None;
     }
     let body = bytes.get(HEADER_BYTES..HEADER_BYTES + len)?;
-    if checksum(sequence, body) != crc {
-        return None;
-    }
+    (checksum(sequence, body) == crc).then_some((sequence, body))
+}
+
+fn first(bytes: &[u8]) -> Frame {
+    let Some((sequence, body)) = framed(bytes) else { return Frame::Bad };
     match postcard::take_from_bytes(body) {
-        Ok((record, [])) => Some((sequence, record, HEADER_BYTES + len)),
-        _ => None,
+        Ok((record, [])) => Frame::Good(sequence, record, HEADER_BYTES + body.len()),
+        // No torn write has a good checksum.
+        _ => Frame::Newer,
     }
+}
+
+/// The length of the records before the one that hands the session over.
+fn live_len(bytes: &[u8], records: &[Record]) -> usize {
+    let handed_over = |record: &Record| matches!(record, Record::HandedOver { .. });
+    let live = records.iter().position(handed_over).unwrap_or(records.len());
+    let mut at = 0;
+    for _ in 0..live {
+        at += framed(&bytes[at..]).map_or(0, |(_, body)| HEADER_BYTES + body.len());
+    }
+    at
 }
 
 /// The good records and how many bytes they take.
@@ -178,16 +222,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> 
     let mut at = 0;
     while at < bytes.len() {
         match first(&bytes[at..]) {
-            Some((sequence, record, len)) if sequence == records.len() as u64 => {
+            Frame::Good(sequence, record, len) if sequence == records.len() as u64 => {
                 records.push(record);
                 at += len;
             }
             // A repeated or missing record, or a bad one with good ones behind it.
-            Some(_) => return Err(JournalError::Damaged { at }),
-            None if (at + 1..bytes.len()).any(|later| first(&bytes[later..]).is_some()) => {
+            Frame::Good(..) => return Err(JournalError::Damaged { at }),
+            Frame::Newer => return Err(JournalError::Newer { at }),
+            Frame::Bad if (at + 1..bytes.len()).any(|later| framed(&bytes[later..]).is_some()) => {
                 return Err(JournalError::Damaged { at });
             }
-            None => break,
+            Frame::Bad => break,
         }
     }
     Ok((records, at))
@@ -206,7 +251,7 @@ mod tests {
         ]
     }
 
-    fn framed(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
+    fn frames(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
         let mut bytes = Vec::new();
         let mut ends = vec![0];
         for (sequence, record) in records.iter().enumerate() {
@@ -218,7 +263,7 @@ mod tests {
 
     #[test]
     fn every_prefix_gives_the_whole_records_in_it() {
-        let (bytes, ends) = framed(&records());
+        let (bytes, ends) = frames(&records());
         for cut in 0..=bytes.len() {
             let whole = ends.iter().filter(|&&end| end > 0 && end <= cut).count();
             let (read, good) = parse(&bytes[..cut]).unwrap();
@@ -228,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_damage_or_a_torn_last_record() {
-        let (bytes, ends) = framed(&records());
+        let (bytes, ends) = frames(&records());
         let last = ends[records().len() - 1];
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -246,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_record_twice_or_missing_is_damage() {
-        let (bytes, ends) = framed(&records());
+        let (bytes, ends) = frames(&records());
         let mut twice = bytes[..ends[2]].to_vec();
         twice.extend_from_slice(&bytes[ends[1]..]);
         assert!(matches!(parse(&twice), Err(JournalError::Damaged { at }) if at == ends[2]));
@@ -257,8 +302,37 @@ mod tests {
 
     #[test]
     fn zeros_after_the_last_record_are_a_torn_tail() {
-        let (mut bytes, ends) = framed(&records());
+        let (mut bytes, ends) = frames(&records());
         bytes.extend_from_slice(&[0; 100]);
         assert_eq!(parse(&bytes).unwrap(), (records(), ends[4]));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_no_torn_tail() {
+        let (mut bytes, ends) = frames(&records()[..2]);
+        // The variant after the last that is known.
+        let body = [10_u8, 1, 2];
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&2_u64.to_le_bytes());
+        bytes.extend_from_slice(&3_u32.to_le_bytes());
+        bytes.extend_from_slice(&checksum(2, &body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        assert!(matches!(parse(&bytes), Err(JournalError::Newer { at }) if at == ends[2]));
+    }
+
+    #[test]
+    fn an_archive_takes_what_was_written_before_the_session_was_handed_over() {
+        let disk = spillway_disk::MemoryDisk::new();
+        let mut all = records();
+        all.truncate(3);
+        let (_, ends) = frames(&all);
+        let mut journal = Journal::new("journal".into());
+        journal.append(&disk, &all).unwrap();
+        let loaded = Journal::load(&disk, "journal".into()).unwrap().0;
+        assert_eq!(loaded.live_len(), ends[3] as u64);
+        let handed = Record::HandedOver { at: UnixTime(9), archive: [7; 32] };
+        journal.append(&disk, &[handed, Record::Dropped { plan: PlanIx(1) }]).unwrap();
+        let loaded = Journal::load(&disk, "journal".into()).unwrap().0;
+        assert_eq!((loaded.live_len(), loaded.is_torn()), (ends[3] as u64, false));
     }
 }

@@ -23,8 +23,11 @@ mod journal;
 mod key;
 mod manifest;
 mod open;
+mod receipts;
 mod refunds;
 mod regroup;
+mod stage;
+mod stakes;
 mod vault_note;
 
 use std::{
@@ -42,16 +45,22 @@ use spillway_types::{
 };
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
-use files::FileKind;
+pub(crate) use files::{FileKind, MAX_FILE_BYTES, decode, encode};
 pub(crate) use foreign::{Foreign, counted_elsewhere, foreign_plans, give_up_plan, planning_lock};
-use journal::Journal;
-pub(crate) use journal::Record;
+pub(crate) use journal::{Journal, MAX_JOURNAL_BYTES, Record};
 pub(crate) use key::{KeyParts, SessionKey};
 pub(crate) use manifest::{ChunkInfo, Manifest, SourceNote};
-pub(crate) use open::{KeyLock, Snapshot, discard, list, spills_in_use};
+pub(crate) use open::{
+    KeyLock, SESSIONS, Snapshot, discard, free_id, hidden, is_there, list, load_ids, load_journal,
+    load_manifest, lock_files, remove_leftover, resolve,
+};
+pub(crate) use receipts::receipts_elsewhere;
 pub(crate) use refunds::{BatchPaid, batches_paid, note};
 pub(crate) use regroup::regroup;
+pub(crate) use stakes::stakes;
 pub(crate) use vault_note::VaultNote;
+
+pub use stage::SessionStage;
 
 use crate::Spend;
 
@@ -113,9 +122,28 @@ pub(crate) struct Progressed {
     pub refunded: BTreeMap<PlanIx, Atto>,
     pub spend: Spend,
     pub finished: bool,
+    /// Since when it goes on elsewhere.
+    pub handed_over: Option<HandedOver>,
+}
+
+/// A session goes on elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HandedOver {
+    pub at: UnixTime,
+    /// Whether the archive that it goes on with is known to have got its name.
+    pub exported: bool,
 }
 
 impl Progressed {
+    /// What these records, which are all, have come to.
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut progressed = Self::default();
+        for record in records {
+            progressed.apply(record);
+        }
+        progressed
+    }
+
     pub(crate) fn is_done(&self, chunk: ChunkIx) -> bool {
         self.stored.contains(&chunk) || self.already.contains(&chunk)
     }
@@ -159,6 +187,14 @@ impl Progressed {
             Record::Refunded { plan, amount } => {
                 self.refunded.insert(*plan, *amount);
                 self.spend.refunded = self.refunded.values().copied().sum();
+            }
+            Record::HandedOver { at, .. } => {
+                self.handed_over = Some(HandedOver { at: *at, exported: false });
+            }
+            Record::Exported { .. } => {
+                if let Some(handed_over) = &mut self.handed_over {
+                    handed_over.exported = true;
+                }
             }
         }
     }

@@ -1,28 +1,24 @@
 //! Finding, loading and starting sessions.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use spillway_disk::{Disk, DiskError, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX, run};
+use spillway_disk::{
+    Disk, DiskError, DiskExt, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX, run,
+};
 use spillway_pay::SignedTx;
-use spillway_types::UnixTime;
 
 use super::{
-    Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Session, SessionKey, VaultNote,
+    Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Record, Session, SessionKey, VaultNote,
     files::{self, FileError, FileKind, MAX_FILE_BYTES},
     journal::JournalError,
 };
-use crate::UploadError;
+use crate::{SessionError, UploadError};
 
 /// Below `data_dir`.
 pub(crate) const SESSIONS: &str = "sessions";
-
-/// How old a session without a plan must be before it is removed.
-const STALE_AFTER: Duration = Duration::from_hours(24);
 
 /// A session's files, read without a lock: for listing.
 #[derive(Debug)]
@@ -32,7 +28,7 @@ pub(crate) struct Snapshot {
     pub txs: Vec<SignedTx>,
     pub vault: Option<VaultNote>,
     pub progressed: Progressed,
-    journal: Journal,
+    pub journal: Journal,
 }
 
 /// A session's id, and its files with whether a process works on it.
@@ -52,6 +48,54 @@ impl KeyLock {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Removes the lock file and gives the lock up, unless a session of this key is there: whoever
+    /// has opened the file before finds that it is the lock of nobody. Blocks.
+    pub(crate) fn remove(self, disk: &dyn Disk, key: &SessionKey) -> Result<bool, DiskError> {
+        self.remove_file(disk, &lock_path(key), &key.short())
+    }
+
+    /// The same of a lock file that was found, for sessions whose names begin so.
+    pub(crate) fn remove_file(
+        self,
+        disk: &dyn Disk,
+        path: &Path,
+        head: &str,
+    ) -> Result<bool, DiskError> {
+        let hidden = format!("{TEMPORARY_PREFIX}{head}");
+        let entries = disk.list(Path::new(SESSIONS))?;
+        let mut names = entries.iter().filter_map(|entry| entry.name.to_str());
+        // Lock files begin so too, and have another byte after it.
+        let of_key =
+            |name: &str| name.starts_with(&format!("{head}-")) || name.starts_with(&hidden);
+        if names.any(of_key) {
+            return Ok(false);
+        }
+        disk.remove_file(path)?;
+        drop(self);
+        Ok(true)
+    }
+
+    /// The lock on a lock file that was found.
+    pub(crate) fn of_file(lock: Box<dyn FileLock>) -> Self {
+        Self(lock)
+    }
+}
+
+/// The lock files of keys, with the head that the names of their sessions have. Blocks.
+pub(crate) fn lock_files(disk: &dyn Disk) -> Result<Vec<(PathBuf, String)>, DiskError> {
+    let entries = match disk.list(Path::new(SESSIONS)) {
+        Err(DiskError::NotFound { .. }) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+    let found = files.filter_map(|entry| {
+        let name = entry.name.to_str()?;
+        let key = name.strip_suffix(".lock")?;
+        let is_key = key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_key.then(|| (Path::new(SESSIONS).join(name), key[..16].to_owned()))
+    });
+    Ok(found.collect())
 }
 
 fn lock_path(key: &SessionKey) -> PathBuf {
@@ -70,6 +114,28 @@ pub(crate) fn load_ids(disk: &dyn Disk) -> Result<Vec<String>, DiskError> {
         .filter(|entry| entry.kind == EntryKind::Dir)
         .filter_map(|entry| entry.name.to_str().filter(|n| is_session(n)).map(str::to_owned))
         .collect())
+}
+
+/// The one session of this name, or whose name alone begins so. Blocks.
+///
+/// # Errors
+/// [`SessionError::NotFound`], [`SessionError::Ambiguous`].
+pub(crate) fn resolve(disk: &dyn Disk, name: &str) -> Result<String, SessionError> {
+    let mut found = load_ids(disk)?;
+    if found.iter().any(|id| id == name) {
+        return Ok(name.to_owned());
+    }
+    found.retain(|id| !name.is_empty() && id.starts_with(name));
+    match found.len() {
+        0 => Err(SessionError::NotFound { session: name.to_owned() }),
+        1 => Ok(found.remove(0)),
+        found => Err(SessionError::Ambiguous { session: name.to_owned(), found }),
+    }
+}
+
+/// Whether the directory of a session is there. Blocks.
+pub(crate) fn is_there(disk: &dyn Disk, id: &str) -> Result<bool, DiskError> {
+    DiskExt::exists(disk, &Path::new(SESSIONS).join(id))
 }
 
 /// Every session with its files and whether a process works on it. Blocks.
@@ -125,11 +191,11 @@ impl Snapshot {
     }
 }
 
-pub(super) fn load_manifest(disk: &dyn Disk, id: &str) -> Result<Manifest, UploadError> {
+pub(crate) fn load_manifest(disk: &dyn Disk, id: &str) -> Result<Manifest, UploadError> {
     read(disk, id, &Path::new(SESSIONS).join(id).join("manifest"), FileKind::Manifest)
 }
 
-pub(super) fn load_plans(disk: &dyn Disk, id: &str) -> Result<Vec<PlanFile>, UploadError> {
+pub(crate) fn load_plans(disk: &dyn Disk, id: &str) -> Result<Vec<PlanFile>, UploadError> {
     read_numbered(disk, id, &Path::new(SESSIONS).join(id), ("plan", FileKind::Plan))
 }
 
@@ -146,57 +212,52 @@ pub(super) fn load_txs(disk: &dyn Disk, id: &str) -> Result<Vec<SignedTx>, Uploa
     read_numbered(disk, id, &Path::new(SESSIONS).join(id), ("tx", FileKind::Tx))
 }
 
-pub(super) fn load_journal(
+pub(crate) fn load_journal(
     disk: &dyn Disk,
     id: &str,
 ) -> Result<(Journal, Progressed), UploadError> {
+    let (journal, records) = load_records(disk, id)?;
+    Ok((journal, Progressed::of(&records)))
+}
+
+pub(super) fn load_records(
+    disk: &dyn Disk,
+    id: &str,
+) -> Result<(Journal, Vec<Record>), UploadError> {
     let path = Path::new(SESSIONS).join(id).join("journal");
-    let (journal, records) = Journal::load(disk, path).map_err(|error| match error {
+    Journal::load(disk, path).map_err(|error| match error {
         JournalError::Disk(error) => error.into(),
-        damaged @ JournalError::Damaged { .. } => UploadError::DamagedSession {
+        damaged => UploadError::DamagedSession {
             session: id.to_owned(),
             what: format!("journal: {damaged}"),
         },
-    })?;
-    let mut progressed = Progressed::default();
-    for record in &records {
-        progressed.apply(record);
-    }
-    Ok((journal, progressed))
-}
-
-/// The spills that sessions may still need. On the way, sessions that never came to a plan within a
-/// day are removed: nothing of theirs is at stake. Blocks.
-pub(crate) fn spills_in_use(
-    disk: &dyn Disk,
-    now: UnixTime,
-) -> Result<BTreeSet<String>, UploadError> {
-    let mut named = BTreeSet::new();
-    for id in load_ids(disk)? {
-        let manifest = load_manifest(disk, &id)?;
-        let (_, progressed) = load_journal(disk, &id)?;
-        if progressed.finished {
-            continue;
-        }
-        let stale = now.since(manifest.created) > STALE_AFTER && now >= UnixTime::YEAR_2020;
-        if stale
-            && load_plans(disk, &id)?.is_empty()
-            && let Ok(lock) = KeyLock::take(disk, &manifest.key)
-        {
-            discard(disk, &id)?;
-            drop(lock);
-            continue;
-        }
-        named.insert(manifest.spill);
-    }
-    Ok(named)
+    })
 }
 
 /// Removes a session whose lock the caller holds. Blocks.
 pub(crate) fn discard(disk: &dyn Disk, id: &str) -> Result<(), DiskError> {
-    let hidden = Path::new(SESSIONS).join(format!("{TEMPORARY_PREFIX}{id}"));
+    let hidden = hidden(id);
+    remove_leftover(disk, &hidden)?;
     disk.rename(&Path::new(SESSIONS).join(id), &hidden, Overwrite::Never)?;
     remove_leftover(disk, &hidden)
+}
+
+/// Where a session is while it is made or removed: nobody takes it for one.
+pub(crate) fn hidden(id: &str) -> PathBuf {
+    Path::new(SESSIONS).join(format!("{TEMPORARY_PREFIX}{id}"))
+}
+
+/// The name of a session that begins: of two uploads of one key within a second, the first keeps its
+/// name. Blocks.
+pub(crate) fn free_id(disk: &dyn Disk, manifest: &Manifest) -> Result<String, DiskError> {
+    let base = format!("{}-{}", manifest.key.short(), manifest.created);
+    let mut id = base.clone();
+    let mut count = 1;
+    while is_there(disk, &id)? {
+        count += 1;
+        id = format!("{base}-{count}");
+    }
+    Ok(id)
 }
 
 impl Session {
@@ -207,6 +268,7 @@ impl Session {
         key: &SessionKey,
         lock: KeyLock,
     ) -> Result<Result<Self, KeyLock>, UploadError> {
+        let mut handed_over = None;
         for id in load_ids(disk.as_ref())? {
             if !id.starts_with(&key.short()) {
                 continue;
@@ -215,9 +277,27 @@ impl Session {
             if snapshot.manifest.key != *key || snapshot.progressed.finished {
                 continue;
             }
+            if let Some(elsewhere) = snapshot.progressed.handed_over {
+                handed_over = Some(UploadError::HandedOver { session: id, at: elsewhere.at });
+                continue;
+            }
             return Ok(Ok(Self::assemble(disk, id, snapshot, lock)));
         }
-        Ok(Err(lock))
+        handed_over.map_or(Ok(Err(lock)), Err)
+    }
+
+    /// The session of this name, whose key is locked. Blocks.
+    ///
+    /// # Errors
+    /// [`UploadError::HandedOver`]; when it cannot be read.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, id: &str, lock: KeyLock) -> Result<Self, UploadError> {
+        let snapshot = Snapshot::load(disk.as_ref(), id)?;
+        match snapshot.progressed.handed_over {
+            Some(elsewhere) if !snapshot.progressed.finished => {
+                Err(UploadError::HandedOver { session: id.to_owned(), at: elsewhere.at })
+            }
+            _ => Ok(Self::assemble(disk, id.to_owned(), snapshot, lock)),
+        }
     }
 
     fn assemble(disk: &Arc<dyn Disk>, id: String, snapshot: Snapshot, lock: KeyLock) -> Self {
@@ -244,16 +324,9 @@ impl Session {
         lock: KeyLock,
     ) -> Result<Self, UploadError> {
         let root = Path::new(SESSIONS);
-        let base = format!("{}-{}", manifest.key.short(), manifest.created);
-        // Two uploads of one key within a second: the finished one keeps its name.
-        let mut id = base.clone();
-        let mut count = 1;
-        while spillway_disk::DiskExt::exists(disk.as_ref(), &root.join(&id))? {
-            count += 1;
-            id = format!("{base}-{count}");
-        }
+        let id = free_id(disk.as_ref(), &manifest)?;
         // Whole before it is visible: a directory without a manifest is never seen.
-        let hidden = root.join(format!("{TEMPORARY_PREFIX}{id}"));
+        let hidden = hidden(&id);
         remove_leftover(disk.as_ref(), &hidden)?;
         disk.create_dir_all(&hidden)?;
         if let Some(map) = map {
@@ -283,7 +356,7 @@ impl Session {
 }
 
 /// Removes what a start that died has left. Nothing in it was ever acted on.
-fn remove_leftover(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+pub(crate) fn remove_leftover(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     let entries = match disk.list(dir) {
         Err(DiskError::NotFound { .. }) => return Ok(()),
         other => other?,

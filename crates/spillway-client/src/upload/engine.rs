@@ -163,7 +163,7 @@ impl Engine {
 
     /// Pays and stores what an earlier run has planned. What cannot be paid now does not keep back
     /// what is paid already.
-    async fn go_on(&mut self) -> Result<(), UploadError> {
+    pub(super) async fn go_on(&mut self) -> Result<(), UploadError> {
         for batch in 0..self.batches.len() {
             if !matches!(self.batches[batch], Batch::Sealed { .. }) {
                 self.apply(batch, Event::Begin);

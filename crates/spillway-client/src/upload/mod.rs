@@ -14,6 +14,7 @@ mod pay;
 mod planning;
 mod quote;
 mod result;
+mod resume;
 mod seal;
 mod store;
 mod storing;
@@ -38,6 +39,8 @@ use crate::{
 /// What one upload works with.
 #[derive(Debug)]
 pub(crate) struct Job {
+pub(crate) use resume::resume;
+
     pub parts: ClientParts,
     pub wallet: Arc<Wallet>,
     pub vault: VaultTerms,
@@ -70,7 +73,8 @@ impl Job {
 /// Runs an upload to its end.
 pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, UploadError> {
     let started = job.parts.clock.monotonic();
-    let sealed = seal::seal(&job, source).await?;
+    let mut sealed = seal::seal(&job, source).await?;
+    resume::keep_receipts(&job, &mut sealed).await?;
     let mut engine = Engine::new(job, sealed).await?;
     let done = engine.work().await;
     engine.finish(started, done).await

@@ -333,7 +333,7 @@ async fn find_once(
 
 /// The session's spill. One that is gone is made anew, empty: what is missing in it is sealed again
 /// from the source.
-fn open_spill(data: &Arc<dyn Disk>, session: &Session) -> Result<Spill, UploadError> {
+pub(super) fn open_spill(data: &Arc<dyn Disk>, session: &Session) -> Result<Spill, UploadError> {
     match Spill::open(data, &session.manifest.spill) {
         Err(DiskError::NotFound { .. }) => Ok(Spill::recreate(data, &session.manifest.spill)?),
         Err(DiskError::Locked { .. }) => {
@@ -354,7 +354,7 @@ pub(super) async fn new_spill(job: &Job, needed: Option<u64>) -> Result<Spill, U
             let path = disk.display(std::path::Path::new("spill"));
             return Ok(Err(UploadError::NoSpace { needed, free, path }));
         }
-        Ok(Ok(Spill::create(&data, clock.as_ref())?))
+        Ok(Ok(Spill::create(&data, clock.now())?))
     })
     .await?
 }

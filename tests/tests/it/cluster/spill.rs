@@ -41,7 +41,7 @@ async fn what_is_a_day_old_goes_and_what_is_younger_stays() {
     for name in [&old, &young, &hidden] {
         put_spill(&disk, name);
     }
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 2);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 2);
     let left = Picture::of(&disk, Path::new("spill")).paths();
     assert_eq!(
         left,
@@ -68,7 +68,7 @@ async fn what_has_another_name_or_is_no_directory_stays() {
     let file = format!("spill_{time}_00000000000000aa");
     disk.write_durable(&Path::new("spill").join(file), b"a file", Overwrite::Never).unwrap();
     let before = Picture::of(&disk, Path::new(""));
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 0);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 0);
     assert_eq!(Picture::of(&disk, Path::new("")), before);
 }
 
@@ -95,7 +95,7 @@ async fn no_link_is_followed_on_a_real_disk() {
     let treasure = Picture::of(&real, Path::new("precious"));
 
     let client = cluster.client_on(Arc::new(data), CancellationToken::new());
-    assert_eq!(client.clean_spill().await.unwrap(), 1);
+    assert_eq!(client.reap().await.unwrap().spills, 1);
     assert_eq!(Picture::of(&real, Path::new("precious")), treasure);
     let left = Picture::of(&real, Path::new("data/spill")).paths();
     assert_eq!(left, ["", &name(&cluster, 3 * DAY)], "the link itself is kept");
@@ -110,7 +110,7 @@ async fn no_link_is_followed_on_a_real_disk() {
     let before = Picture::of(&real, Path::new(""));
     let data = RealDisk::open(&place.path().join("data")).unwrap();
     let client = cluster.client_on(Arc::new(data), CancellationToken::new());
-    let error = client.clean_spill().await.unwrap_err();
+    let error = client.reap().await.unwrap_err();
     assert!(
         matches!(&error, UploadError::Disk(spillway_client::DiskError::BadPath { .. })),
         "{error:?}"
@@ -126,10 +126,10 @@ async fn a_locked_spill_stays_however_old() {
     put_spill(&disk, &name);
     let before = Picture::of(&disk, Path::new(""));
     let lock = disk.lock(&Path::new("spill").join(&name).join("lock")).unwrap();
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 0);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 0);
     assert_eq!(Picture::of(&disk, Path::new("")), before);
     drop(lock);
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 1);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 1);
     assert_eq!(disk.list(Path::new("spill")).unwrap(), []);
 }
 
@@ -144,7 +144,7 @@ async fn a_lock_that_cannot_be_opened_keeps_the_spill() {
             let before = Picture::of(&plain, Path::new(""));
             faults.arm(FaultPlan::onwards(1, fault).only(op));
             let disk = plain.clone().with_faults(Arc::clone(&faults));
-            assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 0, "{fault:?} {op:?}");
+            assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 0, "{fault:?} {op:?}");
             assert!(faults.count() > 0);
             assert_eq!(Picture::of(&plain, Path::new("")), before, "{fault:?} {op:?}");
         }
@@ -160,10 +160,10 @@ async fn a_clock_that_was_never_set_cleans_nothing() {
     }
     let before = Picture::of(&disk, Path::new(""));
     cluster.clock.set(UnixTime::YEAR_2020.saturating_sub(Duration::from_secs(1)));
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 0);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 0);
     assert_eq!(Picture::of(&disk, Path::new("")), before);
     cluster.clock.set(UnixTime::YEAR_2020);
-    assert_eq!(client(&cluster, &disk).clean_spill().await.unwrap(), 3);
+    assert_eq!(client(&cluster, &disk).reap().await.unwrap().spills, 3);
 }
 
 /// A client that died after it had paid: its session is open and names its spill.
@@ -199,7 +199,7 @@ async fn the_spill_of_an_open_session_stays_whatever_the_clock_says() {
         start.saturating_sub(year),
     ] {
         cluster.clock.set(now);
-        assert_eq!(cluster.client(&data).clean_spill().await.unwrap(), 0);
+        assert_eq!(cluster.client(&data).reap().await.unwrap().spills, 0);
         assert_eq!(Picture::of(&data, Path::new("spill")), before, "at {now}");
     }
     // It is still good for what was paid.
@@ -212,7 +212,7 @@ async fn the_spill_of_an_open_session_stays_whatever_the_clock_says() {
 }
 
 #[tokio::test]
-async fn while_a_session_cannot_be_read_nothing_is_cleaned() {
+async fn while_a_session_cannot_be_read_no_spill_is_cleaned() {
     let cluster = Cluster::new();
     let data = interrupted(&cluster, &noise(111, 1_500)).await;
     let id = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
@@ -222,12 +222,11 @@ async fn while_a_session_cannot_be_read_nothing_is_cleaned() {
     data.write_durable(&manifest, &bytes, Overwrite::Replace).unwrap();
     put_spill(&data, &name(&cluster, 5 * DAY));
     let before = Picture::of(&data, Path::new(""));
-    match cluster.client(&data).clean_spill().await.unwrap_err() {
-        UploadError::DamagedSession { session, what } => {
-            assert_eq!((session, what.as_str()), (id, "manifest: its checksum does not match"));
-        }
-        other => panic!("{other:?}"),
-    }
+    let reaped = cluster.client(&data).reap().await.unwrap();
+    let [unreadable] = &reaped.unreadable[..] else { panic!("{reaped:?}") };
+    assert_eq!(unreadable.session, id);
+    assert!(unreadable.why.ends_with("manifest: its checksum does not match"), "{unreadable:?}");
+    assert_eq!(reaped.spills, 0);
     assert_eq!(Picture::of(&data, Path::new("")), before, "the evidence is as it was");
 }
 

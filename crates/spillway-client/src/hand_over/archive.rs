@@ -1,0 +1,259 @@
+//! The file in which a session goes to another machine: `docs/formats.md`, "Session archive". It names
+//! no paths: what an entry is follows from its kind and its place.
+
+use spillway_disk::{Disk, DiskError, ReadAt, WriteAt};
+use spillway_types::limits::MAX_CHUNK_BYTES;
+
+use crate::{
+    SessionError,
+    session::{FileKind, MAX_FILE_BYTES, MAX_JOURNAL_BYTES},
+};
+
+const MAGIC: &[u8; 4] = b"SPWX";
+const VERSION: u16 = 1;
+/// Kind and length of an entry.
+const HEADER_BYTES: usize = 1 + 8;
+const CHECKSUM_BYTES: usize = 32;
+
+/// What is copied at once: of large files never more is in memory, in bytes.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// What an entry holds, in the order in which entries stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Entry {
+    Manifest,
+    Map,
+    Vault,
+    Plan,
+    Tx,
+    Journal,
+    Chunk,
+    End,
+}
+
+impl Entry {
+    const ALL: [Self; 8] = [
+        Self::Manifest,
+        Self::Map,
+        Self::Vault,
+        Self::Plan,
+        Self::Tx,
+        Self::Journal,
+        Self::Chunk,
+        Self::End,
+    ];
+
+    /// The number in the archive; of a session's file that of its own frame.
+    fn number(self) -> u8 {
+        match self {
+            Self::End => 0,
+            Self::Manifest => FileKind::Manifest as u8,
+            Self::Plan => FileKind::Plan as u8,
+            Self::Tx => FileKind::Tx as u8,
+            Self::Map => FileKind::Map as u8,
+            Self::Vault => FileKind::Vault as u8,
+            Self::Journal => 6,
+            Self::Chunk => 7,
+        }
+    }
+
+    fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|entry| entry.number() == number)
+    }
+
+    /// The longest that is read, in bytes.
+    fn limit(self) -> u64 {
+        match self {
+            Self::End => 0,
+            Self::Chunk => MAX_CHUNK_BYTES as u64,
+            Self::Journal => MAX_JOURNAL_BYTES,
+            Self::Manifest | Self::Plan | Self::Tx | Self::Map | Self::Vault => MAX_FILE_BYTES,
+        }
+    }
+
+    /// Whether there may be more than one.
+    fn repeats(self) -> bool {
+        matches!(self, Self::Plan | Self::Tx | Self::Chunk)
+    }
+}
+
+/// An archive that is being written. It has no name until it is complete.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: Box<dyn WriteAt>,
+    at: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Writer {
+    pub(super) fn begin(file: Box<dyn WriteAt>) -> Result<Self, DiskError> {
+        let mut writer = Self { file, at: 0, hasher: blake3::Hasher::new() };
+        writer.put(MAGIC)?;
+        writer.put(&VERSION.to_le_bytes())?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file.write_at(self.at, bytes)?;
+        self.at += bytes.len() as u64;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    fn header(&mut self, entry: Entry, len: u64) -> Result<(), DiskError> {
+        self.put(&[entry.number()])?;
+        self.put(&len.to_le_bytes())
+    }
+
+    /// The checksum of everything before.
+    fn checksum(&mut self) -> Result<[u8; CHECKSUM_BYTES], DiskError> {
+        let checksum = *self.hasher.finalize().as_bytes();
+        self.put(&checksum)?;
+        Ok(checksum)
+    }
+
+    /// An entry of these bytes.
+    pub(super) fn bytes(&mut self, entry: Entry, bytes: &[u8]) -> Result<(), DiskError> {
+        self.header(entry, bytes.len() as u64)?;
+        self.put(bytes)?;
+        self.checksum().map(drop)
+    }
+
+    /// An entry of the first `len` bytes of a file, in pieces; false when it has fewer.
+    pub(super) fn file(
+        &mut self,
+        entry: Entry,
+        disk: &dyn Disk,
+        (path, len): (&std::path::Path, Option<u64>),
+    ) -> Result<bool, DiskError> {
+        let file = disk.open(path)?;
+        let len = match len {
+            Some(len) => len,
+            None => file.stat()?.len,
+        };
+        self.header(entry, len)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while at < len {
+            let want = usize::try_from(len - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            if file.read_at(at, &mut piece[..want])? != want {
+                return Ok(false);
+            }
+            self.put(&piece[..want])?;
+            at += want as u64;
+        }
+        self.checksum()?;
+        Ok(true)
+    }
+
+    /// Ends it. Returns the file, which is still without its name, its length in bytes and the
+    /// checksum of all of it.
+    pub(super) fn end(mut self) -> Result<(Box<dyn WriteAt>, u64, [u8; 32]), DiskError> {
+        self.header(Entry::End, 0)?;
+        let checksum = self.checksum()?;
+        Ok((self.file, self.at, checksum))
+    }
+}
+
+/// An archive that is being read. Nothing is believed before its checksum holds but its length, and
+/// that is compared with the limit of its kind and with what is left of the file.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: Box<dyn ReadAt>,
+    at: u64,
+    len: u64,
+    hasher: blake3::Hasher,
+    /// The last entry that was read.
+    last: Option<Entry>,
+}
+
+impl Reader {
+    pub(super) fn open(file: Box<dyn ReadAt>) -> Result<Self, SessionError> {
+        let len = file.stat()?.len;
+        let mut reader = Self { file, at: 0, len, hasher: blake3::Hasher::new(), last: None };
+        let mut head = [0; 6];
+        reader.take(&mut head)?;
+        let (magic, version) = head.split_at(4);
+        if magic != MAGIC {
+            return Err(bad("it does not begin like one"));
+        }
+        match u16::from_le_bytes([version[0], version[1]]) {
+            VERSION => Ok(reader),
+            version if version > VERSION => Err(SessionError::NewerArchive { version }),
+            _ => Err(bad("its version is none")),
+        }
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> Result<(), SessionError> {
+        if self.file.read_at(self.at, buffer)? != buffer.len() {
+            return Err(bad("it is cut short"));
+        }
+        self.at += buffer.len() as u64;
+        self.hasher.update(buffer);
+        Ok(())
+    }
+
+    /// The kind and length of the next entry.
+    pub(super) fn next(&mut self) -> Result<(Entry, u64), SessionError> {
+        let mut header = [0; HEADER_BYTES];
+        self.take(&mut header)?;
+        let entry = Entry::of(header[0]).ok_or_else(|| bad("an entry of no known kind"))?;
+        let mut len = [0; 8];
+        len.copy_from_slice(&header[1..]);
+        let len = u64::from_le_bytes(len);
+        let in_order = match self.last {
+            None => entry == Entry::Manifest,
+            Some(last) if last == entry => entry.repeats(),
+            Some(last) => last < entry,
+        };
+        if !in_order {
+            return Err(bad("its entries are out of order"));
+        }
+        let left = self.len.saturating_sub(self.at).saturating_sub(CHECKSUM_BYTES as u64);
+        if len > entry.limit() || len > left {
+            return Err(bad("an entry is too long"));
+        }
+        self.last = Some(entry);
+        Ok((entry, len))
+    }
+
+    /// All of an entry.
+    pub(super) fn bytes(&mut self, len: u64) -> Result<Vec<u8>, SessionError> {
+        let len = usize::try_from(len).map_err(|_| bad("an entry is too long"))?;
+        let mut bytes = vec![0; len];
+        self.take(&mut bytes)?;
+        self.check()?;
+        Ok(bytes)
+    }
+
+    /// Copies an entry in pieces.
+    pub(super) fn copy(&mut self, len: u64, to: &dyn WriteAt) -> Result<(), SessionError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while at < len {
+            let want = usize::try_from(len - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            self.take(&mut piece[..want])?;
+            to.write_at(at, &piece[..want])?;
+            at += want as u64;
+        }
+        self.check()
+    }
+
+    /// Reads the checksum behind an entry.
+    fn check(&mut self) -> Result<(), SessionError> {
+        let expected = *self.hasher.finalize().as_bytes();
+        let mut found = [0; CHECKSUM_BYTES];
+        self.take(&mut found)?;
+        if found == expected { Ok(()) } else { Err(bad("a checksum does not match")) }
+    }
+
+    /// After the last entry: nothing follows.
+    pub(super) fn end(mut self) -> Result<(), SessionError> {
+        self.check()?;
+        if self.at == self.len { Ok(()) } else { Err(bad("something follows its end")) }
+    }
+}
+
+pub(super) fn bad(what: &str) -> SessionError {
+    SessionError::BadArchive { what: what.to_owned() }
+}

@@ -1,0 +1,24 @@
+//! Handing a session over to another machine, and back.
+//!
+//! An archive is one file: the session's files, and the sealed chunks that are not stored yet. Before
+//! it gets its name, the session here is made read-only in its journal: so at no time two copies can go
+//! on, whatever crashes. What a crash may leave is a session that is read-only and has no archive; then
+//! it is exported again, which changes nothing in it.
+//!
+//! A copy that was handed over still holds its chunks: they are in its plans, and no other session
+//! here plans them while those may be recorded. It says so when its contents are uploaded or it is
+//! resumed. It ends with [`crate::forget`], or when the session comes back.
+//!
+//! What this cannot know: an archive that is imported on two machines is two sessions. They still pay
+//! for every plan of the archive once, since the vault takes a plan once; what each plans from there on
+//! is paid by each. The archive carries the keys of the contents and, of signed payments, the bytes:
+//! whoever has it can read the contents and send those payments, and nothing else of the wallet. Import
+//! archives of your own only: what is signed in one is sent without another question.
+
+mod archive;
+mod check;
+mod export;
+mod import;
+
+pub use export::{ExportOptions, Exported, export_session};
+pub use import::{ImportOptions, Imported, import_session};

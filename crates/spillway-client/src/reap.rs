@@ -1,0 +1,353 @@
+//! The reaper: removes what crashes have left, and nothing that anybody may still need.
+//!
+//! It looks at the disk and at the sessions together, so the order of crashes does not matter, and it
+//! may itself die anywhere: what it has not done it does the next time. A session alone decides how
+//! long its proofs and its spill live: while one is not finished they stay whatever their age, and
+//! only [`crate::forget`] ends one that was paid for. Any doubt keeps: a clock before 2020, a file that
+//! cannot be read, a lock that cannot be taken, a name or a kind that is not ours. Nothing is followed
+//! through a link.
+//!
+//! | what | goes when |
+//! |---|---|
+//! | session without a plan | a day old and not handed over |
+//! | copy of a session that was handed over | the session is back and knows all its payments |
+//! | half-written file in a session | a day old |
+//! | half-made or half-removed session | a day old |
+//! | half-written file beside sessions and spills | a day old |
+//! | spill | a day old, and no session names it that is not finished |
+//! | lock file of a key | no session has the key |
+//!
+//! All of it only unlocked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use spillway_disk::{Disk, DiskError, EntryKind, TEMPORARY_PREFIX, run};
+use spillway_types::{PaymentId, UnixTime};
+
+use crate::{
+    Client, UnreadableSession, UploadError, forget,
+    session::{self, KeyLock, SESSIONS, SessionKey, Snapshot},
+    spill,
+};
+
+/// How old something must be before it is taken for left behind.
+pub(crate) const STALE_AFTER: Duration = Duration::from_hours(24);
+
+/// What the reaper has removed, and what it could not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reaped {
+    /// Sessions that never came to a plan, and copies of sessions that have come back.
+    pub sessions: usize,
+    /// Spill directories.
+    pub spills: usize,
+    /// Half-written files, and half-made or half-removed sessions.
+    pub leftovers: usize,
+    /// Lock files.
+    pub locks: usize,
+    /// Sessions that cannot be read. They are kept, and with them every spill: what they need is not
+    /// known.
+    pub unreadable: Vec<UnreadableSession>,
+}
+
+impl Client {
+    /// Removes what crashes have left below the data directory. Safe at any time, beside uploads and
+    /// in several processes.
+    ///
+    /// # Errors
+    /// When the disk fails, or the place of sessions or spills is not a directory.
+    ///
+    /// # Cancel safety
+    /// It runs to its end, unobserved.
+    pub async fn reap(&self) -> Result<Reaped, UploadError> {
+        let (data, now) = (Arc::clone(&self.parts.data), self.parts.clock.now());
+        run(&self.parts.data, move |_| Ok(reap(&data, now))).await?
+    }
+}
+
+/// Reaps. Blocks.
+fn reap(data: &Arc<dyn Disk>, now: UnixTime) -> Result<Reaped, UploadError> {
+    let mut reaper = Reaper { data, now, reaped: Reaped::default() };
+    if now < UnixTime::YEAR_2020 {
+        return Ok(reaper.reaped);
+    }
+    let named = reaper.sessions()?;
+    if reaper.reaped.unreadable.is_empty() {
+        let disk = data.as_ref();
+        reaper.reaped.spills = spill::clean(disk, now, (&named, || named_now(disk)))?;
+    }
+    reaper.hidden_sessions()?;
+    reaper.hidden_files(Path::new(SESSIONS))?;
+    reaper.hidden_files(Path::new(spill::ROOT))?;
+    reaper.locks()?;
+    Ok(reaper.reaped)
+}
+
+/// The spills that sessions name which are not finished; `None` when one cannot be read.
+fn named_now(disk: &dyn Disk) -> Option<BTreeSet<String>> {
+    let mut named = BTreeSet::new();
+    for id in session::load_ids(disk).ok()? {
+        let manifest = session::load_manifest(disk, &id).ok()?;
+        if !session::load_journal(disk, &id).ok()?.1.finished {
+            named.insert(manifest.spill);
+        }
+    }
+    Some(named)
+}
+
+struct Reaper<'d> {
+    data: &'d Arc<dyn Disk>,
+    now: UnixTime,
+    reaped: Reaped,
+}
+
+/// What of a session the others are compared with.
+struct Known {
+    id: String,
+    handed_over: bool,
+    payments: BTreeSet<PaymentId>,
+}
+
+impl Reaper<'_> {
+    fn disk(&self) -> &dyn Disk {
+        self.data.as_ref()
+    }
+
+    /// Looks at every session; returns the spills that may still be needed.
+    fn sessions(&mut self) -> Result<BTreeSet<String>, UploadError> {
+        let mut named = BTreeSet::new();
+        let mut by_key: BTreeMap<SessionKey, Vec<Known>> = BTreeMap::new();
+        for id in session::load_ids(self.disk())? {
+            let snapshot = match Snapshot::load(self.disk(), &id) {
+                Ok(snapshot) => snapshot,
+                Err(UploadError::Disk(error)) if !is_missing(&error) => return Err(error.into()),
+                Err(error) => {
+                    // Gone since the list was read is nothing to say.
+                    if session::is_there(self.disk(), &id)? {
+                        let why = error.to_string();
+                        self.reaped.unreadable.push(UnreadableSession { session: id, why });
+                    }
+                    continue;
+                }
+            };
+            if self.is_stale(&id, &snapshot)? && self.remove_stale(&id, &snapshot)? {
+                continue;
+            }
+            self.half_written(&id, &snapshot)?;
+            if !snapshot.progressed.finished {
+                named.insert(snapshot.manifest.spill.clone());
+            }
+            by_key.entry(snapshot.manifest.key).or_default().push(Known {
+                id,
+                handed_over: snapshot.progressed.handed_over.is_some(),
+                payments: snapshot.plans.iter().map(|file| file.plan.id()).collect(),
+            });
+        }
+        for (key, known) in by_key {
+            self.superseded(&key, &known)?;
+        }
+        Ok(named)
+    }
+
+    /// Whether a session never came to a plan within a day: nothing of it is at stake. That of one
+    /// which was handed over may be made elsewhere.
+    fn is_stale(&self, id: &str, snapshot: &Snapshot) -> Result<bool, UploadError> {
+        let idle = snapshot.plans.is_empty()
+            && !snapshot.progressed.finished
+            && snapshot.progressed.handed_over.is_none();
+        if !idle || self.now.since(snapshot.manifest.created) <= STALE_AFTER {
+            return Ok(false);
+        }
+        // One that was imported is younger here than it says.
+        Ok(self.is_old(&Path::new(SESSIONS).join(id).join("manifest"))?)
+    }
+
+    fn remove_stale(&mut self, id: &str, snapshot: &Snapshot) -> Result<bool, UploadError> {
+        let Some(lock) = self.lock(&snapshot.manifest.key)? else { return Ok(false) };
+        // Looked at again under the lock: it may have come to a plan since.
+        let again = match Snapshot::load(self.disk(), id) {
+            Err(UploadError::Disk(error)) if is_missing(&error) => return Ok(true),
+            other => other?,
+        };
+        if !self.is_stale(id, &again)? {
+            return Ok(false);
+        }
+        session::discard(self.disk(), id)?;
+        drop(lock);
+        self.reaped.sessions += 1;
+        Ok(true)
+    }
+
+    /// Removes copies of sessions that were handed over and have come back.
+    fn superseded(&mut self, key: &SessionKey, known: &[Known]) -> Result<(), UploadError> {
+        for copy in known.iter().filter(|known| known.handed_over) {
+            let live = known.iter().filter(|known| !known.handed_over);
+            if !live.clone().any(|live| live.payments.is_superset(&copy.payments)) {
+                continue;
+            }
+            let Some(lock) = self.lock(key)? else { return Ok(()) };
+            let snapshot = Snapshot::load(self.disk(), &copy.id)?;
+            match forget::remove(self.data, &copy.id, &snapshot) {
+                Ok(()) => self.reaped.sessions += 1,
+                Err(error) => tracing::warn!(%error, "a copy could not be removed"),
+            }
+            drop(lock);
+        }
+        Ok(())
+    }
+
+    /// Files of a session that were never renamed into place.
+    fn half_written(&mut self, id: &str, snapshot: &Snapshot) -> Result<(), UploadError> {
+        let dir = Path::new(SESSIONS).join(id);
+        let old = self.old_files(&dir)?;
+        if old.is_empty() {
+            return Ok(());
+        }
+        let Some(lock) = self.lock(&snapshot.manifest.key)? else { return Ok(()) };
+        self.remove_files(&old);
+        drop(lock);
+        Ok(())
+    }
+
+    /// Files beside sessions or spills that were never renamed into place.
+    fn hidden_files(&mut self, dir: &Path) -> Result<(), UploadError> {
+        let old = self.old_files(dir)?;
+        self.remove_files(&old);
+        Ok(())
+    }
+
+    fn old_files(&self, dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
+        let entries = match self.disk().list(dir) {
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut old = Vec::new();
+        for entry in entries {
+            let random = entry.name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX));
+            let path = dir.join(&entry.name);
+            if entry.kind == EntryKind::File
+                && random.is_some_and(is_random)
+                && self.is_old(&path)?
+            {
+                old.push(path);
+            }
+        }
+        Ok(old)
+    }
+
+    fn remove_files(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            match self.disk().remove_file(path) {
+                Ok(()) => self.reaped.leftovers += 1,
+                Err(error) => tracing::warn!(%error, "a half-written file could not be removed"),
+            }
+        }
+    }
+
+    /// Sessions that were being made or removed when their process died. Whoever makes or removes one
+    /// holds the lock of its key, whose file was there before.
+    fn hidden_sessions(&mut self) -> Result<(), UploadError> {
+        let entries = match self.disk().list(Path::new(SESSIONS)) {
+            Err(error) if is_missing(&error) => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            let name = entry.name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX));
+            let Some((head, created)) = name.and_then(made_at) else { continue };
+            let path = Path::new(SESSIONS).join(&entry.name);
+            let old = self.now.since(created) > STALE_AFTER && self.is_old(&path)?;
+            if entry.kind != EntryKind::Dir || !old {
+                continue;
+            }
+            let files = session::lock_files(self.disk())?;
+            let files = files.iter().filter(|(_, of)| of == head);
+            let locks: Result<Vec<_>, _> = files.map(|(path, _)| self.disk().lock(path)).collect();
+            let Ok(locks) = locks else { continue };
+            match session::remove_leftover(self.disk(), &path) {
+                Ok(()) => self.reaped.leftovers += 1,
+                Err(error) => tracing::warn!(%error, "a leftover could not be removed"),
+            }
+            drop(locks);
+        }
+        Ok(())
+    }
+
+    /// Lock files of keys that no session has.
+    fn locks(&mut self) -> Result<(), UploadError> {
+        for (path, head) in session::lock_files(self.disk())? {
+            // Any failure is doubt.
+            let Ok(lock) = self.disk().lock(&path) else { continue };
+            match KeyLock::of_file(lock).remove_file(self.disk(), &path, &head) {
+                Ok(removed) => self.reaped.locks += usize::from(removed),
+                Err(error) => tracing::warn!(%error, "a lock file could not be removed"),
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, key: &SessionKey) -> Result<Option<KeyLock>, UploadError> {
+        match KeyLock::take(self.disk(), key) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(UploadError::Busy { .. }) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "a lock could not be taken");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether it was not changed for a day. What is gone is young.
+    fn is_old(&self, path: &Path) -> Result<bool, DiskError> {
+        match self.disk().stat(path) {
+            Ok(stat) => Ok(self.now.since(stat.modified_at()) > STALE_AFTER),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_missing(error: &DiskError) -> bool {
+    matches!(error, DiskError::NotFound { .. })
+}
+
+fn is_random(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The head and the time in the name of a session; `None` for a name that is none.
+fn made_at(name: &str) -> Option<(&str, UnixTime)> {
+    let (head, rest) = name.split_once('-')?;
+    let (created, count) = rest.split_once('-').unwrap_or((rest, "2"));
+    count.parse::<u32>().ok()?;
+    is_random(head).then_some(())?;
+    created.parse().ok().map(|created| (head, UnixTime(created)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_sessions_are_read_as_such() {
+        let head = "0123456789abcdef";
+        let made = Some((head, UnixTime(1_800_000_000)));
+        assert_eq!(made_at("0123456789abcdef-1800000000"), made);
+        assert_eq!(made_at("0123456789abcdef-1800000000-2"), made);
+        for name in [
+            "",
+            "photos",
+            "0123456789abcde-1800000000",
+            "0123456789abcdex-1800000000",
+            "0123456789abcdef-yesterday",
+            "0123456789abcdef-1800000000-x",
+            "0123456789abcdef",
+        ] {
+            assert_eq!(made_at(name), None, "{name}");
+        }
+    }
+}

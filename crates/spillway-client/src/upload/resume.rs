@@ -1,0 +1,174 @@
+//! Going on with a session by its name: everything is in its files and its spill.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use spillway_disk::{Disk, run};
+use spillway_seal::DataMap;
+use spillway_types::{ChunkAddress, Receipt};
+
+use super::{
+    Job,
+    engine::Engine,
+    seal::{Sealed, open_spill},
+};
+use crate::{
+    SessionError, Source, UploadError, Uploaded,
+    limits::{LOCK_ATTEMPTS, LOCK_PAUSE},
+    session::{self, ChunkInfo, ChunkIx, KeyLock, Record, Session},
+    source::Layout,
+    spill::Spill,
+};
+
+/// Goes on with a session to its end. One that is finished is only said again.
+pub(crate) async fn resume(
+    job: Arc<Job>,
+    session: &str,
+    source: Option<Source>,
+) -> Result<Uploaded, UploadError> {
+    let started = job.parts.clock.monotonic();
+    let (session, spill) = match reopen(&job, session).await? {
+        (session, Some(spill)) => (session, spill),
+        (session, None) => return Ok(said_again(&session)),
+    };
+    let mut sealed = find_source(&job, (session, spill), source).await?;
+    keep_receipts(&job, &mut sealed).await?;
+    let mut engine = Engine::new(job, sealed).await?;
+    let lost = lost_chunks(&engine).await?;
+    let done = if lost.is_empty() {
+        engine.work().await
+    } else {
+        // What is paid for is stored as far as it can be; nothing is paid for what is lost.
+        let session = engine.session.id().to_owned();
+        engine.go_on().await.and(Err(UploadError::LostChunks { session, lost }))
+    };
+    engine.finish(started, done).await
+}
+
+/// The session, locked, with its spill; a finished one needs none. Somebody who lists sessions holds a
+/// lock for a moment: it is asked for more than once.
+async fn reopen(job: &Job, name: &str) -> Result<(Session, Option<Spill>), UploadError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match reopen_once(job, name).await {
+            Err(UploadError::Busy { .. }) => job.pause(LOCK_PAUSE).await?,
+            other => return other,
+        }
+    }
+    reopen_once(job, name).await
+}
+
+async fn reopen_once(job: &Job, name: &str) -> Result<(Session, Option<Spill>), UploadError> {
+    let (data, name) = (Arc::clone(&job.parts.data), name.to_owned());
+    let (domain, payer) = (job.parts.domain, job.wallet.address());
+    let open = move |disk: &dyn Disk| {
+        let id = session::resolve(disk, &name)?;
+        let manifest = session::load_manifest(disk, &id)?;
+        if manifest.domain != domain {
+            return Err(SessionError::OtherDomain { session: id }.into());
+        }
+        if manifest.payer != payer {
+            let payer = manifest.payer;
+            return Err(SessionError::OtherPayer { session: id, payer }.into());
+        }
+        let lock = KeyLock::take(disk, &manifest.key)?;
+        let session = Session::open(&data, &id, lock)?;
+        if session.progressed.finished {
+            return Ok((session, None));
+        }
+        let spill = open_spill(&data, &session)?;
+        Ok((session, Some(spill)))
+    };
+    run(&job.parts.data, move |disk| Ok(open(disk))).await?
+}
+
+/// What a finished session came to.
+fn said_again(session: &Session) -> Uploaded {
+    let (progressed, manifest) = (&session.progressed, &session.manifest);
+    Uploaded {
+        upload_id: session.id().to_owned(),
+        bytes: manifest.source.bytes,
+        chunks_total: manifest.chunks.len() as u64,
+        chunks_stored: progressed.stored.len() as u64,
+        chunks_already_stored: progressed.already.len() as u64,
+        payment_mode: session.payment_mode(),
+        mode_reason: None,
+        spend: session.spend(),
+        data_map: manifest.root.clone(),
+        public_address: manifest.public_address,
+        skipped: manifest.source.skipped.iter().map(Into::into).collect(),
+        elapsed: std::time::Duration::ZERO,
+    }
+}
+
+/// The source, for chunks that the spill has lost. One that cannot be read any more is no reason to
+/// stop: each segment of it is compared with its hash when it is needed.
+async fn find_source(
+    job: &Job,
+    (session, spill): (Session, Spill),
+    source: Option<Source>,
+) -> Result<Sealed, UploadError> {
+    match source {
+        Some(Source::Path { disk, path }) if session.manifest.root.is_some() => {
+            let map = session.read_map().await?;
+            let segment_bytes = DataMap::decode(&map).map_err(UploadError::Map)?.segment_bytes();
+            let parts = Arc::clone(&disk);
+            let find = move |_: &dyn Disk| Ok(Layout::find(parts, path, segment_bytes));
+            let layout = run(&disk, find).await?.ok().map(Arc::new);
+            Ok(Sealed { session, spill, layout })
+        }
+        Some(Source::Chunk(chunk)) => {
+            let address = ChunkAddress::of(&chunk);
+            let ours = session.manifest.chunks.iter().any(|info| info.address == address);
+            let write = move |_: &dyn Disk| {
+                if ours {
+                    spill.write(address, &chunk)?;
+                }
+                Ok(spill)
+            };
+            let spill = run(&job.parts.data, write).await?;
+            Ok(Sealed { session, spill, layout: None })
+        }
+        _ => Ok(Sealed { session, spill, layout: None }),
+    }
+}
+
+/// Chunks that no plan pays for and that are neither in the spill nor can be sealed again: they must
+/// not be paid for.
+async fn lost_chunks(engine: &Engine) -> Result<Vec<ChunkAddress>, UploadError> {
+    let planned = engine.session.plan_of(engine.job.parts.clock.now());
+    let open = engine.session.open_chunks().filter(|chunk| !planned.contains_key(chunk));
+    let open: Vec<ChunkInfo> = open.map(|chunk| *engine.session.chunk(chunk)).collect();
+    let mut lost = Vec::new();
+    for info in open {
+        engine.job.check_stop()?;
+        let bodies = Arc::clone(&engine.bodies);
+        let read = move |_: &dyn Disk| Ok(bodies.read(&info).map(|body| body.is_none()));
+        if run(&engine.job.parts.data, read).await?? {
+            lost.push(info.address);
+        }
+    }
+    Ok(lost)
+}
+
+/// Takes over receipts that other sessions hold for chunks which no plan of this one pays for: a file
+/// that was edited or is part of another upload keeps what is stored of it.
+pub(super) async fn keep_receipts(job: &Job, sealed: &mut Sealed) -> Result<(), UploadError> {
+    let session = &sealed.session;
+    let now = job.parts.clock.now();
+    let planned = session.plan_of(now);
+    let open: Vec<(ChunkAddress, ChunkIx)> = session
+        .open_chunks()
+        .filter(|chunk| !planned.contains_key(chunk))
+        .map(|chunk| (session.chunk(chunk).address, chunk))
+        .collect();
+    let wanted: BTreeSet<ChunkAddress> = open.iter().map(|(address, _)| *address).collect();
+    let (id, domain) = (session.id().to_owned(), job.parts.domain);
+    let look =
+        move |disk: &dyn Disk| Ok(session::receipts_elsewhere(disk, &id, (&domain, now), &wanted));
+    let mut found = run(&job.parts.data, look).await??;
+    let records = open.into_iter().filter_map(|(address, chunk)| {
+        let receipts: Vec<Receipt> = found.remove(&address)?;
+        Some(Record::Already { chunk, receipts })
+    });
+    let records = records.collect();
+    Ok(sealed.session.record(records).await?)
+}

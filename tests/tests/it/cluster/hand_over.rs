@@ -1,0 +1,504 @@
+//! Sessions that go to another machine, and come back.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use spillway_client::{
+    CommitChoice, ExportOptions, Exported, ForgetError, ForgetOptions, ImportOptions, Imported,
+    Remote, SessionError, SessionStage, UploadError, UploadOptions, Uploaded, export_session,
+    forget, import_session,
+};
+use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
+use spillway_pay::{ChainFault, ChainOp};
+use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, SEGMENT, Tricks, noise};
+use spillway_types::{Atto, limits::CLOSE_GROUP};
+
+const CHUNK_COST: u128 = Cluster::CHUNK_COST;
+
+fn five() -> Cluster {
+    Cluster::with(ClusterOptions::batches(5))
+}
+
+fn direct() -> UploadOptions {
+    UploadOptions { mode: spillway_client::ModeChoice::Direct, ..Cluster::options() }
+}
+
+async fn upload(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    source: &[u8],
+) -> Result<Uploaded, UploadError> {
+    cluster.client(data).upload(Cluster::file(source), &cluster.payer, direct()).await
+}
+
+async fn resume(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    session: &str,
+) -> Result<Uploaded, UploadError> {
+    cluster.client(data).resume(session, &cluster.payer, None, direct()).await
+}
+
+/// An upload that was paid and of which the first so many chunks were stored.
+async fn interrupted(
+    cluster: &Cluster,
+    source: &[u8],
+    chunks: usize,
+    options: UploadOptions,
+) -> (MemoryDisk, String) {
+    let data = MemoryDisk::new();
+    cluster.book().let_through(chunks);
+    cluster.book().forget_hanging();
+    let client = cluster.client(&data);
+    tokio::select! {
+        result = client.upload(Cluster::file(source), &cluster.payer, options) => {
+            panic!("{result:?}")
+        }
+        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
+    }
+    cluster.book().behave();
+    let data = data.crash(Survival::Nothing);
+    let id = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
+    (data, id)
+}
+
+fn arc(disk: &MemoryDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+fn archive() -> &'static Path {
+    Path::new("session.spillway")
+}
+
+async fn export(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    session: &str,
+    to: &MemoryDisk,
+) -> Result<Exported, SessionError> {
+    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Replace };
+    export_session(&arc(data), session, &arc(to), archive(), options).await
+}
+
+async fn import(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    from: &MemoryDisk,
+) -> Result<Imported, SessionError> {
+    let options = ImportOptions { now: cluster.clock.now() };
+    import_session(&arc(data), &arc(from), archive(), options).await
+}
+
+async fn assert_reads(cluster: &Cluster, uploaded: &Uploaded, source: &[u8]) {
+    let map = Remote::DataMap(uploaded.data_map.clone().unwrap());
+    assert_eq!(cluster.read_back(map).await.unwrap(), source);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_elsewhere_without_another_payment_and_not_here() {
+    for options in [direct(), Cluster::batch_options(4, CommitChoice::Together)] {
+        let cluster = five();
+        let source = noise(330, 6 * SEGMENT);
+        let (here, id) = interrupted(&cluster, &source, 2, options).await;
+        let paid = cluster.charged().await;
+        let way = MemoryDisk::new();
+        let exported = export(&cluster, &here, &id[..5], &way).await.unwrap();
+        assert_eq!((exported.session.as_str(), exported.chunks), (id.as_str(), 4));
+        assert_eq!(exported.lost, []);
+        let stat = way.stat(archive()).unwrap();
+        assert_eq!((stat.len, stat.mode), (exported.bytes, 0o600));
+
+        // Here nothing goes on, and it is said.
+        let status = &cluster.client(&here).sessions().await.unwrap()[0];
+        assert_eq!(status.stage, SessionStage::HandedOver);
+        assert_eq!(status.handed_over, Some(cluster.clock.now()));
+        let before = Picture::of(&here, Path::new("sessions").join(&id).as_path());
+        let errors = [upload(&cluster, &here, &source).await, resume(&cluster, &here, &id).await];
+        for error in errors {
+            match error.unwrap_err() {
+                UploadError::HandedOver { session, .. } => assert_eq!(session, id),
+                other => panic!("{other:?}"),
+            }
+        }
+        cluster.clock.advance(Duration::from_hours(2));
+        cluster.chain.mine(1);
+        cluster.client(&here).reap().await.unwrap();
+        assert_eq!(Picture::of(&here, Path::new("sessions").join(&id).as_path()), before);
+
+        let there = MemoryDisk::new();
+        let imported = import(&cluster, &there, &way).await.unwrap();
+        assert_eq!((imported.session.as_str(), imported.chunks_total), (id.as_str(), 6));
+        assert_eq!((imported.chunks, imported.replaces), (4, None));
+        let uploaded = resume(&cluster, &there, &id).await.unwrap();
+        assert_eq!((uploaded.chunks_stored, uploaded.spend.storage_cost), (6, paid.paid));
+        assert_eq!(cluster.charged().await, paid);
+        assert_reads(&cluster, &uploaded, &source).await;
+        // A second time it is known.
+        match import(&cluster, &there, &way).await.unwrap_err() {
+            SessionError::AlreadyHere { session } => assert_eq!(session, id),
+            other => panic!("{other:?}"),
+        }
+
+        // What was handed over may be forgotten: the archive has it.
+        let now = cluster.clock.now();
+        forget(&arc(&here), &id, ForgetOptions { now, even_paid: false }).await.unwrap();
+        assert_eq!(here.list(Path::new("spill")).unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_session_comes_back_and_replaces_its_copy() {
+    let cluster = five();
+    let source = noise(331, 6 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 2, direct()).await;
+    let paid = cluster.charged().await;
+    let (out, back) = (MemoryDisk::new(), MemoryDisk::new());
+    export(&cluster, &here, &id, &out).await.unwrap();
+    let there = MemoryDisk::new();
+    import(&cluster, &there, &out).await.unwrap();
+    // There some of it is stored, and it goes back.
+    cluster.book().let_through(2);
+    cluster.book().forget_hanging();
+    tokio::select! {
+        result = resume(&cluster, &there, &id) => panic!("{result:?}"),
+        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
+    }
+    cluster.book().behave();
+    export(&cluster, &there, &id, &back).await.unwrap();
+    let imported = import(&cluster, &here, &back).await.unwrap();
+    assert_eq!((imported.chunks, imported.replaces.as_deref()), (2, Some(id.as_str())));
+    let sessions = cluster.client(&here).sessions().await.unwrap();
+    let [session] = &sessions[..] else { panic!("{sessions:?}") };
+    assert_eq!((session.chunks_stored, session.handed_over), (4, None));
+    assert_eq!(here.list(Path::new("spill")).unwrap().len(), 1);
+    let uploaded = upload(&cluster, &here, &source).await.unwrap();
+    assert_eq!((uploaded.upload_id, cluster.charged().await), (imported.session, paid));
+    // The archive of before is of a session that is finished here.
+    match import(&cluster, &here, &out).await.unwrap_err() {
+        SessionError::AlreadyHere { .. } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_older_archive_does_not_replace_what_knows_of_more_payments() {
+    let cluster = five();
+    let source = noise(332, 4 * SEGMENT);
+    let here = MemoryDisk::new();
+    // Sealed, and nobody gives a price.
+    for member in &cluster.members {
+        let none = |_: &_, mut response: spillway_types::QuoteResponse| {
+            response.answers.as_mut().unwrap().clear();
+            response
+        };
+        member.play(Tricks { quote: Some(Box::new(none)), ..Tricks::default() });
+    }
+    upload(&cluster, &here, &source).await.unwrap_err();
+    let id = cluster.client(&here).sessions().await.unwrap()[0].id.clone();
+    let (older, newer) = (MemoryDisk::new(), MemoryDisk::new());
+    export(&cluster, &here, &id, &older).await.unwrap();
+    // It comes back, is paid, and goes away again.
+    let back = import(&cluster, &here, &older).await.unwrap();
+    cluster.book().let_through(0);
+    cluster.book().forget_hanging();
+    tokio::select! {
+        result = resume(&cluster, &here, &back.session) => panic!("{result:?}"),
+        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
+    }
+    cluster.book().behave();
+    let here = here.crash(Survival::Nothing);
+    export(&cluster, &here, &back.session, &newer).await.unwrap();
+    // What the first import had removed came back with the power cut; the next one removes it again.
+    let paths = || {
+        let paths = Picture::of(&here, Path::new("")).paths().into_iter();
+        paths.filter(|path| !path.contains(".tmp-")).collect::<Vec<_>>()
+    };
+    let before = paths();
+    match import(&cluster, &here, &older).await.unwrap_err() {
+        SessionError::OlderThanHere { session } => assert_eq!(session, back.session),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(paths(), before);
+    let back = import(&cluster, &here, &newer).await.unwrap();
+    let uploaded = resume(&cluster, &here, &back.session).await.unwrap();
+    assert_eq!(cluster.charged().await.paid, Atto(4 * CHUNK_COST));
+    assert_reads(&cluster, &uploaded, &source).await;
+}
+
+#[tokio::test]
+async fn what_was_handed_over_is_never_planned_again_here() {
+    let cluster = five();
+    let source = noise(333, 6 * SEGMENT);
+    let mut edit = source.clone();
+    edit[4 * SEGMENT + 1] ^= 1;
+
+    // Signed, and the vault has not taken it: what is signed pays for both.
+    let signed = MemoryDisk::new();
+    let mut sent = 0;
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        sent += u32::from(op == ChainOp::SendRaw);
+        (op == ChainOp::SendRaw && sent >= 2).then_some(ChainFault::Forget)
+    })));
+    upload(&cluster, &signed, &source).await.unwrap_err();
+    cluster.chain.set_faults(None);
+    let id = cluster.client(&signed).sessions().await.unwrap()[0].id.clone();
+    // Planned, and nothing of it signed.
+    let planned = signed.crash(Survival::Everything);
+    for entry in planned.list(&Path::new("sessions").join(&id)).unwrap() {
+        if entry.name.to_str().unwrap().starts_with("tx-") {
+            planned.remove_file(&Path::new("sessions").join(&id).join(entry.name)).unwrap();
+        }
+    }
+    let status = &cluster.client(&planned).sessions().await.unwrap()[0];
+    assert_eq!(status.stage, SessionStage::Planned);
+    for here in [&signed, &planned] {
+        export(&cluster, here, &id, &MemoryDisk::new()).await.unwrap();
+    }
+    match upload(&cluster, &planned, &edit).await.unwrap_err() {
+        UploadError::HandedOver { session, .. } => assert_eq!(session, id),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.charged().await, Charged::nothing());
+    let edited = upload(&cluster, &signed, &edit).await.unwrap();
+    assert_reads(&cluster, &edited, &edit).await;
+    assert_eq!(cluster.charged().await.paid, Atto(9 * CHUNK_COST), "three have changed");
+}
+
+#[tokio::test]
+async fn what_was_planned_elsewhere_is_free_when_it_never_can_be_paid() {
+    let cluster = five();
+    let source = noise(334, 3 * SEGMENT);
+    let here = MemoryDisk::new();
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        (op == ChainOp::SendRaw).then_some(ChainFault::Forget)
+    })));
+    upload(&cluster, &here, &source).await.unwrap_err();
+    cluster.chain.set_faults(None);
+    let id = cluster.client(&here).sessions().await.unwrap()[0].id.clone();
+    export(&cluster, &here, &id, &MemoryDisk::new()).await.unwrap();
+    cluster.clock.advance(Duration::from_hours(2));
+    cluster.chain.mine(70);
+    let mut edit = source.clone();
+    edit.extend_from_slice(&noise(335, SEGMENT));
+    let edited = upload(&cluster, &here, &edit).await.unwrap();
+    assert_reads(&cluster, &edited, &edit).await;
+    assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
+}
+
+#[tokio::test]
+async fn an_archive_that_is_imported_twice_still_pays_each_plan_once() {
+    let cluster = five();
+    let source = noise(336, 5 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let paid = cluster.charged().await;
+    let way = MemoryDisk::new();
+    export(&cluster, &here, &id, &way).await.unwrap();
+    for _ in 0..2 {
+        let there = MemoryDisk::new();
+        import(&cluster, &there, &way).await.unwrap();
+        let uploaded = resume(&cluster, &there, &id).await.unwrap();
+        assert_reads(&cluster, &uploaded, &source).await;
+        assert_eq!(cluster.charged().await, paid);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_archive_is_refused_at_every_place_and_leaves_nothing() {
+    let cluster = five();
+    let source = noise(337, 2 * 200);
+    let options = UploadOptions { segment_bytes: 200, ..direct() };
+    let (here, id) = interrupted(&cluster, &source, 1, options).await;
+    let way = MemoryDisk::new();
+    export(&cluster, &here, &id, &way).await.unwrap();
+    let bytes = way.read(archive(), u64::MAX).unwrap();
+    let there = MemoryDisk::new();
+    for dir in ["sessions", "spill"] {
+        there.create_dir_all(Path::new(dir)).unwrap();
+    }
+    let nothing = Picture::of(&there, Path::new("")).paths();
+    let refused = |what: String, damaged: Vec<u8>| {
+        let (there, nothing, cluster) = (&there, &nothing, &cluster);
+        async move {
+            let way = MemoryDisk::new();
+            way.write_durable(archive(), &damaged, Overwrite::Replace).unwrap();
+            match import(cluster, there, &way).await {
+                Err(SessionError::BadArchive { .. } | SessionError::NewerArchive { .. }) => {}
+                other => panic!("{what}: {other:?}"),
+            }
+            assert_eq!(Picture::of(there, Path::new("")).paths(), *nothing, "{what}");
+        }
+    };
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        refused(format!("bit {} of byte {at}", at % 8), flipped).await;
+    }
+    for cut in (0..bytes.len()).step_by(7).chain(bytes.len() - 50..bytes.len()) {
+        refused(format!("cut at {cut}"), bytes[..cut].to_vec()).await;
+    }
+    refused("one byte more".into(), [bytes.as_slice(), b"x"].concat()).await;
+    refused("twice".into(), [bytes.as_slice(), &bytes].concat()).await;
+    import(&cluster, &there, &way).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_runs_is_not_handed_over_nor_taken_over() {
+    let cluster = five();
+    let source = noise(338, 2 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 0, direct()).await;
+    let way = MemoryDisk::new();
+    let copy = here.crash(Survival::Everything);
+    export(&cluster, &copy, &id, &way).await.unwrap();
+    match import(&cluster, &here, &way).await.unwrap_err() {
+        SessionError::AlreadyHere { session } => assert_eq!(session, id),
+        other => panic!("{other:?}"),
+    }
+    cluster.book().let_through(0);
+    cluster.book().forget_hanging();
+    tokio::select! {
+        result = resume(&cluster, &here, &id) => panic!("{result:?}"),
+        () = async {
+            cluster.wait_for_hanging(CLOSE_GROUP).await;
+            for error in [
+                export(&cluster, &here, &id, &MemoryDisk::new()).await.unwrap_err(),
+                import(&cluster, &here, &way).await.unwrap_err(),
+            ] {
+                assert!(matches!(error, SessionError::Busy { .. }), "{error:?}");
+            }
+        } => {}
+    }
+}
+
+#[tokio::test]
+async fn lost_chunks_are_said_and_an_archive_is_not_replaced_unasked() {
+    let cluster = five();
+    let source = noise(339, 3 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let spill = here.list(Path::new("spill")).unwrap().remove(0).name;
+    let spill = Path::new("spill").join(spill);
+    let mut lost = BTreeSet::new();
+    for file in here.list(&spill).unwrap() {
+        if file.name != Path::new("lock") {
+            here.remove_file(&spill.join(&file.name)).unwrap();
+            lost.insert(file.name.to_str().unwrap().to_owned());
+        }
+    }
+    let way = MemoryDisk::new();
+    way.write_durable(archive(), b"precious", Overwrite::Never).unwrap();
+    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Never };
+    let refused = export_session(&arc(&here), &id, &arc(&way), archive(), options).await;
+    assert!(matches!(refused, Err(SessionError::Disk(spillway_client::DiskError::Exists { .. }))));
+    let status = &cluster.client(&here).sessions().await.unwrap()[0];
+    assert_eq!(status.handed_over, None, "it was refused before anything changed");
+    let exported = export(&cluster, &here, &id, &way).await.unwrap();
+    assert_eq!((exported.chunks, exported.lost.len()), (0, 2));
+    assert!(exported.lost.iter().all(|chunk| lost.contains(&chunk.to_string())));
+}
+
+/// Exports with either disk dying at every change. After that at most one copy goes on, and one does.
+async fn export_cut_everywhere(survival: Survival) {
+    let cluster = five();
+    let source = noise(340, 3 * SEGMENT);
+    let (whole, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let paid = cluster.charged().await;
+    for at in 1.. {
+        let (here, way) = (whole.crash(Survival::Everything), MemoryDisk::new());
+        // One machine: both disks die together.
+        let faults = Arc::new(Faults::default());
+        let dying = |disk: &MemoryDisk| disk.clone().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::onwards(at, Fault::Io));
+        let exported = export(&cluster, &dying(&here), &id, &dying(&way)).await;
+        let clean = faults.count() < at;
+        let (here, way) = (here.crash(survival), way.crash(survival));
+        let when = format!("cut at change {at} ({exported:?})");
+        let status = &cluster.client(&here).sessions().await.unwrap()[0];
+        assert_eq!(status.damage, None, "{when}");
+        let visible = way.stat(archive()).is_ok();
+        assert!(!visible || status.handed_over.is_some(), "{when}: read-only before it is visible");
+        assert!(visible || exported.is_err(), "{when}");
+        let there = MemoryDisk::new();
+        if status.handed_over.is_none() {
+            resume(&cluster, &here, &id).await.unwrap();
+        } else {
+            let options = ForgetOptions { now: cluster.clock.now(), even_paid: false };
+            let forgotten = forget(&arc(&here.crash(Survival::Everything)), &id, options).await;
+            assert!(
+                visible || matches!(forgotten, Err(ForgetError::AtStake { .. })),
+                "{when}: without an archive it is all that there is"
+            );
+            if !visible {
+                export(&cluster, &here, &id, &way).await.unwrap();
+            }
+            import(&cluster, &there, &way).await.unwrap();
+            resume(&cluster, &there, &id).await.unwrap();
+        }
+        assert_eq!(cluster.charged().await, paid, "{when}");
+        if clean {
+            assert!(at > 8, "{at}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_change_of_an_export_one_copy_goes_on() {
+    for survival in [Survival::Nothing, Survival::Everything, Survival::Seeded(3)] {
+        export_cut_everywhere(survival).await;
+    }
+}
+
+/// Imports with the disk dying at every change, onto a disk that has the copy or onto an empty one.
+async fn import_cut_everywhere(comes_back: bool, survival: Survival) {
+    let cluster = five();
+    let source = noise(341, 3 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let paid = cluster.charged().await;
+    let way = MemoryDisk::new();
+    export(&cluster, &here, &id, &way).await.unwrap();
+    let before = if comes_back { here } else { MemoryDisk::new() };
+    for at in 1.. {
+        let data = before.crash(Survival::Everything);
+        let faults = Arc::new(Faults::default());
+        let dying = data.clone().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::onwards(at, Fault::Io));
+        let imported = import(&cluster, &dying, &way).await;
+        let clean = faults.count() < at;
+        let data = data.crash(survival);
+        let when = format!("cut at change {at} ({imported:?})");
+        let sessions = cluster.client(&data).sessions().await.unwrap();
+        assert!(sessions.iter().all(|session| session.damage.is_none()), "{when}");
+        let live: Vec<_> = sessions.iter().filter(|it| it.handed_over.is_none()).collect();
+        assert!(live.len() <= 1 && (imported.is_err() || live.len() == 1), "{when}");
+        if live.is_empty() {
+            import(&cluster, &data, &way).await.unwrap();
+        }
+        // A day later nothing is left but the session.
+        let start = cluster.clock.now();
+        cluster.clock.advance(Duration::from_hours(24) + Duration::from_secs(90));
+        cluster.client(&data).reap().await.unwrap();
+        cluster.clock.set(start);
+        let sessions = cluster.client(&data).sessions().await.unwrap();
+        let [session] = &sessions[..] else { panic!("{when}: {sessions:?}") };
+        let paths: BTreeSet<String> =
+            Picture::of(&data, Path::new("")).paths().into_iter().collect();
+        let hidden = paths.iter().filter(|path| path.contains(".tmp-")).count();
+        assert_eq!(
+            (hidden, data.list(Path::new("spill")).unwrap().len()),
+            (0, 1),
+            "{when}: {paths:?}"
+        );
+        resume(&cluster, &data, &session.id).await.unwrap();
+        assert_eq!(cluster.charged().await, paid, "{when}");
+        if clean {
+            assert!(at > 30, "{at}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_change_of_an_import_the_session_is_whole_or_not_there() {
+    for survival in [Survival::Nothing, Survival::Everything, Survival::Seeded(5)] {
+        import_cut_everywhere(false, survival).await;
+        import_cut_everywhere(true, survival).await;
+    }
+}
