@@ -17,9 +17,15 @@ mod memory;
 mod render;
 mod signals;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, error::ErrorKind};
+use spillway_testnet::Faults;
 
 use crate::{
     args::Cli,
@@ -41,9 +47,15 @@ fn main() -> ExitCode {
         Err(failure) => return end(&Console::new(format, false, true), Err(failure)),
     };
     let console = Console::new(format, cli.globals.quiet, environment.no_color);
+    let faults = environment.disk_fault.map(Faults::arm_process);
     let result = logs::start(&cli.globals, &environment, &console)
         .and_then(|()| run(cli, environment, console.clone()));
-    end(&console, result)
+    let code = end(&console, result);
+    if let Some(faults) = faults {
+        // For the test that has armed it: whether its fault was reached.
+        let _ = writeln!(io::stderr(), "{{\"disk_operations\":{}}}", faults.count());
+    }
+    code
 }
 
 fn run(cli: Cli, environment: Environment, console: Console) -> Result<(), Failure> {

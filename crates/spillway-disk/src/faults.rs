@@ -1,7 +1,7 @@
 use std::{
     io,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use rustix::io::Errno;
@@ -73,7 +73,23 @@ struct State {
     plan: Option<FaultPlan>,
 }
 
+/// What the test hook of a binary has armed.
+static OF_PROCESS: OnceLock<Arc<Faults>> = OnceLock::new();
+
 impl Faults {
+    /// Arms a plan for every [`RealDisk`](crate::RealDisk) that this process opens from now on: one
+    /// count for all of them, threads included. **Only the test hook of a binary calls it**, once,
+    /// before anything is opened; a second call arms nothing new.
+    pub fn arm_process(plan: FaultPlan) -> Arc<Self> {
+        let armed = || Arc::new(Self { state: Mutex::new(State { count: 0, plan: Some(plan) }) });
+        Arc::clone(OF_PROCESS.get_or_init(armed))
+    }
+
+    /// What is armed for the whole process.
+    pub(crate) fn of_process() -> Option<Arc<Self>> {
+        OF_PROCESS.get().cloned()
+    }
+
     /// Counts from zero and follows the plan from now on.
     pub fn arm(&self, plan: FaultPlan) {
         *self.state() = State { count: 0, plan: Some(plan) };

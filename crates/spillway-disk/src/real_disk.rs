@@ -69,7 +69,7 @@ impl RealDisk {
     /// [`DiskError::NotFound`]; [`DiskError::BadPath`] when it is not a directory.
     pub fn open(root: &Path) -> Result<Self, DiskError> {
         let opened = Root::open(root).map_err(|errno| typed(DiskOp::Open, root, errno.into()))?;
-        Ok(Self { root: opened, faults: None, known: Mutex::default() })
+        Ok(Self { root: opened, faults: Faults::of_process(), known: Mutex::default() })
     }
 
     /// The directory at `root`, made (0700, with those above it) if need be, for state of our own:

@@ -34,7 +34,9 @@ pub use test_clock::TestClock;
 pub use test_node::TestNode;
 pub use testnet::Testnet;
 
-// What a caller needs to fill the options, so that this crate is the only one to name.
+// What a caller needs to fill the options or to let disks fail, so that this crate is the only one
+// to name.
+pub use spillway_disk::{Fault, FaultPlan, Faults};
 pub use spillway_net::Transports;
 pub use spillway_node::NodeOptions;
 pub use spillway_pay::{Anvil, AnvilError, FindOptions, Windows};

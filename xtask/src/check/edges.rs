@@ -9,7 +9,7 @@ use super::{Finding, Tree, reasons::table_rows};
 
 /// Crate, and what it may depend on.
 ///
-/// The last four are at the top, nothing may depend on them: `spillway-testnet` builds nodes and clients
+/// The last ones are at the top, nothing may depend on them: `spillway-testnet` builds nodes and clients
 /// from their parts, so it hands them real disks and stores; `spillway-tests` looks at balances, receipts
 /// and disks below the client; `spillway-benches` measures sealing and payments.
 const EDGES: &[(&str, &[&str])] = &[
@@ -54,6 +54,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-testnet",
         ],
     ),
+    (
+        "spillway-soak",
+        &["spillway-types", "spillway-disk", "spillway-node", "spillway-testnet"],
+    ),
     ("spillway-benches", &["spillway-types", "spillway-disk", "spillway-seal", "spillway-pay"]),
     ("xtask", &[]),
 ];
@@ -88,7 +92,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         matches: |name| name == "anyhow",
-        holders: &["spillway-cli", "spillway-tests", "spillway-benches", "xtask"],
+        holders: &["spillway-cli", "spillway-tests", "spillway-soak", "spillway-benches", "xtask"],
         reason: "libraries have typed errors",
     },
 ];

@@ -1,5 +1,6 @@
 use std::{env, ffi::OsString, path::PathBuf};
 
+use spillway_testnet::{Fault, FaultPlan};
 use spillway_types::{Atto, TokenRate, Wei};
 use zeroize::Zeroizing;
 
@@ -21,6 +22,9 @@ pub(crate) struct Environment {
     pub(crate) path: Option<OsString>,
     /// `NO_COLOR` is set and not empty.
     pub(crate) no_color: bool,
+    /// `SPILLWAY_TEST_DISK_FAULT`, the test hook: which operation of this process on disks fails,
+    /// and how.
+    pub(crate) disk_fault: Option<FaultPlan>,
 }
 
 impl Environment {
@@ -65,6 +69,7 @@ impl Environment {
             log: text("SPILLWAY_LOG")?,
             path: raw("PATH"),
             no_color: raw("NO_COLOR").is_some(),
+            disk_fault: text("SPILLWAY_TEST_DISK_FAULT")?.map(|text| fault_plan(&text)).transpose()?,
         })
     }
 }
@@ -81,6 +86,25 @@ fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Opti
 fn rate(name: &str, text: Option<String>) -> Result<Option<TokenRate>, Failure> {
     let parse = |text: String| parse_token_rate(text.trim());
     text.map(parse).transpose().map_err(|why| Failure::usage(format!("{name}: {why}")))
+}
+
+/// `kill:17`, `full:17`, `io:17`: what happens at the 17th operation that changes a disk; with a `+`
+/// at the end, at all after it, too. The 0th is never reached: then they are only counted.
+fn fault_plan(text: &str) -> Result<FaultPlan, Failure> {
+    let bad = || {
+        let said = "SPILLWAY_TEST_DISK_FAULT is for tests: kill, full or io, a colon and a number";
+        Failure::usage(said)
+    };
+    let (fault, at) = text.trim().split_once(':').ok_or_else(bad)?;
+    let fault = match fault {
+        "kill" => Fault::Kill,
+        "full" => Fault::Full,
+        "io" => Fault::Io,
+        _ => return Err(bad()),
+    };
+    let (at, onwards) = at.strip_suffix('+').map_or((at, false), |at| (at, true));
+    let at = at.parse().map_err(|_| bad())?;
+    Ok(if onwards { FaultPlan::onwards(at, fault) } else { FaultPlan::once(at, fault) })
 }
 
 #[cfg(test)]
@@ -122,6 +146,19 @@ mod tests {
         let said =
             "SPILLWAY_TOKEN_RATE: expected the coins that one token is worth, such as 0.0004";
         assert_eq!(failure, Failure::usage(said));
+    }
+
+    #[test]
+    fn a_fault_of_the_disk_is_for_tests() {
+        let plan = |text| read(&[("SPILLWAY_TEST_DISK_FAULT", text)]).map(|read| read.disk_fault);
+        assert_eq!(plan("").unwrap(), None);
+        assert_eq!(plan("kill:17").unwrap(), Some(FaultPlan::once(17, Fault::Kill)));
+        assert_eq!(plan("full:3+").unwrap(), Some(FaultPlan::onwards(3, Fault::Full)));
+        assert_eq!(plan("io:0").unwrap(), Some(FaultPlan::once(0, Fault::Io)));
+        for bad in ["kill", "burn:1", "io:", "io:-1", "io:+"] {
+            let failure = plan(bad).unwrap_err();
+            assert!(failure.message.starts_with("SPILLWAY_TEST_DISK_FAULT is for tests"), "{bad}");
+        }
     }
 
     #[test]

@@ -36,11 +36,11 @@ use crate::{
     session::Priced,
 };
 
+pub(crate) use resume::resume;
+
 /// What one upload works with.
 #[derive(Debug)]
 pub(crate) struct Job {
-pub(crate) use resume::resume;
-
     pub parts: ClientParts,
     pub wallet: Arc<Wallet>,
     pub vault: VaultTerms,

@@ -1,0 +1,46 @@
+//! The hammer: the built `spillway` against a real network and chain, killed, starved, lied to and
+//! run twice, thousands of times. After each cycle the chain and the network say whether something
+//! was paid twice or lost. See `docs/soak.md`.
+//!
+//! `cargo xtask soak` builds the program and runs this. Two networks work side by side, each with a
+//! chain of its own, so that what is done to one chain disturbs nobody else. Everything is written
+//! below one fresh directory; of cycles that failed it stays.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+
+mod cycle;
+mod found;
+mod options;
+mod program;
+mod proxy;
+mod report;
+mod rpc;
+mod run;
+mod scenario;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::options::Options;
+
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run::run(&options) {
+        Ok(Some(report)) => {
+            print!("{}", if options.json { report.json() } else { report.table() });
+            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(None) => {
+            eprintln!("interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

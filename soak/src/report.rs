@@ -1,0 +1,177 @@
+//! What a run has found, as a table or as JSON.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    found::Found,
+    scenario::{Done, Scenario, Task},
+};
+
+/// All scenarios of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: BTreeMap<Scenario, Row>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    planned: u64,
+    done: u64,
+    missed: u64,
+    failed: u64,
+    double: u64,
+    lost: u64,
+    resumes: u64,
+    took: Duration,
+    skipped: Option<String>,
+    /// How often what was tried, where a scenario has several troubles.
+    kinds: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// So many cycles of a scenario are to come.
+    pub(crate) fn plan(&mut self, scenario: Scenario, cycles: u64) {
+        self.rows.entry(scenario).or_default().planned += cycles;
+    }
+
+    /// A scenario cannot run here.
+    pub(crate) fn skip(&mut self, scenario: Scenario, why: String) {
+        self.rows.entry(scenario).or_default().skipped = Some(why);
+    }
+
+    /// A cycle has ended.
+    pub(crate) fn note(&mut self, task: Task, done: &anyhow::Result<Done>, took: Duration) {
+        let row = self.rows.entry(task.scenario).or_default();
+        row.done += 1;
+        row.took += took;
+        match done {
+            Ok(done) => {
+                row.missed += u64::from(done.missed);
+                row.resumes += done.resumes;
+                if !done.what.is_empty() {
+                    *row.kinds.entry(done.what).or_default() += 1;
+                }
+            }
+            Err(error) => {
+                row.failed += 1;
+                match error.downcast_ref::<Found>() {
+                    Some(Found::Double(count, _)) => row.double += count,
+                    Some(Found::Lost(count, _)) => row.lost += count,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether every cycle that ran found everything as promised.
+    pub(crate) fn is_good(&self) -> bool {
+        self.rows.values().all(|row| row.failed == 0)
+    }
+
+    /// One object a scenario and line.
+    pub(crate) fn json(&self) -> String {
+        let mut text = String::new();
+        for (scenario, row) in &self.rows {
+            let line: Value = json!({
+                "message_type": "scenario",
+                "scenario": scenario.name(),
+                "planned": row.planned,
+                "cycles": row.done,
+                "missed": row.missed,
+                "failed": row.failed,
+                "skipped": row.skipped.clone().or_else(|| row.not_run()),
+                "double_payments": row.double,
+                "lost_paid_chunks": row.lost,
+                "resumes": row.resumes,
+                "seconds": row.took.as_secs_f64(),
+                "kinds": row.kinds,
+            });
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// For people.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!(
+            "{:<11} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9} {:>8}\n",
+            "scenario",
+            "cycles",
+            "missed",
+            "failed",
+            "paid twice",
+            "paid lost",
+            "resumes",
+            "seconds",
+            "s/cycle"
+        );
+        for (scenario, row) in &self.rows {
+            if row.done > 0 {
+                let seconds = row.took.as_secs_f64();
+                #[expect(clippy::cast_precision_loss, reason = "a few thousand cycles")]
+                let each = seconds / row.done as f64;
+                // Writing to a string does not fail.
+                let _ = writeln!(
+                    text,
+                    "{:<11} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9.1} {:>8.2}",
+                    scenario.name(),
+                    row.done,
+                    row.missed,
+                    row.failed,
+                    row.double,
+                    row.lost,
+                    row.resumes,
+                    seconds,
+                    each,
+                );
+            }
+        }
+        for row in self.rows.values() {
+            for (what, count) in &row.kinds {
+                let _ = writeln!(text, "{count:>19} {what}");
+            }
+        }
+        for (scenario, row) in &self.rows {
+            if let Some(why) = row.skipped.clone().or_else(|| row.not_run()) {
+                let _ = writeln!(text, "skipped: {} ({why})", scenario.name().replace('-', " "));
+            }
+        }
+        text
+    }
+}
+
+impl Row {
+    fn not_run(&self) -> Option<String> {
+        let left = self.planned.saturating_sub(self.done);
+        (left > 0).then(|| format!("{left} of {} cycles: out of time", self.planned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_run_is_skipped_and_never_passed() {
+        let mut report = Report::default();
+        let task = |scenario| Task { scenario, index: 0, of: 3 };
+        report.plan(Scenario::Kills, 3);
+        report.skip(Scenario::PowerCuts, "needs root".into());
+        let done = Ok(Done { resumes: 2, missed: false, ..Done::default() });
+        report.note(task(Scenario::Kills), &done, Duration::from_secs(3));
+        assert!(report.is_good());
+        let table = report.table();
+        assert!(table.contains("skipped: power cuts (needs root)\n"), "{table}");
+        assert!(table.contains("skipped: kills (2 of 3 cycles: out of time)\n"), "{table}");
+        let failed = Err(Found::Double(4, "again".into()).into());
+        report.note(task(Scenario::Kills), &failed, Duration::from_secs(1));
+        assert!(!report.is_good());
+        let json = report.json();
+        let kills: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        assert_eq!((&kills["cycles"], &kills["double_payments"]), (&2.into(), &4.into()));
+        assert_eq!(kills["skipped"], "1 of 3 cycles: out of time");
+    }
+}
