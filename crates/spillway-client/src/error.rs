@@ -414,23 +414,6 @@ impl From<spillway_seal::StreamError<DiskError>> for UploadError {
     }
 }
 
-impl UploadError {
-    /// Whether the same upload may finish when it is run again.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Network(error) => error.retry(),
-            Self::Chain(error) => error.retry(),
-            Self::Plan(error) => error.retry(),
-            Self::NoBatch(refused) => refused.retry(),
-            Self::Payment { source, .. } => source.retry(),
-            Self::Disk(error) | Self::Source(SourceError::Disk(error)) => error.retry(),
-            Self::Busy { .. }
-            | Self::TooFewQuotes { .. }
-            | Self::Undecided { .. }
-            | Self::PartialUpload { .. }
-            | Self::Interrupted
-            | Self::NoSpace { .. } => Retry::Backoff,
-            _ => Retry::Never,
 impl From<crate::SessionError> for UploadError {
     fn from(error: crate::SessionError) -> Self {
         match error {
@@ -444,6 +427,24 @@ impl From<crate::SessionError> for UploadError {
     }
 }
 
+impl UploadError {
+    /// Whether the same upload may finish when it is run again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Network(error) => error.retry(),
+            Self::Chain(error) => error.retry(),
+            Self::Plan(error) => error.retry(),
+            Self::NoBatch(refused) => refused.retry(),
+            Self::Payment { source, .. } => source.retry(),
+            Self::Disk(error) | Self::Source(SourceError::Disk(error)) => error.retry(),
+            Self::Session(error) => error.retry(),
+            Self::Busy { .. }
+            | Self::TooFewQuotes { .. }
+            | Self::Undecided { .. }
+            | Self::PartialUpload { .. }
+            | Self::Interrupted
+            | Self::NoSpace { .. } => Retry::Backoff,
+            _ => Retry::Never,
         }
     }
 }
@@ -454,7 +455,6 @@ impl DownloadError {
         match self {
             Self::Network(error) => error.retry(),
             Self::Disk(error) => error.retry(),
-            Self::Session(error) => error.retry(),
             Self::NotFound { .. } | Self::Unavailable { .. } | Self::Interrupted => Retry::Backoff,
             _ => Retry::Never,
         }

@@ -111,11 +111,6 @@ pub struct SessionStatus {
     pub batches: Vec<BatchStatus>,
     /// Whether everything is stored.
     pub finished: bool,
-    /// Whether a process works on it now.
-    pub running: bool,
-    /// Why its files cannot be read, if so; everything else is empty then.
-    pub damage: Option<String>,
-}
     /// When it was handed over, if it was: nothing goes on here.
     pub handed_over: Option<UnixTime>,
     /// Where it is.
@@ -123,6 +118,11 @@ pub struct SessionStatus {
     /// What would be lost with it: paid and not stored, perhaps paid, and what may come back, with
     /// when. Of a session that was handed over, the archive has it.
     pub stakes: crate::Stakes,
+    /// Whether a process works on it now.
+    pub running: bool,
+    /// Why its files cannot be read, if so; everything else is empty then.
+    pub damage: Option<String>,
+}
 
 impl SessionStatus {
     /// Whether nothing is left to do or to come back: everything is stored, and every draw of its
