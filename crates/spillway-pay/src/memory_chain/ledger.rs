@@ -218,10 +218,15 @@ impl Ledger {
         self.next_ready(self.at(At::Depth(0), 0).1).is_some()
     }
 
-    /// The first that waits and whose nonce is its sender's next.
+    /// The first that waits, whose nonce is its sender's next, and whose fee is enough for a block:
+    /// one that offers too little is stuck until fees fall or it is replaced.
     fn next_ready(&self, world: &World) -> Option<(EvmAddress, u64)> {
         let next = |account| world.nonces.get(&account).copied().unwrap_or(0);
-        self.pool.keys().find(|(sender, nonce)| *nonce == next(*sender)).copied()
+        let base = self.options.base_fee.0;
+        let ready = |((sender, nonce), tx): &(&(EvmAddress, u64), &Waiting)| {
+            *nonce == next(*sender) && tx.max_fee >= base
+        };
+        self.pool.iter().find(ready).map(|(place, _)| *place)
     }
 
     fn decode(&self, raw: &[u8]) -> Result<Waiting, ChainError> {

@@ -1,0 +1,414 @@
+//! Who judges. The oracle looks at the vault's records and balances, at what nodes have in their
+//! stores and at the files on the client's disk; what the client believes it compares with that.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use spillway_client::{Spend, UploadError, Uploaded};
+use spillway_pay::Plan;
+use spillway_seal::DataMap;
+use spillway_types::{Atto, ChunkAddress, PaymentId, UnixTime, limits::STORE_QUORUM};
+
+use crate::{
+    Promise, Violation, durable,
+    world::{DataDir, World},
+};
+
+type Checked = Result<(), Violation>;
+
+/// Files and locks that one process may hold at once: the session's, the spill's, the planning and the
+/// wallet's lock, one reader for each of four sealing workers, and as many again.
+const MAX_HANDLES: u64 = 16;
+
+/// What is known of all runs so far.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    /// By data directory: every plan that was ever seen there.
+    plans: BTreeMap<&'static str, BTreeMap<PaymentId, Plan>>,
+    /// Payments that the vault has recorded at some time.
+    ever: BTreeSet<PaymentId>,
+    /// What came back of batches.
+    refunded: BTreeMap<PaymentId, Atto>,
+    /// Chunks whose bytes were spoilt on purpose.
+    pub rotten: BTreeSet<ChunkAddress>,
+    /// Uploads that were started, by data directory.
+    pub uploads: BTreeMap<&'static str, usize>,
+}
+
+/// What is known about one run beside its result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances {
+    /// What was paid when it began.
+    pub paid_before: Atto,
+    /// The chain was whole and nobody else paid.
+    pub chain_was_clear: bool,
+}
+
+impl Oracle {
+    /// After every run, whatever came of it.
+    pub(crate) fn check(&mut self, world: &World, dirs: &[DataDir]) -> Checked {
+        if let Some(violation) = world.seen.lock().ok().and_then(|mut seen| seen.pop()) {
+            return Err(violation);
+        }
+        for dir in dirs {
+            self.plans.entry(dir.name).or_default().extend(durable::plans(&dir.machine.disk()));
+        }
+        let recorded = world.recorded();
+        self.ever.extend(recorded.keys());
+        self.check_sum(world, &recorded)?;
+        for dir in dirs {
+            self.check_paid_once(dir, &recorded)?;
+            self.check_kept(world, dir, &recorded)?;
+            self.check_bounds(dir)?;
+            if !dir.is_untouched() {
+                return Err(Violation::new(
+                    Promise::I4,
+                    format!("what is not ours in {} as it was", dir.name),
+                    "it was changed",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, payment: PaymentId) -> Option<&Plan> {
+        self.plans.values().find_map(|plans| plans.get(&payment))
+    }
+
+    /// I1: the payer has lost what the plans say that were recorded, and nothing else.
+    fn check_sum(&self, world: &World, recorded: &BTreeMap<PaymentId, UnixTime>) -> Checked {
+        let mut sum = Atto::ZERO;
+        for payment in recorded.keys() {
+            let Some(plan) = self.plan(*payment) else {
+                return Err(Violation::new(
+                    Promise::I2,
+                    "a plan on disk for every recorded payment",
+                    format!("none for {payment}"),
+                ));
+            };
+            sum = sum.saturating_add(plan.total());
+            sum = sum.saturating_sub(self.refunded.get(payment).copied().unwrap_or_default());
+        }
+        let paid = world.paid();
+        if paid == sum {
+            return Ok(());
+        }
+        let found = format!("{paid} is gone for {} payments", recorded.len());
+        Err(Violation::new(Promise::I1, format!("{sum} paid"), found))
+    }
+
+    /// I1: no chunk was paid for twice from one data directory while its first proof held.
+    fn check_paid_once(&self, dir: &DataDir, recorded: &BTreeMap<PaymentId, UnixTime>) -> Checked {
+        let mut by_chunk: BTreeMap<ChunkAddress, Vec<(UnixTime, UnixTime, PaymentId)>> =
+            BTreeMap::new();
+        for (payment, plan) in self.plans.get(dir.name).into_iter().flatten() {
+            let Some(&at) = recorded.get(payment) else { continue };
+            for leaf in &plan.leaves {
+                by_chunk.entry(leaf.address).or_default().push((at, plan.upload_by, *payment));
+            }
+        }
+        for (address, mut payments) in by_chunk {
+            payments.sort_unstable();
+            for pair in payments.windows(2) {
+                let (first, second) = (pair[0], pair[1]);
+                if second.0 <= first.1 {
+                    return Err(Violation::new(
+                        Promise::I1,
+                        format!("chunk {address} paid for once until {}", first.1),
+                        format!(
+                            "paid at {} by {} and at {} by {}, from {}",
+                            first.0, first.2, second.0, second.2, dir.name
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I2: of everything that is paid, can still be stored and is not, plan and bytes are there.
+    fn check_kept(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        recorded: &BTreeMap<PaymentId, UnixTime>,
+    ) -> Checked {
+        let disk = dir.machine.disk();
+        let here = durable::plans(&disk);
+        for (payment, plan) in self.plans.get(dir.name).into_iter().flatten() {
+            if !recorded.contains_key(payment) || plan.upload_by < world.now() {
+                continue;
+            }
+            let missing = plan.leaves.iter().map(|leaf| leaf.address).filter(|&address| {
+                world.holders(address) < STORE_QUORUM && !self.rotten.contains(&address)
+            });
+            for address in missing {
+                if !here.contains_key(payment) {
+                    return Err(Violation::new(
+                        Promise::I2,
+                        format!("the plan of {payment} in {}", dir.name),
+                        format!("it is gone, and chunk {address} is paid and not stored"),
+                    ));
+                }
+                if !durable::is_spilled(&disk, address) {
+                    return Err(Violation::new(
+                        Promise::I2,
+                        format!("chunk {address} in a spill of {}", dir.name),
+                        format!("it is gone, and paid with {payment} until {}", plan.upload_by),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I5: no more spills and sessions than uploads.
+    fn check_bounds(&self, dir: &DataDir) -> Checked {
+        let disk = dir.machine.disk();
+        let most = self.uploads.get(dir.name).copied().unwrap_or(0);
+        for (what, found) in
+            [("spills", durable::spills(&disk).len()), ("sessions", durable::sessions(&disk).len())]
+        {
+            if found > most {
+                let expected = format!("at most {most} {what} in {}", dir.name);
+                return Err(Violation::new(Promise::I5, expected, found.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// I5: what one process held open.
+    pub(crate) fn check_handles((open, most): (u64, u64)) -> Checked {
+        if open == 0 && most <= MAX_HANDLES {
+            return Ok(());
+        }
+        Err(Violation::new(
+            Promise::I5,
+            format!("no file or lock is open after a run, and {MAX_HANDLES} at most in it"),
+            format!("{open} are open, {most} were"),
+        ))
+    }
+
+    /// I3 and I6 of an upload that says it is done.
+    pub(crate) fn check_done(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        done: &Uploaded,
+        about: Circumstances,
+    ) -> Checked {
+        for address in addresses(done)? {
+            let holders = world.holders(address);
+            if holders < STORE_QUORUM {
+                return Err(Violation::new(
+                    Promise::I3,
+                    format!("chunk {address} on {STORE_QUORUM} nodes"),
+                    format!("it is on {holders}"),
+                ));
+            }
+        }
+        if done.chunks_stored + done.chunks_already_stored != done.chunks_total {
+            return Err(Violation::new(
+                Promise::I6,
+                format!("{} chunks", done.chunks_total),
+                format!("{} stored, {} there", done.chunks_stored, done.chunks_already_stored),
+            ));
+        }
+        self.check_spend(world, dir, (&done.upload_id, &done.spend), about)
+    }
+
+    /// I6 of an upload that did not come to its end.
+    pub(crate) fn check_failed(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        error: &UploadError,
+        about: Circumstances,
+    ) -> Checked {
+        let UploadError::PartialUpload {
+            session,
+            stored,
+            already_stored,
+            failed,
+            paid_unstored,
+            total,
+            spend,
+            ..
+        } = error
+        else {
+            return Self::check_nothing_paid(world, error, about);
+        };
+        let done: BTreeSet<ChunkAddress> = stored.iter().chain(already_stored).copied().collect();
+        let open: BTreeSet<ChunkAddress> = failed.iter().map(|(address, _)| *address).collect();
+        let lists = format!("{} done, {} failed of {total}", done.len(), open.len());
+        let (listed, twice) = (done.len() + open.len(), !done.is_disjoint(&open));
+        if listed as u64 != *total || twice || stored.len() + already_stored.len() != done.len() {
+            return Err(Violation::new(Promise::I6, "every chunk listed once", lists));
+        }
+        for address in &done {
+            let holders = world.holders(*address);
+            if holders < STORE_QUORUM {
+                return Err(Violation::new(
+                    Promise::I6,
+                    format!("chunk {address}, said to be stored, on {STORE_QUORUM} nodes"),
+                    format!("it is on {holders}"),
+                ));
+            }
+        }
+        self.check_paid_unstored(world, dir, (session, &open, paid_unstored), about)?;
+        self.check_spend(world, dir, (session, spend), about)
+    }
+
+    /// I6: chunks that are said to be paid and not stored are, and no others.
+    fn check_paid_unstored(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        (session, open, said): (&str, &BTreeSet<ChunkAddress>, &[ChunkAddress]),
+        about: Circumstances,
+    ) -> Checked {
+        let said: BTreeSet<ChunkAddress> = said.iter().copied().collect();
+        let plans = self.plans_in(dir, session);
+        let leaves = |wanted: &dyn Fn(&PaymentId, &Plan) -> bool| -> BTreeSet<ChunkAddress> {
+            let wanted = plans.iter().filter(|(payment, plan)| wanted(payment, plan));
+            wanted.flat_map(|(_, plan)| plan.leaves.iter().map(|leaf| leaf.address)).collect()
+        };
+        let ever = leaves(&|payment, _| self.ever.contains(payment));
+        if !said.is_subset(open) || !said.is_subset(&ever) {
+            return Err(Violation::new(
+                Promise::I6,
+                "what is paid and not stored was paid, and has failed",
+                format!("{said:?} is said; paid was {ever:?}"),
+            ));
+        }
+        if !about.chain_was_clear {
+            return Ok(());
+        }
+        let (recorded, now) = (world.recorded(), world.now());
+        let paid = leaves(&|payment, plan| recorded.contains_key(payment) && plan.upload_by > now);
+        let hidden: Vec<&ChunkAddress> =
+            paid.intersection(open).filter(|a| !said.contains(a)).collect();
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let found = format!("{hidden:?} is paid, has failed, and is not said to be paid");
+        Err(Violation::new(Promise::I6, "every chunk that is paid and not stored", found))
+    }
+
+    /// The plans in one session's directory.
+    fn plans_in(&self, dir: &DataDir, session: &str) -> BTreeMap<PaymentId, Plan> {
+        let path = std::path::Path::new("sessions").join(session);
+        let plans = durable::plans_of(&dir.machine.disk(), &path);
+        plans.into_iter().map(|plan| (plan.id(), plan)).collect()
+    }
+
+    /// I1: what is said to be spent is what the vault took.
+    fn check_spend(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        (session, spend): (&str, &Spend),
+        about: Circumstances,
+    ) -> Checked {
+        let (recorded, plans) = (world.recorded(), self.plans_in(dir, session));
+        let elsewhere: BTreeSet<PaymentId> = {
+            let disk = dir.machine.disk();
+            let others = durable::sessions(&disk).into_iter();
+            let others = others.filter(|path| path.file_name().is_none_or(|name| name != session));
+            others.flat_map(|path| durable::plans_of(&disk, &path)).map(|plan| plan.id()).collect()
+        };
+        let total = |wanted: &dyn Fn(&PaymentId) -> bool| -> Atto {
+            plans.iter().filter(|(payment, _)| wanted(payment)).map(|(_, plan)| plan.total()).sum()
+        };
+        let most = total(&|payment| self.ever.contains(payment));
+        let least =
+            total(&|payment| recorded.contains_key(payment) && !elsewhere.contains(payment));
+        let least = if about.chain_was_clear { least } else { Atto::ZERO };
+        if (least..=most).contains(&spend.storage_cost) {
+            return Ok(());
+        }
+        Err(Violation::new(
+            Promise::I1,
+            format!("a spend of {least} to {most} for session {session}"),
+            spend.storage_cost.to_string(),
+        ))
+    }
+
+    /// I6: an error that says that nothing was paid is right.
+    fn check_nothing_paid(world: &World, error: &UploadError, about: Circumstances) -> Checked {
+        let says_so = matches!(
+            error,
+            UploadError::Source(_)
+                | UploadError::NoSpace { .. }
+                | UploadError::TooFewQuotes { .. }
+                | UploadError::OverCost { .. }
+                | UploadError::Declined { .. }
+                | UploadError::NoBatch(_)
+                | UploadError::Plan(_)
+                | UploadError::Interrupted
+        );
+        let paid = world.paid();
+        if !says_so || !about.chain_was_clear || paid == about.paid_before {
+            return Ok(());
+        }
+        let expected = format!("nothing paid, since the result is: {error}");
+        let found = format!("{} before and {paid} after", about.paid_before);
+        Err(Violation::new(Promise::I6, expected, found))
+    }
+
+    /// What came back of a batch.
+    pub(crate) fn note_refund(&mut self, payment: PaymentId, amount: Atto) {
+        let known = self.refunded.entry(payment).or_default();
+        *known = known.saturating_add(amount);
+    }
+
+    /// The recorded batches of a data directory.
+    pub(crate) fn batches(&self, world: &World, dir: &DataDir) -> Vec<(PaymentId, Plan)> {
+        let recorded = world.recorded();
+        let plans = self.plans.get(dir.name).into_iter().flatten();
+        plans
+            .filter(|(payment, plan)| {
+                recorded.contains_key(payment) && plan.batch_terms().is_some()
+            })
+            .map(|(payment, plan)| (*payment, plan.clone()))
+            .collect()
+    }
+
+    /// I5 at the end, a day after everything was cleaned: nothing is left that nobody needs.
+    pub(crate) fn check_clean(dir: &DataDir, unfinished: usize) -> Checked {
+        let disk = dir.machine.disk();
+        let mut temporary = Vec::new();
+        for root in ["spill", "sessions"] {
+            durable::temporaries(&disk, std::path::Path::new(root), &mut temporary);
+        }
+        if !temporary.is_empty() {
+            let found = format!("{temporary:?}");
+            return Err(Violation::new(Promise::I5, "no temporary file after a day", found));
+        }
+        let spills = durable::spills(&disk);
+        if spills.len() > unfinished {
+            return Err(Violation::new(
+                Promise::I5,
+                format!("spills of {unfinished} unfinished sessions in {}", dir.name),
+                format!("{spills:?}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How long after the end is cleaned: a spill is stale after a day.
+pub(crate) const STALE: Duration = Duration::from_hours(25);
+
+/// The chunks of an upload that are certain: those of its data map, and the public one.
+pub(crate) fn addresses(done: &Uploaded) -> Result<BTreeSet<ChunkAddress>, Violation> {
+    let mut addresses: BTreeSet<ChunkAddress> = done.public_address.into_iter().collect();
+    if let Some(bytes) = &done.data_map {
+        let map = DataMap::decode(bytes)
+            .map_err(|error| Violation::new(Promise::I3, "a data map", format!("none: {error}")))?;
+        addresses.extend(map.entries().iter().map(|entry| entry.address));
+    }
+    Ok(addresses)
+}

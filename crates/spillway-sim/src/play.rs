@@ -1,0 +1,467 @@
+//! The play: hostile runs, then peace, in which the upload must come to its end and be readable.
+
+use std::{path::Path, time::Duration};
+
+use futures::future::join;
+use spillway_client::{DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded};
+use spillway_disk::{Disk, MemoryDisk};
+use spillway_types::Retry;
+
+use crate::{
+    End, Fate, Promise, Sabotage, Strike, Violation, durable, money,
+    oracle::{Circumstances, Oracle, STALE},
+    picture::Picture,
+    scenario::{Before, Beside, Run, Scenario, strike_of},
+    work::{Kind, Work},
+    world::{DataDir, Process, World},
+};
+
+type Checked<T = ()> = Result<T, Violation>;
+
+/// How often the same upload is run in peace before it must have come to its end.
+const PEACEFUL_RUNS: usize = 8;
+
+/// How long is waited between two of them: a plan that is too late to be paid is known to be dropped
+/// after it, finality included.
+const PEACEFUL_PAUSE: Duration = Duration::from_mins(40);
+
+/// What came of a process.
+#[derive(Debug)]
+enum Came {
+    Died,
+    Ended(Box<Result<Uploaded, UploadError>>),
+}
+
+/// How an upload of the hostile phase ended, for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Whole.
+    pub done: u64,
+    /// In part.
+    pub partial: u64,
+    /// With another error.
+    pub failed: u64,
+    /// With its process.
+    pub died: u64,
+}
+
+pub(crate) struct Play {
+    pub world: World,
+    pub oracle: Oracle,
+    pub ends: Ends,
+    work: Work,
+    /// The first is the payer's; others come when they are needed.
+    dirs: Vec<DataDir>,
+    locks: MemoryDisk,
+    /// Seconds that the client's clock was ahead at most.
+    furthest: i64,
+}
+
+impl Play {
+    pub(crate) async fn new(fate: Fate, scenario: &Scenario) -> Self {
+        let world = World::new(fate, scenario.world.clone()).await;
+        let locks = MemoryDisk::new();
+        let dirs = vec![world.data_dir("first", &locks)];
+        let (oracle, ends) = (Oracle::default(), Ends::default());
+        Self { world, oracle, ends, work: scenario.work.clone(), dirs, locks, furthest: 0 }
+    }
+
+    /// All of it.
+    pub(crate) async fn run(&mut self, scenario: &Scenario) -> Checked {
+        for run in &scenario.runs {
+            for before in &run.before {
+                self.happens(*before).await;
+            }
+            self.hostile(run).await?;
+        }
+        self.peace();
+        let done = self.finish().await?;
+        self.read_back(&done).await?;
+        if scenario.settle {
+            money::settle_and_refund(&self.world, &mut self.oracle, &self.dirs).await?;
+        }
+        self.clean_up().await
+    }
+
+    fn peace(&mut self) {
+        self.world.fate.note(format_args!("peace"));
+        self.world.fate.set_hostile(false);
+        self.world.sky.calm();
+        for dir in &self.dirs {
+            dir.clock.set_ahead(0);
+        }
+    }
+
+    async fn happens(&mut self, before: Before) {
+        let fate = self.world.fate.clone();
+        match before {
+            Before::Edit => {
+                fate.count(Strike::SourceEdit);
+                fate.draw(|random| self.work.edit(random));
+            }
+            Before::Truncate => {
+                fate.count(Strike::SourceTruncate);
+                fate.draw(|random| self.work.truncate(random));
+            }
+            Before::Rename => {
+                fate.count(Strike::SourceRename);
+                fate.draw(|random| self.work.rename(random));
+            }
+            Before::Rot => self.rot(),
+            Before::Wait(time) => {
+                let over = time >= Duration::from_hours(24);
+                fate.count(if over { Strike::WindowOver } else { Strike::TimePasses });
+                self.world.wait(time).await;
+            }
+            Before::Clean => self.housekeeping(&self.dirs[0].clone()).await,
+        }
+    }
+
+    /// A bit of a sealed chunk flips, of a source from which it can be sealed again.
+    fn rot(&mut self) {
+        let disk = self.dirs[0].machine.disk();
+        let files = durable::spilled_files(&disk);
+        if files.is_empty() || !matches!(self.work.kind, Kind::File | Kind::Directory) {
+            return;
+        }
+        let at = self.world.fate.draw(|random| random.usize(..files.len()));
+        let (path, address) = &files[at];
+        let Ok(mut bytes) = disk.read(path, u64::MAX) else { return };
+        if let Some(byte) = bytes.first_mut() {
+            *byte ^= 1;
+        }
+        if disk.write_durable(path, &bytes, Overwrite::Replace).is_ok() {
+            self.world.fate.count(Strike::SpillRot);
+            self.oracle.rotten.insert(*address);
+        }
+    }
+
+    async fn housekeeping(&self, dir: &DataDir) {
+        let life = dir.machine.start(End::Natural, None, &self.world.fate);
+        let process = self.world.process(dir, life, false);
+        // Whatever they say: they may do no harm.
+        let _ = process.client.sessions().await;
+        let _ = process.client.reap().await;
+    }
+
+    /// One run, perhaps with somebody beside it.
+    async fn hostile(&mut self, run: &Run) -> Checked {
+        for strike in run.strikes() {
+            self.world.fate.count(strike);
+        }
+        let (work, dir) = (self.work.clone(), self.dirs[0].clone());
+        dir.clock.set_ahead(run.clock_ahead);
+        self.furthest = self.furthest.max(run.clock_ahead);
+        let beside = run.beside.and_then(|beside| self.beside(beside));
+        self.note_upload(&dir);
+        if let Some((other, _)) = &beside {
+            self.note_upload(other);
+        }
+        let picture = Picture::of(&work.disk, Path::new(""));
+        let before = self.before();
+        let mine = self.upload(&dir, &work, run);
+        let came = match (&beside, run.beside) {
+            (Some((other, theirs)), _) => {
+                let quiet = Run { end: End::Natural, disk_fault: None, ..run.clone() };
+                let (came, also) = join(mine, self.upload(other, theirs, &quiet)).await;
+                self.count(&also.0);
+                came
+            }
+            (None, Some(Beside::Housekeeping)) => join(mine, self.housekeeping(&dir)).await.0,
+            _ => mine.await,
+        };
+        dir.clock.set_ahead(0);
+        for dir in &self.dirs {
+            dir.machine.forget_lives();
+        }
+        self.sabotage(&dir, &came.0);
+        if Picture::of(&work.disk, Path::new("")) != picture {
+            return Err(Violation::new(Promise::I4, "the source as it was", "it was changed"));
+        }
+        self.judge(&dir, came, before, beside.is_some())
+    }
+
+    fn note_upload(&mut self, dir: &DataDir) {
+        *self.oracle.uploads.entry(dir.name).or_default() += 1;
+    }
+
+    /// What was so when a run began: what was paid, how often the chain was in trouble.
+    fn before(&self) -> (spillway_types::Atto, u64) {
+        (self.world.paid(), self.chain_trouble())
+    }
+
+    fn chain_trouble(&self) -> u64 {
+        let strikes =
+            [Strike::ChainRefuse, Strike::ChainLose, Strike::ChainLag, Strike::ChainForget];
+        let struck: u64 = strikes.iter().map(|&s| self.world.fate.count_of(s)).sum();
+        struck + self.world.sky.reorgs()
+    }
+
+    fn judge(
+        &mut self,
+        dir: &DataDir,
+        (came, handles): (Came, (u64, u64)),
+        (paid_before, trouble): (spillway_types::Atto, u64),
+        others: bool,
+    ) -> Checked {
+        self.count(&came);
+        self.oracle.check(&self.world, &self.dirs)?;
+        let Came::Ended(result) = came else { return Ok(()) };
+        Oracle::check_handles(handles)?;
+        // A reorganisation may undo later what was said before.
+        let clear = !others && trouble == self.chain_trouble() && self.world.sky.reorgs() == 0;
+        let about = Circumstances { paid_before, chain_was_clear: clear };
+        match *result {
+            Ok(done) => self.oracle.check_done(&self.world, dir, &done, about),
+            Err(mut error) => {
+                if self.world.sabotage == Some(Sabotage::HidesFailure)
+                    && let UploadError::PartialUpload { failed, .. } = &mut error
+                {
+                    failed.pop();
+                }
+                self.oracle.check_failed(&self.world, dir, &error, about)
+            }
+        }
+    }
+
+    fn count(&mut self, came: &Came) {
+        let (what, ends) = (describe(came), &mut self.ends);
+        match came {
+            Came::Died => ends.died += 1,
+            Came::Ended(result) => match result.as_ref() {
+                Ok(_) => ends.done += 1,
+                Err(UploadError::PartialUpload { .. }) => ends.partial += 1,
+                Err(_) => ends.failed += 1,
+            },
+        }
+        self.world.fate.note(format_args!("= {what}"));
+    }
+
+    /// Who works at the same time, with what.
+    fn beside(&mut self, beside: Beside) -> Option<(DataDir, Work)> {
+        let (name, locks) = match beside {
+            Beside::Housekeeping => return None,
+            Beside::SameSource => return Some((self.dirs[0].clone(), self.work.clone())),
+            Beside::Sibling => {
+                let sibling = self.world.fate.draw(|random| self.work.sibling(random));
+                return Some((self.dirs[0].clone(), sibling));
+            }
+            Beside::Directory => ("second", self.locks.clone()),
+            Beside::Machine => ("distant", MemoryDisk::new()),
+        };
+        if let Some(known) = self.dirs.iter().find(|dir| dir.name == name) {
+            return Some((known.clone(), self.work.clone()));
+        }
+        let dir = self.world.data_dir(name, &locks);
+        self.dirs.push(dir.clone());
+        Some((dir, self.work.clone()))
+    }
+
+    /// Runs the upload until it ends or its process does.
+    async fn upload(&self, dir: &DataDir, work: &Work, run: &Run) -> (Came, (u64, u64)) {
+        let life = dir.machine.start(run.end, run.disk_fault, &self.world.fate);
+        let process = self.world.process(dir, life.clone(), true);
+        let source = work.source(&life, &self.world.fate);
+        let came = {
+            let uploading =
+                Box::pin(process.client.upload(source, &self.world.payer, work.how.options()));
+            tokio::select! {
+                biased;
+                () = life.died().cancelled() => Came::Died,
+                result = uploading => {
+                    if life.is_dead() { Came::Died } else { Came::Ended(Box::new(result)) }
+                }
+            }
+        };
+        if let Some(plan) = run.disk_fault
+            && !matches!(run.end, End::AtChange(..))
+            && life.disk_has_failed(plan.at)
+        {
+            self.world.fate.count(strike_of(plan));
+        }
+        let handles = (process.handles.open(), process.handles.most());
+        drop(process);
+        (came, handles)
+    }
+
+    /// Runs the same upload in peace until it ends well.
+    async fn finish(&mut self) -> Checked<Uploaded> {
+        let mut finished = None;
+        for dir in self.dirs.clone() {
+            let done = self.finish_in(&dir).await?;
+            finished.get_or_insert(done);
+        }
+        finished.ok_or_else(|| Violation::new(Promise::Finishes, "a data directory", "none"))
+    }
+
+    async fn finish_in(&mut self, dir: &DataDir) -> Checked<Uploaded> {
+        let work = self.work.clone();
+        let quiet = Run {
+            before: Vec::new(),
+            end: End::Natural,
+            disk_fault: None,
+            beside: None,
+            clock_ahead: 0,
+        };
+        let mut last = String::new();
+        for _ in 0..PEACEFUL_RUNS {
+            self.note_upload(dir);
+            let before = self.before();
+            let (came, handles) = self.upload(dir, &work, &quiet).await;
+            dir.machine.forget_lives();
+            let done = match &came {
+                Came::Ended(result) => match result.as_ref() {
+                    Ok(done) => Some(done.clone()),
+                    Err(error) => {
+                        last = format!("{error} ({error:?})");
+                        if error.retry() == Retry::Never {
+                            break;
+                        }
+                        None
+                    }
+                },
+                Came::Died => None,
+            };
+            self.judge(dir, (came, handles), before, false)?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
+            self.world.wait(PEACEFUL_PAUSE).await;
+        }
+        let expected = format!("the upload from {} ends well in {PEACEFUL_RUNS} runs", dir.name);
+        Err(Violation::new(Promise::Finishes, expected, last))
+    }
+
+    /// Somebody else downloads it.
+    async fn read_back(&mut self, done: &Uploaded) -> Checked {
+        let dir = self.world.data_dir("reader", &MemoryDisk::new());
+        let life = dir.machine.start(End::Natural, None, &self.world.fate);
+        let process = self.world.process(&dir, life, false);
+        let found = download(&process, &self.work, done).await;
+        dir.machine.forget_lives();
+        let expected = || "the bytes that were uploaded".to_owned();
+        match found {
+            Ok(files) if files == self.work.files => Ok(()),
+            Ok(files) => {
+                let lens: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();
+                Err(Violation::new(Promise::I3, expected(), format!("others: {lens:?}")))
+            }
+            Err(error) => Err(Violation::new(Promise::I3, expected(), error)),
+        }
+    }
+
+    /// A day later nothing is left that nobody needs.
+    async fn clean_up(&mut self) -> Checked {
+        // What was made by a clock that was ahead is not old before the true time is past it.
+        let ahead = Duration::from_secs(self.furthest.unsigned_abs());
+        self.world.wait(STALE + ahead).await;
+        for dir in self.dirs.clone() {
+            let life = dir.machine.start(End::Natural, None, &self.world.fate);
+            let process = self.world.process(&dir, life, false);
+            let cleaned = process.client.reap().await;
+            let sessions = process.client.sessions().await;
+            drop(process);
+            dir.machine.forget_lives();
+            let failed = |error: UploadError| {
+                Violation::new(Promise::I5, "cleaning works in peace", error.to_string())
+            };
+            cleaned.map_err(failed)?;
+            let sessions = sessions.map_err(failed)?;
+            if let Some(damage) = sessions.iter().find_map(|session| session.damage.clone()) {
+                return Err(Violation::new(Promise::I2, "no damaged session", damage));
+            }
+            let unfinished = sessions.iter().filter(|session| !session.finished).count();
+            Oracle::check_clean(&dir, unfinished)?;
+        }
+        self.oracle.check(&self.world, &self.dirs)
+    }
+
+    /// Breaks what is to be broken after a run.
+    fn sabotage(&self, dir: &DataDir, came: &Came) {
+        let disk = dir.machine.disk();
+        let died = matches!(came, Came::Died);
+        match self.world.sabotage {
+            Some(Sabotage::SessionsForgotten) if died => remove(&disk, Path::new("sessions")),
+            Some(Sabotage::SpillForgotten) if died => {
+                for spill in durable::spills(&disk) {
+                    remove(&disk, &spill);
+                }
+            }
+            Some(Sabotage::WritesElsewhere) => {
+                let _ = disk.write_durable(Path::new("other/more"), b"x", Overwrite::Replace);
+            }
+            Some(Sabotage::LeavesSpill) => {
+                let _ = disk.create_dir_all(Path::new("spill/spill_1_orphan"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Removes a directory and all in it.
+fn remove(disk: &MemoryDisk, dir: &Path) {
+    for (path, kind) in durable::entries(disk, dir) {
+        if kind == spillway_disk::EntryKind::Dir {
+            remove(disk, &path);
+        } else {
+            let _ = disk.remove_file(&path);
+        }
+    }
+    let _ = disk.remove_dir(dir);
+}
+
+fn describe(came: &Came) -> String {
+    match came {
+        Came::Died => "died".to_owned(),
+        Came::Ended(result) => match result.as_ref() {
+            Ok(done) => format!("done: {} chunks", done.chunks_total),
+            Err(error) => {
+                let mut text = error.to_string();
+                let mut source = std::error::Error::source(error);
+                while let Some(error) = source {
+                    text.push_str(": ");
+                    text.push_str(&error.to_string());
+                    source = error.source();
+                }
+                text
+            }
+        },
+    }
+}
+
+/// The files of an upload, as somebody gets them who knows its result alone.
+async fn download(
+    process: &Process,
+    work: &Work,
+    done: &Uploaded,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    if work.kind == Kind::Chunk {
+        let address = done.public_address.ok_or("no address")?;
+        let chunk = process.client.get_chunk(address).await.map_err(|error| error.to_string())?;
+        return Ok(vec![(String::new(), chunk.to_vec())]);
+    }
+    let remote = match (work.how.public, done.public_address) {
+        (true, Some(address)) => Remote::Public(address),
+        (true, None) => return Err("no public address".to_owned()),
+        _ => Remote::DataMap(done.data_map.clone().ok_or("no data map")?),
+    };
+    let disk = MemoryDisk::new();
+    let target = Target::Path {
+        disk: std::sync::Arc::new(disk.clone()),
+        path: "back".into(),
+        overwrite: Overwrite::Never,
+    };
+    let got = process.client.download(remote, target, DownloadOptions::default()).await;
+    got.map_err(|error| format!("{error} ({error:?})"))?;
+    let read = |path: &Path| disk.read(path, u64::MAX).map_err(|error| error.to_string());
+    if work.kind != Kind::Directory {
+        return Ok(vec![(String::new(), read(Path::new("back"))?)]);
+    }
+    let entries = durable::entries(&disk, Path::new("back")).into_iter();
+    entries
+        .map(|(path, _)| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((name, read(&path)?))
+        })
+        .collect()
+}
