@@ -42,9 +42,16 @@ pub struct BatchOptions {
     /// Leaves of one batch at most, 1 to [`MAX_BATCH_LEAVES`](limits::MAX_BATCH_LEAVES); a larger
     /// upload is several batches. A plan takes about 2 KiB of memory and 1.7 KiB of disk a leaf.
     /// While it is made there are prices, plan, the file and its bytes at once: about 8 KiB a leaf,
-    /// 32 MiB for the default and 512 MiB for one of the largest. That is arithmetic, not measured.
+    /// 32 MiB for the default and 512 MiB for one of the largest; a round may be half as large again.
+    /// That is arithmetic, not measured.
     pub max_leaves: usize,
-    /// Whether one transaction pays several batches, or each has its own.
+    /// Whether all is priced and then paid with as few transactions as can be, or an upload goes in
+    /// rounds of about one batch: its chunks are priced, the user is asked, it is paid and stored, and
+    /// then the next one is priced. In rounds an upload may take longer than prices hold (an hour) and
+    /// than one upload window; `max_leaves` is the size of a round in direct mode, too. What the whole
+    /// costs is not known before the last round: the caps of the options count all rounds, and
+    /// whatever stops a later one leaves a [`PartialUpload`](crate::UploadError::PartialUpload). Each
+    /// round has its own approval of the token.
     pub commit: CommitChoice,
 }
 
@@ -72,7 +79,11 @@ pub struct Offer {
     /// Chunks of this upload that are paid for. What another upload has signed and not paid yet is
     /// paid as it is, so the price may be of further chunks too, which are not this upload's.
     pub chunks_to_pay: u64,
-    /// Chunks that the network has already.
+    /// Chunks that are priced in later rounds, and not part of this price; 0 unless batches are paid
+    /// one by one ([`CommitChoice::OneByOne`]).
+    pub chunks_later: u64,
+    /// All other chunks of this upload: those that the network has already, and those that were paid
+    /// before.
     pub chunks_already_stored: u64,
 }
 
@@ -83,7 +94,9 @@ impl Offer {
     }
 }
 
-/// Asked once, after the price is known and before anything is paid.
+/// Asked after a price is known and before anything of it is paid: once, or once a round
+/// ([`BatchOptions::commit`]), and never where nothing is to be paid. A no ends the upload; what
+/// earlier rounds have paid stays paid and stored.
 #[async_trait]
 pub trait Approve: Send + Sync {
     /// Whether to go on.
@@ -103,11 +116,11 @@ pub struct UploadOptions {
     pub token_rate: Option<TokenRate>,
     /// Mixed into every key, so that nobody without it can confirm that the contents are stored.
     pub secret: Option<Zeroizing<Vec<u8>>>,
-    /// Fail before paying when storage costs more in all, tips included.
+    /// Fail before paying when storage costs more in all, tips and earlier rounds included.
     pub max_cost: Option<Atto>,
-    /// Fail before paying when gas costs more in all.
+    /// Fail before paying when gas costs more in all, earlier rounds included.
     pub max_gas_cost: Option<Wei>,
-    /// Asked before paying; `None` goes on.
+    /// Asked before paying, each round anew; `None` goes on.
     pub approve: Option<Arc<dyn Approve>>,
     /// Plaintext bytes of a segment; smaller ones are for tests and simulation.
     pub segment_bytes: usize,

@@ -43,7 +43,7 @@ pub struct Uploaded {
     /// How was paid in fact, earlier runs of the session included; `None` when there was nothing to
     /// pay.
     pub payment_mode: Option<PaymentMode>,
-    /// Why this run chose how to pay; `None` when it had nothing to choose.
+    /// Why this run chose how to pay, in rounds the last of them; `None` when it had nothing to choose.
     pub mode_reason: Option<ModeReason>,
     /// What was spent.
     pub spend: Spend,

@@ -420,6 +420,7 @@ impl Round<'_> {
 fn plus(before: &Spend, more: Spend) -> Spend {
     Spend {
         paid: before.paid.saturating_add(more.paid),
+        payments: [before.payments.clone(), more.payments].concat(),
         gas_used: before.gas_used.saturating_add(more.gas_used),
         gas_cost: before.gas_cost.saturating_add(more.gas_cost),
         tx_hashes: [before.tx_hashes.clone(), more.tx_hashes].concat(),

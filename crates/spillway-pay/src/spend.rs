@@ -7,6 +7,9 @@ use spillway_types::{Atto, PaymentId, TxHash, UnixTime, Wei};
 pub struct Spend {
     /// What the vault took for the plans that are recorded.
     pub paid: Atto,
+    /// Those plans, in the order of their ids: of a call of [`crate::Payments::pay`] at most as many
+    /// as it was asked to pay.
+    pub payments: Vec<PaymentId>,
     /// Gas of every mined transaction, approvals and failed ones included.
     pub gas_used: u64,
     /// What that gas cost.

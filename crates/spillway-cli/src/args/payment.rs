@@ -21,8 +21,8 @@ pub(crate) enum Commit {
     /// All that are known in one transaction: less gas
     #[default]
     Together,
-    /// Each in a transaction of its own: storing starts sooner, and what is paid stays paid when a
-    /// later one fails
+    /// One is priced, paid and stored before the next is priced: for uploads that take hours. Asks
+    /// each time; more gas; what is paid stays paid when a later one fails
     OneByOne,
 }
 

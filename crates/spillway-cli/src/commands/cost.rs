@@ -111,6 +111,7 @@ mod tests {
             gas: 100_000,
             gas_cost: Wei(200_000_000_000_000),
             chunks_to_pay: 300,
+            chunks_later: 0,
             chunks_already_stored: 2,
         };
         Price { bytes: 1_200_000_000, chunks_total: 302, offer }

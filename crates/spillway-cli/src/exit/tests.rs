@@ -122,6 +122,7 @@ fn money_has_codes() {
         gas: 1,
         gas_cost: Wei(1),
         chunks_to_pay: 1,
+        chunks_later: 0,
         chunks_already_stored: 0,
     };
     assert_eq!(code(UploadError::Declined { offer }), Code::Failure);

@@ -41,8 +41,12 @@ fn question(offer: &Offer) -> String {
     };
     let paid_as = paid_as(offer.mode, offer.reason.as_ref());
     let paid_as = paid_as.map(|text| format!("{text}. ")).unwrap_or_default();
+    let later = match offer.chunks_later {
+        0 => String::new(),
+        later => format!(" ({later} more are priced and asked for later)"),
+    };
     format!(
-        "Storing {} costs {} tokens ({} atto){tips}, and about {} coins for gas ({} wei). \
+        "Storing {}{later} costs {} tokens ({} atto){tips}, and about {} coins for gas ({} wei). \
          {paid_as}Pay? [y/N] ",
         count(offer.chunks_to_pay, "chunk"),
         amount(offer.storage_cost.get()),
@@ -85,6 +89,7 @@ mod tests {
             gas: 1,
             gas_cost: Wei(1_000_000_000_000_000),
             chunks_to_pay: 1,
+            chunks_later: 0,
             chunks_already_stored: 0,
         }
     }
@@ -115,6 +120,14 @@ mod tests {
              0.02 tokens for tips (20000000000000000 atto), and about 0.001 coins for gas \
              (1000000000000000 wei). Payment as batch: 0.5 coins less than direct. Pay? [y/N] "
         );
+    }
+
+    #[test]
+    fn a_round_says_that_there_are_more() {
+        let round = Offer { chunks_to_pay: 4_096, chunks_later: 904, ..offer() };
+        let said = question(&round);
+        let of = "Storing 4096 chunks (904 more are priced and asked for later) costs 2.5";
+        assert!(said.starts_with(of), "{said}");
     }
 
     #[test]

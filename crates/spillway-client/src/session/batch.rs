@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spillway_types::{Leaf, Quote, limits::CLOSE_GROUP};
 
-use super::{ChunkIx, PlanIx};
+use super::{ChunkIx, PlanIx, even_parts};
 use crate::ChunkFailure;
 
 /// A chunk with its price.
@@ -174,7 +174,7 @@ impl Batch {
     }
 
     /// The batches of a session as its files and journal say: what is planned goes on as its plan,
-    /// what is not planned is priced anew, in batches of at most `limit`.
+    /// what is not planned is priced anew, in even batches of at most `limit`.
     pub(crate) fn rebuild(
         chunks: impl Iterator<Item = ChunkIx>,
         plan_of: &BTreeMap<ChunkIx, PlanIx>,
@@ -197,7 +197,8 @@ impl Batch {
                 Self::Planned { plan, chunks }
             }
         });
-        let sealed = sealed.chunks(limit).map(|chunks| Self::Sealed { chunks: chunks.to_vec() });
+        let sealed = even_parts(&sealed, limit);
+        let sealed = sealed.map(|chunks| Self::Sealed { chunks: chunks.to_vec() });
         planned.chain(sealed).collect()
     }
 }

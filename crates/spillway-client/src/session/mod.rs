@@ -56,7 +56,7 @@ pub(crate) use open::{
 };
 pub(crate) use receipts::receipts_elsewhere;
 pub(crate) use refunds::{BatchPaid, batches_paid, note};
-pub(crate) use regroup::regroup;
+pub(crate) use regroup::{even_parts, regroup};
 pub(crate) use stakes::stakes;
 pub(crate) use vault_note::VaultNote;
 

@@ -23,6 +23,18 @@ pub(crate) fn regroup(batches: &mut Vec<Batch>, sizes: impl IntoIterator<Item = 
     batches.extend(groups.map(|priced| Batch::Quoted { priced }));
 }
 
+/// As few parts as `most` allows, in order and of about equal size.
+pub(crate) fn even_parts<T>(all: &[T], most: usize) -> impl Iterator<Item = &[T]> {
+    let count = all.len().div_ceil(most);
+    let (size, larger) = (all.len() / count.max(1), all.len() % count.max(1));
+    let mut rest = all;
+    (0..count).map(move |part| {
+        let (head, tail) = rest.split_at(size + usize::from(part < larger));
+        rest = tail;
+        head
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use spillway_types::{Atto, ChunkAddress, Leaf, PeerSecret, QuoteTerms, RewardAddress, Share};
@@ -67,6 +79,22 @@ mod tests {
         regroup(&mut batches, [4, 1]);
         let (new_a, new_b) = (quoted(&[0, 1, 2, 4]), quoted(&[5]));
         assert_eq!(batches, [Batch::Stored, planned, Batch::Stored, new_a, new_b]);
+    }
+
+    #[test]
+    fn parts_are_few_and_even() {
+        for (len, most, sizes) in [
+            (0, 3, &[][..]),
+            (3, 3, &[3]),
+            (4, 3, &[2, 2]),
+            (10, 3, &[3, 3, 2, 2]),
+            (5, usize::MAX, &[5]),
+        ] {
+            let all: Vec<usize> = (0..len).collect();
+            let parts: Vec<&[usize]> = even_parts(&all, most).collect();
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), sizes);
+            assert_eq!(parts.concat(), all);
+        }
     }
 
     #[test]

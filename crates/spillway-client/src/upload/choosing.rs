@@ -12,12 +12,27 @@ use super::Job;
 use crate::{UploadError, limits::ASSUMED_BYTES_PER_SECOND, session::Priced};
 
 /// What is planned, not written yet, and why so.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Chosen {
     /// In the order of the chunks.
     pub plans: Vec<Plan>,
-    pub reason: ModeReason,
+    /// `None` where nothing was to be chosen.
+    pub reason: Option<ModeReason>,
     pub gas: GasEstimate,
+}
+
+impl Chosen {
+    /// And what is chosen in the next round.
+    pub(crate) fn add(&mut self, next: Self) {
+        self.plans.extend(next.plans);
+        self.reason = next.reason.or(self.reason);
+        self.gas = GasEstimate {
+            gas: self.gas.gas + next.gas.gas,
+            approval_gas: self.gas.approval_gas + next.gas.approval_gas,
+            cost: self.gas.cost.saturating_add(next.gas.cost),
+            transactions: self.gas.transactions + next.gas.transactions,
+        };
+    }
 }
 
 /// Plans these chunks, which are in order and at least one, in the mode of the options.
@@ -46,7 +61,7 @@ pub(crate) async fn chosen(job: &Job, priced: &[&Priced]) -> Result<Chosen, Uplo
         (PaymentMode::Batch, Ok(batch)) => batch,
         _ => direct,
     };
-    Ok(Chosen { plans, reason: found.reason, gas })
+    Ok(Chosen { plans, reason: Some(found.reason), gas })
 }
 
 /// Plans and the gas that they take.
@@ -90,8 +105,8 @@ fn terms<'p>(priced: &'p [&Priced]) -> impl Iterator<Item = &'p QuoteTerms> {
     priced.iter().flat_map(|priced| &priced.quotes).map(|quote| &quote.terms)
 }
 
-/// What both kinds of plans are made of. The window is that of all chunks together: they are stored
-/// one after the other, whichever plan pays for them.
+/// What both kinds of plans are made of. The window is that of all these chunks together: they are
+/// stored one after the other, whichever plan pays for them.
 fn input(job: &Job, priced: &[&Priced]) -> PlanInput {
     let now = job.parts.clock.now();
     let windows = job.vault.windows;

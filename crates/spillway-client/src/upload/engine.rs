@@ -7,7 +7,12 @@ use spillway_pay::{ModeReason, Plan, PlanProofs, PlanStatus};
 use spillway_seal::DataMap;
 use spillway_types::{Atto, PaymentId, limits};
 
-use super::{Job, pay, seal::Sealed, store::Bodies};
+use super::{
+    Job,
+    pay::{self, Counts},
+    seal::Sealed,
+    store::Bodies,
+};
 use crate::{
     UploadError,
     session::{Batch, ChunkIx, Effect, Event, PlanFile, PlanIx, Record, Session},
@@ -58,7 +63,7 @@ pub(super) struct Engine {
     pub adopted: BTreeSet<PlanIx>,
     /// Chunks of plans of other sessions that are too late to be paid and may be recorded still.
     pub undecided: BTreeSet<ChunkIx>,
-    /// Why this run chose how to pay.
+    /// Why this run chose how to pay; in rounds, the last of them.
     pub reason: Option<ModeReason>,
     /// Why paying stopped, if it did.
     pub pay_error: Option<UploadError>,
@@ -134,7 +139,7 @@ impl Engine {
             self.session.open_chunks(),
             &plan_of,
             |plan| paid.contains(&plan),
-            limits::MAX_DIRECT_LEAVES,
+            self.job.round_leaves().unwrap_or(limits::MAX_DIRECT_LEAVES),
         );
         Ok(())
     }
@@ -199,9 +204,18 @@ impl Engine {
         let gas = self.job.estimate(&open).await?;
         let plans = self.to_pay.iter().map(|(_, plan)| self.session.plan(*plan));
         let to_pay = plans.map(|file| file.own_chunks().count() as u64).sum();
-        let offer = pay::offer(&open, None, gas, (to_pay, self.chunks_total()));
+        let offer = pay::offer(&open, None, gas, self.counts(to_pay));
         self.job.options.progress.set_mode(offer.mode, None);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)
+    }
+
+    /// The chunks of the upload, when so many of them are to be paid now.
+    pub(super) fn counts(&self, to_pay: u64) -> Counts {
+        let later = self.batches.iter().map(|batch| match batch {
+            Batch::Sealed { chunks } => chunks.len() as u64,
+            _ => 0,
+        });
+        Counts { to_pay, later: later.sum(), total: self.chunks_total() }
     }
 
     pub(super) fn chunks_total(&self) -> u64 {

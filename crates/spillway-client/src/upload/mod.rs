@@ -2,9 +2,9 @@
 //!
 //! `seal → quote → choose → plan → pay → store`, one direction. What is left of an earlier run of the same
 //! session is paid and stored first; then everything that is not planned yet is priced, shown to the
-//! user, planned, paid and stored. Storing overlaps paying: chunks of a paid plan are on their way
-//! while the next plan is paid. Each boundary is durable in the session before the next stage acts
-//! on the world, so the engine may die between any two lines.
+//! user, planned, paid and stored: at once, or in rounds of one batch each. Storing overlaps paying:
+//! chunks of a paid plan are on their way while the next plan is paid. Each boundary is durable in
+//! the session before the next stage acts on the world, so the engine may die between any two lines.
 
 mod adopt;
 mod choosing;
@@ -23,17 +23,20 @@ mod streams;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_pay::{GasEstimate, VaultTerms, Wallet};
+use spillway_pay::{CommitChoice, VaultTerms, Wallet};
 use spillway_types::{Nonce, limits};
 
 use self::{
+    choosing::Chosen,
     engine::Engine,
     middle::Purpose,
+    pay::Counts,
     quote::{QuoteOutcome, Wanted},
 };
 use crate::{
-    ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded, limits::QUOTE_BATCHES,
-    session::Priced,
+    BatchOptions, ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded,
+    limits::QUOTE_BATCHES,
+    session::{Priced, even_parts},
 };
 
 pub(crate) use resume::resume;
@@ -53,6 +56,13 @@ fn fresh_nonce() -> Nonce {
 }
 
 impl Job {
+    /// Chunks of a round, where batches are paid one by one: those of one are priced, paid and stored
+    /// before the next are asked for. `None`: all is priced before anything is paid.
+    pub(crate) fn round_leaves(&self) -> Option<usize> {
+        let BatchOptions { max_leaves, commit } = self.options.batch;
+        (commit == CommitChoice::OneByOne).then_some(max_leaves)
+    }
+
     /// Waits before retry `attempt` (from 0): the documented delay, up to a quarter more or less, and
     /// no less than `least`.
     pub(crate) async fn backoff(&self, attempt: usize, least: Duration) -> Result<(), UploadError> {
@@ -95,14 +105,13 @@ pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadEr
         })
         .collect();
     priced.sort_by_key(|priced| priced.chunk);
-    let offer = match priced.as_slice() {
-        [] => pay::offer(&[], None, GasEstimate::default(), (0, chunks_total)),
-        priced => {
-            let chosen = choosing::chosen(&job, &priced.iter().collect::<Vec<_>>()).await?;
-            let chunks = (priced.len() as u64, chunks_total);
-            pay::offer(&chosen.plans, Some(chosen.reason), chosen.gas, chunks)
-        }
-    };
+    let priced: Vec<&Priced> = priced.iter().collect();
+    let mut all = Chosen::default();
+    for part in even_parts(&priced, job.round_leaves().unwrap_or(usize::MAX)) {
+        all.add(choosing::chosen(&job, part).await?);
+    }
+    let chunks = Counts { to_pay: priced.len() as u64, later: 0, total: chunks_total };
+    let offer = pay::offer(&all.plans, all.reason, all.gas, chunks);
     Ok(Cost { bytes: dry.bytes, chunks_total, offer })
 }
 

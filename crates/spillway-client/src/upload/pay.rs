@@ -46,12 +46,23 @@ impl Job {
     }
 }
 
-/// What these plans cost, for the user to judge; chunks of the upload that they pay for, and in all.
+/// The chunks of an upload, as an offer counts them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Those that are paid for now.
+    pub to_pay: u64,
+    /// Those that are priced in later rounds.
+    pub later: u64,
+    /// All.
+    pub total: u64,
+}
+
+/// What these plans cost, for the user to judge.
 pub(crate) fn offer(
     plans: &[Plan],
     reason: Option<ModeReason>,
     gas: GasEstimate,
-    (chunks_to_pay, chunks_total): (u64, u64),
+    chunks: Counts,
 ) -> Offer {
     let Candidate { storage_cost, tips, gas } = Candidate::of(plans, gas);
     Offer {
@@ -61,8 +72,9 @@ pub(crate) fn offer(
         tips,
         gas: gas.gas,
         gas_cost: gas.cost,
-        chunks_to_pay,
-        chunks_already_stored: chunks_total.saturating_sub(chunks_to_pay),
+        chunks_to_pay: chunks.to_pay,
+        chunks_later: chunks.later,
+        chunks_already_stored: chunks.total.saturating_sub(chunks.to_pay + chunks.later),
     }
 }
 

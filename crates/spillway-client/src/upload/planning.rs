@@ -17,39 +17,71 @@ use crate::{
 };
 
 impl Engine {
-    /// Prices, plans, pays and stores what is in no plan yet.
+    /// Prices, plans, pays and stores what is in no plan yet: at once, or in rounds where batches are
+    /// paid one by one. A round begins when all before it is paid and stored, so its prices are young
+    /// when they are paid, however long the upload takes.
     pub(super) async fn begin_rest(&mut self) -> Result<(), UploadError> {
-        self.price().await?;
+        while self.may_pay() && self.price_round().await? {
+            self.pay_round().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether paying goes on. A payment of another session that is too late waits alone; after any
+    /// other failure a transaction may still wait with the wallet's next nonce.
+    fn may_pay(&self) -> bool {
+        matches!(self.pay_error, None | Some(UploadError::Undecided { .. }))
+    }
+
+    /// Prices what is paid next; `false` when nothing is left. Of a round much may be stored already:
+    /// while less than half a batch is to be paid, the next part is asked for, too. So a round is one
+    /// and a half batches at most, and only the last may be too small to be a batch.
+    async fn price_round(&mut self) -> Result<bool, UploadError> {
+        let round = self.job.round_leaves();
+        let enough = round.map_or(usize::MAX, |leaves| leaves.div_ceil(2));
+        let at_once = if round.is_some() { 1 } else { usize::MAX };
+        let mut asked = false;
+        while self.quoted().iter().map(|(_, priced)| priced.len()).sum::<usize>() < enough {
+            let sealed = (0..self.batches.len())
+                .filter(|&batch| matches!(self.batches[batch], Batch::Sealed { .. }));
+            let parts: Vec<usize> = sealed.take(at_once).collect();
+            if parts.is_empty() {
+                break;
+            }
+            self.price(&parts).await?;
+            asked = true;
+        }
+        Ok(asked)
+    }
+
+    /// Plans, pays and stores what has a price.
+    async fn pay_round(&mut self) -> Result<(), UploadError> {
         let adopted = self.adopt().await?;
         let adopted = self.leave_late(adopted);
         let chosen = self.choose().await?;
         let mut all: Vec<Plan> = adopted.iter().map(|adopted| adopted.plan().clone()).collect();
-        let gas = match &chosen {
-            Some(chosen) if all.is_empty() => Some(chosen.gas),
-            _ => None,
-        };
-        let (plans, reason) = chosen.map_or((Vec::new(), None), |c| (c.plans, Some(c.reason)));
-        all.extend(plans.iter().cloned());
+        let gas = if all.is_empty() { Some(chosen.gas) } else { None };
+        all.extend(chosen.plans.iter().cloned());
         if !all.is_empty() {
             let gas = match gas {
                 Some(gas) => gas,
                 None => self.job.estimate(&all).await?,
             };
             let to_pay = adopted.iter().map(|adopted| adopted.chunks().count()).sum::<usize>()
-                + plans.iter().map(|plan| plan.leaves.len()).sum::<usize>();
-            let chunks = (to_pay as u64, self.chunks_total());
-            self.approve(&plans, pay::offer(&all, reason, gas, chunks)).await?;
+                + chosen.plans.iter().map(|plan| plan.leaves.len()).sum::<usize>();
+            let offer = pay::offer(&all, chosen.reason, gas, self.counts(to_pay as u64));
+            self.approve(&chosen.plans, offer).await?;
         }
         // The user may have taken their time.
         let adopted = self.leave_late(adopted);
-        self.write_plans(plans).await?;
+        self.write_plans(chosen.plans).await?;
         self.write_adopted(adopted).await?;
         self.pay_and_store().await
     }
 
-    async fn price(&mut self) -> Result<(), UploadError> {
+    async fn price(&mut self, parts: &[usize]) -> Result<(), UploadError> {
         let mut wanted: BTreeMap<ChunkIx, usize> = BTreeMap::new();
-        for batch in 0..self.batches.len() {
+        for &batch in parts {
             for effect in self.apply(batch, Event::Begin) {
                 if let Effect::Quote { chunks } = effect {
                     wanted.extend(chunks.into_iter().map(|chunk| (chunk, batch)));
@@ -94,17 +126,17 @@ impl Engine {
     }
 
     /// Plans everything that has a price, in the mode of the options, and groups it as the plans do.
-    async fn choose(&mut self) -> Result<Option<Chosen>, UploadError> {
+    async fn choose(&mut self) -> Result<Chosen, UploadError> {
         let mut priced: Vec<&Priced> =
             self.quoted().into_iter().flat_map(|(_, priced)| priced).collect();
         priced.sort_by_key(|priced| priced.chunk);
         if priced.is_empty() {
-            return Ok(None);
+            return Ok(Chosen::default());
         }
         let chosen = choosing::chosen(&self.job, &priced).await?;
-        self.reason = Some(chosen.reason);
+        self.reason = chosen.reason;
         regroup(&mut self.batches, chosen.plans.iter().map(|plan| plan.leaves.len()));
-        Ok(Some(chosen))
+        Ok(chosen)
     }
 
     /// Compares the price with the caps and shows it to the user. `plans`: those that are new.

@@ -142,23 +142,21 @@ impl Engine {
         chunks
     }
 
-    /// What was spent, and what paying says was taken before an error though nothing of it is written
-    /// down yet. Plans are paid in order, so the first ones that are not written down are meant.
+    /// What was spent, and what paying has seen recorded before an error though it is not written
+    /// down yet.
     fn spend(&self, error: Option<&UploadError>) -> Spend {
-        let known = self.session.spend();
-        let Some(UploadError::Payment { spend: seen, .. }) = error else { return known };
-        let mut more = seen.storage_cost.saturating_sub(known.storage_cost);
-        let Progressed { paid, dropped, .. } = &self.session.progressed;
-        let mut tips = known.tips;
+        let mut spend = self.session.spend();
+        let Some(UploadError::Payment { source, .. }) = error else { return spend };
+        let paid = &self.session.progressed.paid;
         for (plan, file) in self.session.numbered_plans() {
-            let total = file.plan.total();
-            if paid.contains_key(&plan) || dropped.contains(&plan) || total > more {
+            if paid.contains_key(&plan) || !source.spend.payments.contains(&file.plan.id()) {
                 continue;
             }
-            more = more.saturating_sub(total);
-            tips = tips.saturating_add(file.plan.batch_terms().map_or(Atto::ZERO, |t| t.tips()));
+            let tips = file.plan.batch_terms().map_or(Atto::ZERO, |terms| terms.tips());
+            spend.storage_cost = spend.storage_cost.saturating_add(file.plan.total());
+            spend.tips = spend.tips.saturating_add(tips);
         }
-        Spend { storage_cost: known.storage_cost.max(seen.storage_cost), tips, ..known }
+        spend
     }
 
     fn partial(

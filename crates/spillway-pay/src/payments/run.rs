@@ -86,6 +86,7 @@ impl<'a> Run<'a> {
         mined.sort_by_key(|(tx, _)| tx.nonce);
         Spend {
             paid: self.paid.values().map(|plan| plan.total).sum(),
+            payments: self.paid.keys().copied().collect(),
             gas_used: mined.iter().map(|(_, receipt)| receipt.gas_used).sum(),
             gas_cost: mined.iter().map(|(_, receipt)| receipt.gas_cost).sum(),
             tx_hashes: mined.iter().map(|(tx, _)| tx.hash).collect(),

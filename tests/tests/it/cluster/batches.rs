@@ -8,7 +8,7 @@ use spillway_client::{
     Remote, UploadError, UploadOptions, Uploaded,
 };
 use spillway_disk::{Disk, MemoryDisk};
-use spillway_pay::{ChainError, ChainFault, ChainOp, PayFailure, PlanError};
+use spillway_pay::{ChainError, ChainFault, ChainOp, PRIZE_PER_TIP, PayFailure, PlanError};
 use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, noise};
 use spillway_types::{Atto, ChunkAddress, Retry, Wei, limits::MAX_BATCH_LEAVES};
 
@@ -87,8 +87,8 @@ async fn many_chunks_are_one_batch_and_come_back() {
 #[tokio::test]
 async fn auto_takes_what_costs_the_payer_least_and_says_why() {
     let cluster = five();
-    // One tip is worth twice what settling a draw takes, near 186,000 gas: more than crediting five
-    // payees for the first time, less than listing 300 entries.
+    // One tip is worth twice what nodes ask for, 306,000 gas: more than crediting five payees for the
+    // first time, less than listing 300 entries.
     let rate = cluster.rate_of(Atto(Cluster::TIP.0 / 2));
     let auto = |chunks: u8| {
         let options = UploadOptions { mode: ModeChoice::Auto, token_rate: rate, ..together(4_096) };
@@ -178,7 +178,7 @@ async fn where_there_can_be_no_batch_auto_pays_directly_and_batch_says_why() {
             (0, BatchRefused::PrizeTooLarge { most, .. }) => assert_eq!(most, Atto(10)),
             (1, BatchRefused::PrizeTooSmall { prize, least }) => {
                 assert_eq!(prize, Atto(5 * CHUNK_COST));
-                assert_eq!(least, Atto(6_000_000));
+                assert_eq!(least, Atto(PRIZE_PER_TIP * 1_000_000));
             }
             (2, BatchRefused::BeaconBehind { .. }) => {}
             other => panic!("{other:?}"),
@@ -233,7 +233,8 @@ async fn the_cap_on_cost_counts_tips() {
 
 #[tokio::test]
 async fn several_batches_go_into_one_transaction_or_into_one_each() {
-    for (options, transactions) in [(together(3), 2), (one_by_one(3), 5)] {
+    // One by one, each batch is priced when those before are stored, and has its own approval.
+    for (options, transactions) in [(together(3), 2), (one_by_one(3), 8)] {
         let cluster = five();
         let source = noise(205, 10 * SEGMENT);
         let data = MemoryDisk::new();
@@ -248,7 +249,7 @@ async fn several_batches_go_into_one_transaction_or_into_one_each() {
     }
 }
 
-/// From the so manieth transaction on (counted from 1, the approval is the first) none is taken.
+/// From the so manieth transaction on (counted from 1, an approval is the first) none is taken.
 fn refuse_from(cluster: &Cluster, number: usize) {
     let mut sent = 0;
     cluster.chain.set_faults(Some(Box::new(move |op| {
@@ -258,23 +259,31 @@ fn refuse_from(cluster: &Cluster, number: usize) {
     })));
 }
 
+/// How many plans a session has kept.
+fn plan_files(data: &MemoryDisk, session: &str) -> usize {
+    let names = data.list(&Path::new("sessions").join(session)).unwrap();
+    names.iter().filter(|entry| entry.name.to_str().unwrap().starts_with("plan-")).count()
+}
+
 /// Payment `k` of `n` cannot be made, and none after it; the payments before have these chunks.
-/// Then it can.
+/// Then it can. One by one each payment has its own approval, and nothing of a later one is planned.
 async fn one_payment_fails(
     options: &UploadOptions,
     (k, n): (usize, usize),
     chunks: usize,
     tip: Atto,
 ) {
+    let rounds = options.batch.commit == CommitChoice::OneByOne;
+    let sent = |payments: usize| if rounds { 2 * payments } else { 1 + payments };
     let cluster = five();
     let data = MemoryDisk::new();
     let size = options.segment_bytes;
-    let chunk_cost = CHUNK_COST;
     let source = noise((100 * n + k) as u64, n * chunks * size);
-    refuse_from(&cluster, 2 + k);
+    refuse_from(&cluster, sent(k + 1));
     let error = upload(&cluster, &data, &source, options.clone()).await.unwrap_err();
-    let cost = |payments: usize| Atto(payments as u128 * (chunks as u128 * chunk_cost + tip.0));
+    let cost = |payments: usize| Atto(payments as u128 * (chunks as u128 * CHUNK_COST + tip.0));
     let at = format!("payment {k} of {n}");
+    let done = (cost(n), sent(n));
     let UploadError::PartialUpload {
         stored,
         failed,
@@ -290,7 +299,7 @@ async fn one_payment_fails(
         // Without a payment there is nothing to be partial.
         assert!(k == 0 && matches!(error, UploadError::Payment { .. }), "{at}: {error:?}");
         assert_eq!((cluster.charged().await, cluster.stored()), (Charged::nothing(), [].into()));
-        return finish(&cluster, &data, &source, options, (cost(n), n)).await;
+        return finish(&cluster, &data, &source, options, done).await;
     };
     assert!(k > 0, "{at}");
     // What is signed and refused may be taken still; what comes after it is not signed.
@@ -320,18 +329,16 @@ async fn one_payment_fails(
         (cost(k), cost(k), cost(k)),
         "{at}"
     );
-    assert_eq!(cluster.transactions().await, 1 + k as u64, "{at}");
+    assert_eq!(spend.tips, Atto(k as u128 * tip.0), "{at}");
+    assert_eq!(cluster.transactions().await, sent(k + 1) as u64 - 1, "{at}");
 
     // All plans are kept, so that the chunks which are paid are never paid again.
     let sessions = cluster.client(&data).sessions().await.unwrap();
     assert_eq!((sessions.len(), &sessions[0].id), (1, &session), "{at}");
     assert_eq!(sessions[0].chunks_paid, (k * chunks) as u64, "{at}");
-    let dir = Path::new("sessions").join(&session);
-    let names = data.list(&dir).unwrap().into_iter().map(|entry| entry.name);
-    let plans = names.filter(|name| name.to_str().unwrap().starts_with("plan-")).count();
-    assert_eq!(plans, n, "{at}");
+    assert_eq!(plan_files(&data, &session), if rounds { k + 1 } else { n }, "{at}");
     cluster.take_log();
-    finish(&cluster, &data, &source, options, (cost(n), n)).await;
+    finish(&cluster, &data, &source, options, done).await;
     let puts = cluster.take_puts();
     assert!(puts.keys().all(|address| !held.contains(address)), "{at}: stored once");
     assert_eq!(puts.len(), (n - k) * chunks, "{at}");
@@ -343,13 +350,13 @@ async fn finish(
     data: &MemoryDisk,
     source: &[u8],
     options: &UploadOptions,
-    (cost, payments): (Atto, usize),
+    (cost, transactions): (Atto, usize),
 ) {
     cluster.chain.set_faults(None);
     let uploaded = upload(cluster, data, source, options.clone()).await.unwrap();
     let charged = cluster.charged().await;
     assert_eq!((uploaded.spend.storage_cost, charged.paid, charged.vault), (cost, cost, cost));
-    assert_eq!(cluster.transactions().await, 1 + payments as u64);
+    assert_eq!(cluster.transactions().await, transactions as u64);
     assert_eq!(uploaded.chunks_stored, uploaded.chunks_total);
     assert_reads(cluster, &uploaded, source).await;
 }
@@ -381,7 +388,7 @@ async fn batches_that_are_paid_together_are_paid_all_or_none() {
         assert!(matches!(error, UploadError::Payment { .. }), "{error:?}");
         assert_eq!((cluster.charged().await, cluster.stored()), (Charged::nothing(), [].into()));
         let cost = Atto(n as u128 * (2 * CHUNK_COST + Cluster::TIP.0));
-        finish(&cluster, &data, &source, &together(2), (cost, 1)).await;
+        finish(&cluster, &data, &source, &together(2), (cost, 2)).await;
     }
 }
 
@@ -402,5 +409,5 @@ async fn a_lost_reply_to_a_payment_of_several_batches_charges_once() {
     let cost = Atto(6 * CHUNK_COST + 3 * Cluster::TIP.0);
     cluster.chain.set_faults(None);
     assert_eq!(cluster.charged().await.paid, cost, "it was taken");
-    finish(&cluster, &data, &source, &together(2), (cost, 1)).await;
+    finish(&cluster, &data, &source, &together(2), (cost, 2)).await;
 }

@@ -13,6 +13,7 @@ mod quoting;
 mod reaping;
 mod refunds;
 mod round_trip;
+mod rounds;
 mod sessions;
 mod sources;
 mod spill;
