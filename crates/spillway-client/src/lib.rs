@@ -33,6 +33,7 @@ mod spill;
 mod testing;
 mod tree;
 mod upload;
+mod workers;
 
 pub use account::{ChainOptions, connect_chain, withdraw};
 pub use client::{Client, ClientParts, session_data_map, sessions};
@@ -61,10 +62,11 @@ pub use settling::{
     settle_known,
 };
 pub use tree::TreeError;
+pub use workers::{Gauge, Gauges, WorkerLimits, Workers};
 
 // What an embedder needs to fill the options, so that this crate is the only one to name.
 pub use spillway_disk::{
-    Clock, Disk, DiskError, DiskExt, EntryKind, Mode, Overwrite, RealDisk, SystemClock,
+    Clock, Disk, DiskError, DiskExt, EntryKind, FileLock, Mode, Overwrite, RealDisk, SystemClock,
 };
 pub use spillway_net::{Address, NetError, ParseAddressError, Peers, PeersError, Traffic};
 pub use spillway_pay::{

@@ -3,11 +3,12 @@ use std::{
     io::{self, Read},
     mem,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::Serialize;
-use spillway_client::Mode as FileMode;
+use spillway_client::{Disk, DiskError, FileLock, Mode as FileMode};
 use spillway_testnet::{Anvil, FindOptions, Manifest, Testnet, TestnetOptions, Windows};
 use spillway_types::limits::MIN_UPLOAD_WINDOW;
 use zeroize::Zeroizing;
@@ -43,7 +44,9 @@ struct Ready {
 pub(super) async fn run(context: &Context, args: &Devnet) -> Result<(), Failure> {
     check(&args.times)?;
     let anvil = find_anvil(context, args)?;
-    let manifest = manifest_file(&args.manifest)?;
+    let manifest = Output::check(&args.manifest, true)?;
+    let _claim = Claim::take(&manifest)?;
+    remove_left_over(&args.manifest)?;
     let data_dir = DataDir::make(&args.data_dir)?;
     let result = run_in(context, args, anvil, &manifest).await;
     // What went wrong first is what is said.
@@ -205,18 +208,18 @@ fn text(manifest: &Manifest, file: &Output, times: &DevnetTimes) -> Text {
         report.line(format_args!(
             "To see a batch settled soon, let the chain's time jump after the upload:\n  cast rpc \
              --rpc-url {url} evm_increaseTime {secs}; cast rpc --rpc-url {url} evm_mine\nor start \
-             with short times:\n  {SHORT_TIMES}"
+             with short times, for uploads of up to 100 MB:\n  {SHORT_TIMES}"
         ));
     }
     Text { report: report.text(), result: String::new() }
 }
 
 /// How long somebody waits for a settlement without being told how to have it sooner.
-const SOON: Duration = Duration::from_mins(10);
-/// Times with which a batch is settled while one watches. Two minutes are the least in which clients
-/// pay.
+const SOON: Duration = Duration::from_mins(15);
+/// Times with which a batch is settled while one watches. Clients use nine tenths of the longest window
+/// and reckon with a MiB a second for five copies: 540 s × 1 MiB / 5 are 113 MB.
 const SHORT_TIMES: &str =
-    "--min-window 1s --max-window 2m --draw-delay 1s --epoch 10s --claim-window 5m";
+    "--min-window 1s --max-window 10m --draw-delay 1s --epoch 10s --claim-window 5m";
 
 /// From the payment to the seed, at most: an upload takes 24 hours or the longest window, and the
 /// seed comes with the first epoch after the delay.
@@ -234,12 +237,47 @@ fn find_anvil(context: &Context, args: &Devnet) -> Result<PathBuf, Failure> {
     Ok(Anvil::find(&options)?)
 }
 
-/// Where the manifest goes. An old one, which a network that was killed has left, is removed now:
-/// who waits for the new one must not find it.
-fn manifest_file(path: &Path) -> Result<Output, Failure> {
-    let output = Output::check(path, true)?;
+/// The sole right to a manifest's path while a network runs: a lock on `FILE.lock` beside it. What a
+/// network that was killed has left locks nobody out.
+#[derive(Debug)]
+struct Claim {
+    disk: Arc<dyn Disk>,
+    name: PathBuf,
+    _lock: Box<dyn FileLock>,
+}
+
+impl Claim {
+    fn take(manifest: &Output) -> Result<Self, Failure> {
+        let mut name = manifest.name.clone().into_os_string();
+        name.push(".lock");
+        let (disk, name) = (manifest.disk.clone(), PathBuf::from(name));
+        match disk.lock(&name) {
+            Ok(lock) => Ok(Self { disk, name, _lock: lock }),
+            Err(DiskError::Locked { .. }) => {
+                let path = manifest.path.display();
+                let message = format!("{path} is the manifest of a test network that runs");
+                let hint = "choose another --manifest, or end that network first";
+                Err(Failure::new(Code::Locked, message).hint(hint))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Still held, so it is nobody else's. Something with contents was not made here.
+        if self.disk.stat(&self.name).is_ok_and(|file| file.len == 0) {
+            let _ = self.disk.remove_file(&self.name);
+        }
+    }
+}
+
+/// Removes an old manifest, which a network that was killed has left, now: who waits for the new one
+/// must not find it.
+fn remove_left_over(path: &Path) -> Result<(), Failure> {
     let is_left_over = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(output),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => false,
         Ok(file) if file.len() == 0 => file.is_file(),
         Ok(file) => {
@@ -255,8 +293,7 @@ fn manifest_file(path: &Path) -> Result<Output, Failure> {
     fs::remove_file(path).map_err(|error| {
         let message = format!("cannot replace the manifest {}: {error}", path.display());
         Failure::new(Code::Failure, message).hint("choose another --manifest")
-    })?;
-    Ok(output)
+    })
 }
 
 /// The directory for the network's files.
@@ -299,5 +336,26 @@ impl Drop for DataDir<'_> {
     fn drop(&mut self) {
         // Dropped only when there is no time: nobody is there to be told.
         let _ = self.try_remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use spillway_types::limits::CLOSE_GROUP;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn the_short_times_that_are_named_hold_what_is_said() {
+        let words = "spillway devnet --data-dir network --manifest devnet.json".split(' ');
+        let cli = Cli::try_parse_from(words.chain(SHORT_TIMES.split(' '))).unwrap();
+        let Command::Devnet(Devnet { times, .. }) = cli.command else { panic!("{cli:?}") };
+        check(&times).unwrap();
+        // Nobody who follows the advice is given it again.
+        assert!(longest_wait(&times) <= SOON);
+        let seconds = times.max_window.as_secs() * 9 / 10;
+        assert!(seconds * 1_048_576 / CLOSE_GROUP as u64 >= 100_000_000);
     }
 }

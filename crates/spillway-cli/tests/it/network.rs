@@ -340,6 +340,37 @@ fn anvil_of(program: &Child) -> Pid {
 }
 
 #[test]
+fn a_second_network_leaves_the_manifest_of_the_first_alone() {
+    let place = Place::new();
+    // What a network that was killed has left, a lock that nobody holds, is no obstacle.
+    place.file("devnet.json.lock", "");
+    let mut first = Devnet::start(&place, "1");
+    let manifest = || fs::read(place.path().join("devnet.json")).unwrap();
+    let before = manifest();
+    // A chain that ends at once: the second must not come as far as that.
+    let second = ["devnet", "--anvil", "/bin/true", "--data-dir", "second", "--manifest"];
+    // Under another name of it, too.
+    for name in ["devnet.json", "../devnet.json"] {
+        let from = place.path().join("network");
+        let mut command = place.command(&[&second[..], &[name]].concat());
+        if name.starts_with("..") {
+            command.current_dir(from);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = format!(
+            "error: {name} is the manifest of a test network that runs; choose another --manifest, \
+             or end that network first\n"
+        );
+        assert_eq!((output.status.code(), said), (Some(11), expected));
+        assert_eq!(manifest(), before);
+    }
+    assert!(!place.path().join("second").exists());
+    assert_eq!(first.stop(Signal::INT), Some(0));
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_manifest_of_another_network_is_kept() {
     let place = Place::new();
     let mut first = Devnet::start(&place, "1");
