@@ -333,6 +333,12 @@ impl Cluster {
         self.book.take_log()
     }
 
+    /// Chunks that a node was asked for since the last look at the log.
+    pub fn take_gets(&self) -> BTreeSet<ChunkAddress> {
+        let gets = self.take_log().into_iter().filter(|asked| asked.kind == RequestKind::Get);
+        gets.map(|asked| asked.address).collect()
+    }
+
     /// Puts that reached a node since the last look at the log, by chunk.
     pub fn take_puts(&self) -> BTreeMap<ChunkAddress, usize> {
         let mut puts = BTreeMap::new();
@@ -449,6 +455,11 @@ impl Cluster {
                 assert_eq!((downloaded.bytes, downloaded.files), (bytes.len() as u64, 1));
                 assert_eq!(left.len(), 1, "nothing else is left: {left:?}");
                 Ok(bytes)
+            }
+            Err(DownloadError::Unfinished { source, .. }) => {
+                assert_eq!(left.len(), 1, "what is there already is kept: {left:?}");
+                assert!(disk.stat(path).is_err(), "under another name");
+                Err(*source)
             }
             Err(error) => {
                 assert_eq!(left, [], "nothing is left of a download that failed");

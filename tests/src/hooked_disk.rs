@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -8,7 +9,8 @@ use std::{
 };
 
 use spillway_disk::{
-    Appended, Disk, DiskError, Entry, FileLock, FileStat, Mode, Overwrite, ReadAt, WriteAt,
+    Appended, Disk, DiskError, Entry, FileLock, FileStat, Mode, Overwrite, ReadAt, Unfinished,
+    WriteAt,
 };
 
 /// Called with the number of the read, from 1, before it is made.
@@ -85,6 +87,15 @@ impl Disk for HookedDisk {
 
     fn create(&self, path: &Path, mode: Mode) -> Result<Box<dyn WriteAt>, DiskError> {
         self.inner.create(path, mode)
+    }
+
+    fn resume(
+        &self,
+        path: &Path,
+        unfinished: &OsStr,
+        mode: Mode,
+    ) -> Result<Box<dyn Unfinished>, DiskError> {
+        self.inner.resume(path, unfinished, mode)
     }
 
     fn truncate(&self, path: &Path, len: u64) -> Result<(), DiskError> {

@@ -86,6 +86,22 @@ impl Playbook {
         }
     }
 
+    /// The first so many chunks are given, and of all others no get is ever answered.
+    pub fn give_only(&self, chunks: usize) {
+        let seen: Arc<Mutex<Vec<ChunkAddress>>> = Arc::default();
+        for index in 0..self.nodes() {
+            let seen = Arc::clone(&seen);
+            let hang = move |address: ChunkAddress| {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if seen.len() < chunks && !seen.contains(&address) {
+                    seen.push(address);
+                }
+                !seen.contains(&address)
+            };
+            self.play(index, Tricks { hang: Some(Box::new(hang)), ..Tricks::default() });
+        }
+    }
+
     /// Every request that reached a node since the last call.
     pub fn take_log(&self) -> Vec<Asked> {
         std::mem::take(&mut self.0.log.lock().unwrap_or_else(PoisonError::into_inner))
@@ -105,12 +121,12 @@ impl Playbook {
         self.0.puts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when so many puts hang or have hung since [`Playbook::forget_hanging`].
+    /// Returns when so many puts and gets hang or have hung since [`Playbook::forget_hanging`].
     pub async fn wait_for_hanging(&self, count: usize) {
         self.0.hanging.subscribe().wait_for(|&now| now >= count).await.unwrap();
     }
 
-    /// Counts puts that hang from zero.
+    /// Counts what hangs from zero.
     pub fn forget_hanging(&self) {
         self.0.hanging.send_replace(0);
     }
@@ -174,6 +190,10 @@ impl Serve for Tricky {
 
     async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
         self.note(RequestKind::Get, address);
+        if self.tricks().hang.as_ref().is_some_and(|hangs| hangs(address)) {
+            self.book.0.hanging.send_modify(|count| *count += 1);
+            return std::future::pending().await;
+        }
         let honest = self.inner.get(from, address).await?;
         Ok(match &self.tricks().get {
             Some(trick) => trick(address, honest),

@@ -6,6 +6,7 @@ use spillway_types::{ChunkAddress, PutRequest, QuoteRequest, QuoteResponse, Rece
 type QuoteTrick = Box<dyn Fn(&QuoteRequest, QuoteResponse) -> QuoteResponse + Send + Sync>;
 type AdmitTrick = Box<dyn Fn(&PutRequest) -> Admit + Send + Sync>;
 type ReceiptTrick = Box<dyn Fn(Receipt) -> Receipt + Send + Sync>;
+type HangTrick = Box<dyn Fn(ChunkAddress) -> bool + Send + Sync>;
 type GetTrick = Box<dyn Fn(ChunkAddress, Option<Bytes>) -> Option<Bytes> + Send + Sync>;
 
 /// What a node does with a put before it looks at it.
@@ -28,6 +29,8 @@ pub struct Tricks {
     pub admit: Option<AdmitTrick>,
     /// Changes its receipts for puts.
     pub receipt: Option<ReceiptTrick>,
+    /// Which gets it never answers.
+    pub hang: Option<HangTrick>,
     /// Changes what it gives.
     pub get: Option<GetTrick>,
 }

@@ -330,7 +330,8 @@ impl AccountError {
     }
 }
 
-/// Why a download did not finish. Nothing is left behind under the target's name.
+/// Why a download did not finish. Nothing is left under the target's name, and beside it only what
+/// [`DownloadError::Unfinished`] names.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadError {
@@ -394,6 +395,22 @@ pub enum DownloadError {
     /// It was cancelled.
     #[error("interrupted")]
     Interrupted,
+    /// It did not finish, and what was fetched and verified is kept beside the target: the same
+    /// download goes on with it.
+    #[error("{bytes} of {bytes_total} bytes are in {}", path.display())]
+    Unfinished {
+        /// The unfinished file, or the manifest of an unfinished directory.
+        path: PathBuf,
+        /// Verified segments that are kept.
+        chunks: u64,
+        /// Their plaintext bytes, the manifest of a directory included.
+        bytes: u64,
+        /// Plaintext bytes in all, counted likewise.
+        bytes_total: u64,
+        /// Why it did not finish.
+        #[source]
+        source: Box<DownloadError>,
+    },
 }
 
 impl From<spillway_pay::PlanError> for UploadError {
@@ -455,6 +472,7 @@ impl DownloadError {
         match self {
             Self::Network(error) => error.retry(),
             Self::Disk(error) => error.retry(),
+            Self::Unfinished { source, .. } => source.retry(),
             Self::NotFound { .. } | Self::Unavailable { .. } | Self::Interrupted => Retry::Backoff,
             _ => Retry::Never,
         }

@@ -75,6 +75,11 @@ pub struct Downloaded {
     pub bytes: u64,
     /// Chunks fetched, data maps included.
     pub chunks: u64,
+    /// Segments that were there from an earlier download, verified and not fetched. A chunk is one
+    /// segment, so of all segments these are the ones that `chunks` does not count.
+    pub chunks_resumed: u64,
+    /// Their plaintext bytes; of a directory, its manifest included.
+    pub bytes_resumed: u64,
     /// Files written: one, or those of a directory.
     pub files: u64,
     /// How long it took.

@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -114,6 +115,24 @@ pub trait WriteAt: Send + Sync + fmt::Debug {
     fn persist(self: Box<Self>, overwrite: Overwrite) -> Result<(), DiskError>;
 }
 
+/// A file that is written over several runs: until [`WriteAt::persist`] it stands beside its target
+/// under a name of its own, and whoever has it open holds an exclusive lock on it.
+///
+/// What is in it was left by earlier runs, by a crash or by anybody who may write there, so nothing of
+/// it may be believed. Nothing is durable before it is persisted. Dropping it gives the lock up and
+/// leaves the file when it shall be kept, else removes it.
+pub trait Unfinished: ReadAt + WriteAt {
+    /// Whether the file is left when this is dropped. Before anything is said, it is if there was
+    /// anything in it when it was opened.
+    fn keep(&self, keep: bool);
+
+    /// Cuts it to `len` bytes, or lengthens it with zeros.
+    ///
+    /// # Errors
+    /// What the system says; [`DiskError::Full`] when there is no space.
+    fn set_len(&self, len: u64) -> Result<(), DiskError>;
+}
+
 /// Where an append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -171,6 +190,21 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`DiskError::NotFound`] when its directory is not there.
     fn create(&self, path: &Path, mode: Mode) -> Result<Box<dyn WriteAt>, DiskError>;
+
+    /// Opens the file that gets the name `path` at [`WriteAt::persist`] and is called `unfinished`, in
+    /// the same directory, until then; made empty if need be, with this mode. It is this user's alone:
+    /// a file of somebody else, or one with a second name, is removed and made anew.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] when another holder has it, also in this process;
+    /// [`DiskError::NotFound`] when the directory is not there; [`DiskError::BadPath`] when
+    /// `unfinished` is no plain name, or no regular file is there.
+    fn resume(
+        &self,
+        path: &Path,
+        unfinished: &OsStr,
+        mode: Mode,
+    ) -> Result<Box<dyn Unfinished>, DiskError>;
 
     /// Cuts a file to `len` bytes, durably. For torn tails.
     ///

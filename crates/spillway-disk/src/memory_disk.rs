@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,7 +7,7 @@ use std::{
 
 use crate::{
     Appended, Clock, Disk, DiskError, DiskOp, Entry, Faults, FileLock, FileStat, Mode, Overwrite,
-    ReadAt, WriteAt,
+    ReadAt, Unfinished, WriteAt,
     parts::{check_link_target, parent_and_name, parts},
 };
 
@@ -163,7 +164,7 @@ impl Disk for MemoryDisk {
     fn append_durable(&self, path: &Path, bytes: &[u8]) -> Result<Appended, DiskError> {
         let (names, _) = parent_and_name(path)?;
         self.change(DiskOp::Open, path)?;
-        let file = self.file_or_new(&mut self.tree(), path)?;
+        let file = self.file_or_new(&mut self.tree(), path, Mode::Private)?;
         let end = file.contents().data.len() as u64;
         self.write(&file, path, end, bytes)?;
         self.change(DiskOp::Sync, path)?;
@@ -183,23 +184,23 @@ impl Disk for MemoryDisk {
         Ok(Box::new(self.new_file(path, mode)?))
     }
 
+    fn resume(
+        &self,
+        path: &Path,
+        unfinished: &OsStr,
+        mode: Mode,
+    ) -> Result<Box<dyn Unfinished>, DiskError> {
+        Ok(Box::new(self.resumed(path, unfinished, mode)?))
+    }
+
     fn truncate(&self, path: &Path, len: u64) -> Result<(), DiskError> {
         self.change(DiskOp::Open, path)?;
         let mut tree = self.tree();
         let file = self.file(&tree, path)?;
         self.change(DiskOp::Write, path)?;
-        let full = || DiskError::Full { op: DiskOp::Write, path: self.display(path) };
-        let now = self.now(&mut tree);
-        let mut contents = file.contents();
-        let before = contents.data.len() as u64;
-        if len.saturating_sub(before) > tree.free() {
-            return Err(full());
-        }
-        contents.truncate(usize::try_from(len).map_err(|_| full())?);
-        contents.modified = now;
-        tree.used = tree.used.saturating_sub(before) + len;
+        self.set_len(&mut tree, &file, path, len)?;
         self.change(DiskOp::Sync, path)?;
-        contents.sync();
+        file.contents().sync();
         Ok(())
     }
 
@@ -286,7 +287,7 @@ impl Disk for MemoryDisk {
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>, DiskError> {
         self.change(DiskOp::Open, path)?;
         let mut tree = self.tree();
-        let file = self.file_or_new(&mut tree, path)?;
+        let file = self.file_or_new(&mut tree, path, Mode::Private)?;
         self.change(DiskOp::Lock, path)?;
         if !tree.locks.insert(file.id) {
             return Err(DiskError::Locked { path: self.display(path) });

@@ -1,7 +1,7 @@
 use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use crate::DiskError;
@@ -24,6 +24,14 @@ pub(crate) fn parent_and_name(path: &Path) -> Result<(Vec<&OsStr>, &OsStr), Disk
     match parents.pop() {
         Some(name) => Ok((parents, name)),
         None => Err(DiskError::BadPath { path: path.to_owned() }),
+    }
+}
+
+/// The path of another entry in the same directory. Refuses what is not one plain name.
+pub(crate) fn beside(path: &Path, name: &OsStr) -> Result<PathBuf, DiskError> {
+    match parts(Path::new(name))?[..] {
+        [plain] if plain == name => Ok(path.with_file_name(name)),
+        _ => Err(DiskError::BadPath { path: name.into() }),
     }
 }
 
@@ -50,5 +58,11 @@ mod tests {
         }
         let error = parent_and_name(Path::new("")).unwrap_err();
         assert!(matches!(error, DiskError::BadPath { .. }), "{error}");
+        let beside = |name: &str| beside(Path::new("a/b"), OsStr::new(name));
+        assert_eq!(beside("c").unwrap(), Path::new("a/c"));
+        for bad in ["", "c/d", "c/", "/c", "..", "c\0"] {
+            let error = beside(bad).unwrap_err();
+            assert!(matches!(error, DiskError::BadPath { .. }), "{bad:?}: {error}");
+        }
     }
 }

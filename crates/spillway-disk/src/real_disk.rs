@@ -19,8 +19,8 @@ use rustix::{
 
 use crate::{
     Appended, Disk, DiskError, DiskOp, Entry, EntryKind, Faults, FileLock, FileStat, Mode,
-    Overwrite, ReadAt, WriteAt,
-    parts::{check_link_target, parent_and_name, parts},
+    Overwrite, ReadAt, Unfinished, WriteAt,
+    parts::{beside, check_link_target, parent_and_name, parts},
 };
 
 mod calls;
@@ -30,6 +30,7 @@ mod root;
 mod step;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 use calls::{file_stat, list, rename_fresh, times};
 use new_file::{NewFile, set_on};
@@ -233,6 +234,19 @@ impl Disk for RealDisk {
 
     fn create(&self, path: &Path, mode: Mode) -> Result<Box<dyn WriteAt>, DiskError> {
         Ok(Box::new(self.new_file(path, mode)?))
+    }
+
+    fn resume(
+        &self,
+        path: &Path,
+        unfinished: &OsStr,
+        mode: Mode,
+    ) -> Result<Box<dyn Unfinished>, DiskError> {
+        let (names, name) = parent_and_name(path)?;
+        let at = self.step(&beside(path, unfinished)?);
+        let dir = self.dir(&at, &names, READ_DIR)?;
+        let steps = (self.step(path), &at);
+        Ok(Box::new(unfinished::resume(steps, dir, (name, unfinished), mode)?))
     }
 
     fn truncate(&self, path: &Path, len: u64) -> Result<(), DiskError> {

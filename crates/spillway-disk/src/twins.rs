@@ -1,6 +1,6 @@
 // The real disk and its twin, side by side: the same calls, the same answers.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ enum Call {
     Write(usize, u8, bool),
     Append(usize, u8),
     Create(usize, u8, bool),
+    Resume(usize, usize, u8, Option<bool>),
     Truncate(usize, u8),
     MakeDirs(usize),
     Rename(usize, usize, bool),
@@ -30,6 +31,8 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (path(), any::<u8>(), any::<bool>()).prop_map(|(at, n, o)| Call::Write(at, n, o)),
         1 => (path(), any::<u8>()).prop_map(|(at, n)| Call::Append(at, n)),
         1 => (path(), any::<u8>(), any::<bool>()).prop_map(|(at, n, o)| Call::Create(at, n, o)),
+        2 => (path(), path(), any::<u8>(), any::<Option<bool>>())
+            .prop_map(|(at, part, n, end)| Call::Resume(at, part, n, end)),
         1 => (path(), any::<u8>()).prop_map(|(at, n)| Call::Truncate(at, n)),
         2 => path().prop_map(Call::MakeDirs),
         3 => (path(), path(), any::<bool>()).prop_map(|(from, to, o)| Call::Rename(from, to, o)),
@@ -55,6 +58,14 @@ fn make(disk: &dyn Disk, call: &Call) -> Result<u64, DiskError> {
             let file = disk.create(path(at), Mode::Private)?;
             file.write_at(fill.into(), &[fill])?;
             file.persist(overwrite(replace)).map(|()| 0)
+        }
+        Call::Resume(at, part, fill, end) => {
+            let file = disk.resume(path(at), OsStr::new(PATHS[part]), Mode::Private)?;
+            file.write_at(fill.into(), &[fill])?;
+            match end {
+                Some(replace) => file.persist(overwrite(replace)).map(|()| 0),
+                None => Ok(file.stat()?.len),
+            }
         }
         Call::Truncate(at, len) => disk.truncate(path(at), len.into()).map(|()| 0),
         Call::MakeDirs(at) => disk.create_dir_all(path(at)).map(|()| 0),

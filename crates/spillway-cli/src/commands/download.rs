@@ -27,6 +27,8 @@ const ADDRESS_DIGITS: usize = 64;
 struct Summary {
     bytes: u64,
     chunks_fetched: u64,
+    chunks_resumed: u64,
+    bytes_resumed: u64,
     files: u64,
     path: String,
     uplink_bytes: u64,
@@ -105,6 +107,8 @@ fn summary(downloaded: &Downloaded, path: &Path, measured: Measured) -> Summary 
     Summary {
         bytes: downloaded.bytes,
         chunks_fetched: downloaded.chunks,
+        chunks_resumed: downloaded.chunks_resumed,
+        bytes_resumed: downloaded.bytes_resumed,
         files: downloaded.files,
         path: path.display().to_string(),
         uplink_bytes: measured.traffic.sent_bytes,
@@ -120,8 +124,12 @@ fn report(downloaded: &Downloaded, path: &Path, measured: Measured) -> String {
     } else {
         path.display().to_string()
     };
+    let resumed = match downloaded.bytes_resumed {
+        0 => String::new(),
+        resumed => format!(", {} of them there before", bytes(resumed)),
+    };
     format!(
-        "Downloaded {} in {} to {place}, from {}, in {}.\n",
+        "Downloaded {} in {} to {place}, from {}, in {}{resumed}.\n",
         bytes(downloaded.bytes),
         count(downloaded.files, "file"),
         count(downloaded.chunks, "chunk"),

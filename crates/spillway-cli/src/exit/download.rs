@@ -1,10 +1,19 @@
+use std::path::Path;
+
 use spillway_client::{DownloadError, MapError, PeersError};
 
 use super::{Code, Failure, chain_of};
+use crate::render::bytes;
 
 impl From<DownloadError> for Failure {
     fn from(error: DownloadError) -> Self {
-        match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&DownloadError> for Failure {
+    fn from(error: &DownloadError) -> Self {
+        match error {
             DownloadError::Disk(error) => Self::from(error),
             DownloadError::Network(error) => Self::from(error),
             DownloadError::Interrupted => Self::new(Code::Interrupted, "interrupted")
@@ -14,20 +23,40 @@ impl From<DownloadError> for Failure {
             }
             DownloadError::DataMap(error) => Self::new(Code::Failure, chain_of(error))
                 .hint("check that it is the whole .datamap file of an upload"),
-            DownloadError::NotFound { address, .. } => Self::new(Code::NotFound, chain_of(&error))
+            DownloadError::NotFound { address, .. } => Self::new(Code::NotFound, chain_of(error))
                 .hint("check that this is the network it was uploaded to")
                 .detail("address", address.to_string()),
             DownloadError::Unavailable { address, .. } => {
-                Self::new(Code::TryAgain, chain_of(&error))
+                Self::new(Code::TryAgain, chain_of(error))
                     .hint("try again later")
                     .detail("address", address.to_string())
             }
             DownloadError::DirectoryToStream => {
-                Self::usage(chain_of(&error)).hint("name a directory to make with -o")
+                Self::usage(chain_of(error)).hint("name a directory to make with -o")
             }
-            _ => Self::new(Code::Failure, chain_of(&error)),
+            DownloadError::Unfinished { path, bytes, bytes_total, source, .. } => {
+                unfinished(source, path, (*bytes, *bytes_total))
+            }
+            _ => Self::new(Code::Failure, chain_of(error)),
         }
     }
+}
+
+/// What went wrong, and that what is there already is kept.
+fn unfinished(source: &DownloadError, path: &Path, (kept, total): (u64, u64)) -> Failure {
+    let mut failure = Failure::from(source);
+    let go_on = format!(
+        "{} of {} are kept in {}; run the same command again to go on",
+        bytes(kept),
+        bytes(total),
+        path.display()
+    );
+    let hint = match failure.hint.take() {
+        Some(hint) if !matches!(source, DownloadError::Interrupted) => format!("{hint}; {go_on}"),
+        _ => go_on,
+    };
+    let path = path.display().to_string();
+    failure.hint(hint).detail("bytes_kept", kept).detail("kept_in", path)
 }
 
 impl From<&PeersError> for Failure {

@@ -1,28 +1,41 @@
 //! Downloads: from a data map to bytes, `data map → fetch → open → file`, one direction.
 //!
 //! Chunks are fetched a few at a time and checked against their address; a bad or missing one is
-//! asked for at the next peer. A file grows under a temporary name and gets its own when all of it
-//! is there and durable; a directory likewise, unless it is merged into one that exists. Downloads
-//! keep no state: what a crash leaves is a temporary file.
+//! asked for at the next peer. A file grows under a hidden name beside its target and gets its own
+//! when all of it is there and durable; a directory likewise, unless it is merged into one that
+//! exists.
+//!
+//! What is not finished stays, and the next download through the same data map to the same target
+//! goes on with it. There is no journal: what is there is read, hashed and compared with the data map,
+//! segment by segment, and what is missing or different is fetched. So nothing that a crash has torn
+//! or anybody has changed passes, and nothing needs to be synced before the end. Of a directory,
+//! finished files count by what is in them too; they must have length, mode and time of the manifest.
+//! What goes into a stream is gone, and the data maps above the lowest are fetched again.
 
 mod directory;
 mod fetch;
+mod file;
+mod names;
 
 use std::{
-    ops::Range,
-    path::{Path, PathBuf},
+    collections::BTreeSet,
+    path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_disk::{Disk, DiskError, Mode, Overwrite, WriteAt, run};
+use spillway_disk::{Disk, DiskError, DiskExt, Overwrite, run};
 use spillway_seal::{ContentKind, DataMap, Entry, MAX_ROOT_BYTES, Opener, Unpacker};
 
+use spillway_types::SegmentHash;
+
 pub(crate) use fetch::fetch_chunk;
+
+use names::Names;
 
 use crate::{
     ClientParts, DownloadError, DownloadOptions, Downloaded, ProgressSender, Remote, Stage, Target,
@@ -38,32 +51,61 @@ pub(crate) async fn download(
 ) -> Result<Downloaded, DownloadError> {
     let started = parts.clock.monotonic();
     refuse_existing(&target).await?;
-    let (map, map_chunks) = resolve(parts, remote).await?;
-    let chunks = map_chunks + map.entries().len() as u64;
+    let (map, names, map_chunks) = resolve(parts, remote).await?;
     let job = Job {
         parts: parts.clone(),
         openers: Mutex::new(Vec::new()),
         progress: options.progress,
+        names,
+        counts: Mutex::default(),
         map,
     };
     let (content_len, count) = (job.map.content_len(), job.map.entries().len() as u64);
     job.progress.begin(Stage::Fetch, Some(content_len), Some(count));
     let job = Arc::new(job);
-    let (bytes, files) = match (job.map.content(), target) {
-        (ContentKind::File, Target::Path { disk, path, overwrite }) => {
-            (to_file(&job, disk, path, overwrite).await?, 1)
+    let (bytes, files) = match target {
+        Target::Path { disk, path, overwrite } => {
+            let place = (Arc::clone(&disk), path.clone());
+            let done = match job.map.content() {
+                ContentKind::File => {
+                    file::write(&job, disk, path, overwrite).await.map(|bytes| (bytes, 1))
+                }
+                ContentKind::Directory => directory::restore(&job, disk, path, overwrite).await,
+            };
+            match done {
+                Ok(done) => done,
+                Err(error) => return Err(unfinished(&job, place, error).await),
+            }
         }
-        (ContentKind::File, Target::Stream(output)) => (to_stream(&job, output).await?, 1),
-        (ContentKind::Directory, Target::Path { disk, path, overwrite }) => {
-            directory::restore(&job, disk, path, overwrite).await?
-        }
-        (ContentKind::Directory, Target::Stream(_)) => {
-            return Err(DownloadError::DirectoryToStream);
-        }
+        Target::Stream(output) => match job.map.content() {
+            ContentKind::File => (to_stream(&job, output).await?, 1),
+            ContentKind::Directory => return Err(DownloadError::DirectoryToStream),
+        },
     };
     job.progress.set_stage(Stage::Done);
     let elapsed = parts.clock.monotonic().saturating_sub(started);
-    Ok(Downloaded { bytes, chunks, files, elapsed })
+    let Counts { chunks_resumed, bytes_resumed, .. } = *job.counts();
+    let chunks = map_chunks + count - chunks_resumed;
+    Ok(Downloaded { bytes, chunks, chunks_resumed, bytes_resumed, files, elapsed })
+}
+
+/// Adds to an error what is kept.
+async fn unfinished(
+    job: &Job,
+    (disk, path): (Arc<dyn Disk>, PathBuf),
+    error: DownloadError,
+) -> DownloadError {
+    let Counts { chunks, bytes, .. } = *job.counts();
+    let part = path.with_file_name(job.names.part(&path));
+    let look = move |disk: &dyn Disk| Ok(disk.exists(&part)?.then(|| disk.display(&part)));
+    match run(&disk, look).await {
+        Ok(Some(path)) if chunks > 0 => {
+            let bytes_total = job.map.content_len();
+            let source = Box::new(error);
+            DownloadError::Unfinished { path, chunks, bytes, bytes_total, source }
+        }
+        _ => error,
+    }
 }
 
 /// One download under way.
@@ -73,6 +115,17 @@ pub(crate) struct Job {
     /// Openers that no thread uses now: at most as many as fetches run at once.
     openers: Mutex<Vec<Opener>>,
     progress: ProgressSender,
+    names: Names,
+    counts: Mutex<Counts>,
+}
+
+/// Segments that are where they belong, and those of them that were when the download began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    chunks: u64,
+    bytes: u64,
+    chunks_resumed: u64,
+    bytes_resumed: u64,
 }
 
 /// An output that is there already is said before anything is fetched.
@@ -92,8 +145,12 @@ async fn refuse_existing(target: &Target) -> Result<(), DownloadError> {
     }
 }
 
-/// The data map of level 0, and how many chunks of maps were fetched for it.
-async fn resolve(parts: &ClientParts, remote: Remote) -> Result<(DataMap, u64), DownloadError> {
+/// The data map of level 0, the names that go with the root of it, and how many chunks of maps were
+/// fetched.
+async fn resolve(
+    parts: &ClientParts,
+    remote: Remote,
+) -> Result<(DataMap, Names, u64), DownloadError> {
     let (bytes, mut chunks) = match remote {
         Remote::DataMap(bytes) => (bytes, 0),
         Remote::Public(address) => (fetch_chunk(parts, address).await?.to_vec(), 1),
@@ -106,7 +163,7 @@ async fn resolve(parts: &ClientParts, remote: Remote) -> Result<(DataMap, u64), 
     loop {
         let pending: Vec<Entry> = unpacker.pending().to_vec();
         if pending.is_empty() {
-            return Ok((unpacker.finish()?, chunks));
+            return Ok((unpacker.finish()?, Names::of(&bytes), chunks));
         }
         let mut fetched = stream::iter(pending)
             .map(|entry| fetch_chunk(parts, entry.address))
@@ -140,13 +197,17 @@ impl Job {
 
     /// Fetches these segments, a few at a time, and hands each to `take` as it comes. After a failure
     /// nothing new begins, and what has begun is waited for: nothing writes after this returns.
-    async fn each<T, F>(self: &Arc<Self>, range: Range<usize>, take: T) -> Result<(), DownloadError>
+    async fn each<T, F>(
+        self: &Arc<Self>,
+        segments: impl Iterator<Item = usize>,
+        take: T,
+    ) -> Result<(), DownloadError>
     where
         T: Fn(usize, Bytes) -> F,
         F: Future<Output = Result<(), DownloadError>>,
     {
         let (take, failed) = (&take, &AtomicBool::new(false));
-        let mut segments = stream::iter(range)
+        let mut segments = stream::iter(segments)
             .map(|index| async move {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
@@ -154,7 +215,7 @@ impl Job {
                 let segment = self.segment(index).await?;
                 let len = segment.len() as u64;
                 take(index, segment).await?;
-                self.progress.add(len, 1);
+                self.written(len);
                 Ok(())
             })
             .buffer_unordered(FETCH_WORKERS);
@@ -168,6 +229,85 @@ impl Job {
         first
     }
 
+    /// Which of these segments are there already: `read` fills a buffer with what may be one.
+    async fn here<R>(
+        self: &Arc<Self>,
+        disk: &Arc<dyn Disk>,
+        maybe: Vec<usize>,
+        read: R,
+    ) -> Result<BTreeSet<usize>, DownloadError>
+    where
+        R: Fn(&dyn Disk, usize, &mut [u8]) -> Result<(), DiskError> + Send + Sync + 'static,
+    {
+        let read = Arc::new(read);
+        let mut checks = stream::iter(maybe)
+            .map(|index| {
+                let (job, read) = (Arc::clone(self), Arc::clone(&read));
+                async move {
+                    if job.parts.stop.is_cancelled() {
+                        return Err(DownloadError::Interrupted);
+                    }
+                    let check = move |disk: &dyn Disk| {
+                        Ok(job.good(index, |buffer| read(disk, index, buffer)).is_some())
+                    };
+                    Ok((index, run(disk, check).await?))
+                }
+            })
+            .buffer_unordered(FETCH_WORKERS);
+        let mut here = BTreeSet::new();
+        while let Some((index, good)) = checks.try_next().await? {
+            if good {
+                here.insert(index);
+            }
+        }
+        Ok(here)
+    }
+
+    /// What `read` gives, if it is this segment. What cannot be read is fetched like what is not there.
+    fn good(
+        &self,
+        index: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<(), DiskError>,
+    ) -> Option<Vec<u8>> {
+        let entry = &self.map.entries()[index];
+        // At most 4 MiB: the data map was checked.
+        let mut buffer = vec![0; entry.len as usize];
+        if let Err(error) = read(&mut buffer) {
+            tracing::debug!(%error, "a part of an earlier download cannot be read");
+            return None;
+        }
+        (SegmentHash::of(&buffer) == entry.hash).then_some(buffer)
+    }
+
+    /// Counts a segment that was fetched and is where it belongs.
+    fn written(&self, len: u64) {
+        let mut counts = self.counts();
+        counts.chunks += 1;
+        counts.bytes += len;
+        self.progress.add(len, 1);
+    }
+
+    /// Counts segments that were there.
+    fn resumed(&self, here: &BTreeSet<usize>) {
+        let bytes = here.iter().map(|index| u64::from(self.map.entries()[*index].len)).sum();
+        let chunks = here.len() as u64;
+        let mut counts = self.counts();
+        counts.chunks += chunks;
+        counts.bytes += bytes;
+        counts.chunks_resumed += chunks;
+        counts.bytes_resumed += bytes;
+        self.progress.add(bytes, chunks);
+    }
+
+    /// Whether any segment is where it belongs.
+    fn has_any(&self) -> bool {
+        self.counts().chunks > 0
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().expect("invariant: no panic while it is held")
+    }
+
     fn starts(&self) -> Vec<u64> {
         let lens = self.map.entries().iter().map(|entry| u64::from(entry.len));
         lens.scan(0, |end, len| {
@@ -177,26 +317,6 @@ impl Job {
         })
         .collect()
     }
-}
-
-/// Writes a file that gets its name when it is whole.
-async fn to_file(
-    job: &Arc<Job>,
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    overwrite: Overwrite,
-) -> Result<u64, DownloadError> {
-    let file = run(&disk, move |disk| disk.create(&path, Mode::Shared)).await?;
-    let file: Arc<Box<dyn WriteAt>> = Arc::new(file);
-    let starts = job.starts();
-    job.each(0..starts.len(), |index, segment| {
-        let (file, start, disk) = (Arc::clone(&file), starts[index], Arc::clone(&disk));
-        async move { Ok(run(&disk, move |_| file.write_at(start, &segment)).await?) }
-    })
-    .await?;
-    let file = Arc::into_inner(file).expect("invariant: every write has ended");
-    run(&disk, move |_| file.persist(overwrite)).await?;
-    Ok(job.map.content_len())
 }
 
 /// Writes segments in order.
@@ -226,19 +346,4 @@ async fn to_stream(
     };
     run(&job.parts.data, flush).await?.map_err(DownloadError::Stream)?;
     Ok(job.map.content_len())
-}
-
-/// Removes a directory that a failed download leaves. Links are removed, not followed. Blocks.
-fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
-    // It may have got the mode that it had when it was uploaded.
-    let stat = disk.stat(dir)?;
-    disk.set_attributes(dir, 0o700, stat.modified)?;
-    for entry in disk.list(dir)? {
-        let path = dir.join(&entry.name);
-        match entry.kind {
-            spillway_disk::EntryKind::Dir => remove_tree(disk, &path)?,
-            _ => disk.remove_file(&path)?,
-        }
-    }
-    disk.remove_dir(dir)
 }

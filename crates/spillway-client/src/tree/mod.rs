@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::TreeError;
 pub(crate) use pack::{Packing, Piece};
-pub(crate) use restore::{RestoreError, prepare};
+pub(crate) use restore::{Destination, RestoreError, prepare};
 pub(crate) use walk::walk;
 
 /// Largest manifest that is read or written, in bytes.

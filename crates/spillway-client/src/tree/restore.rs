@@ -1,24 +1,29 @@
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
-use spillway_disk::{Disk, DiskError, Mode, Overwrite, WriteAt};
+use spillway_disk::{Disk, DiskError, EntryKind, FileStat, Mode, Overwrite, Unfinished};
 
 use super::{Modified, Node, Place, Tree, TreeError};
 
 /// A directory that is being written: directories are there, files are filled segment by segment,
 /// links and attributes come last.
+///
+/// What an earlier run has written is found again by [`Restore::read`], segment by segment. It may be
+/// anything: only what the caller has verified is named to [`Restore::settle`].
 #[derive(Debug)]
 pub(crate) struct Restore {
     root: PathBuf,
-    overwrite: Overwrite,
+    merge: bool,
     tree: Tree,
     /// By data segment: the runs of file bytes in it.
     runs: Vec<Vec<Run>>,
     files: Vec<FileState>,
+    links: Vec<Link>,
 }
 
 /// A run of one file's bytes in one segment.
@@ -33,38 +38,86 @@ struct Run {
 #[derive(Debug)]
 struct FileState {
     path: PathBuf,
+    /// What the file is called until it is whole.
+    unfinished: OsString,
+    len: u64,
     mode: u32,
     modified: Modified,
+    /// Where bytes of an earlier run may be.
+    earlier: Earlier,
+    /// Whether what has the file's name may be replaced.
+    overwrite: Overwrite,
     /// Segments that have not come yet, and the file while it is open.
-    open: Mutex<(usize, Option<Box<dyn WriteAt>>)>,
+    open: Mutex<(usize, Option<Box<dyn Unfinished>>)>,
 }
 
-/// Checks the manifest against the segments that there are, and makes the directories.
+#[derive(Debug)]
+struct Link {
+    path: PathBuf,
+    /// Where it is made, to be renamed: that makes it durable.
+    unfinished: PathBuf,
+    target: PathBuf,
+}
+
+/// Where bytes of an earlier run may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Earlier {
+    Nowhere,
+    /// In the file that is not finished.
+    Unfinished,
+    /// In the file that has the name. It has the right length, mode and time, too.
+    Whole,
+}
+
+/// Where a directory goes.
+pub(crate) struct Destination<'a> {
+    pub root: &'a Path,
+    /// What exists is the user's and is merged into. Otherwise it is what an earlier run has left.
+    pub merge: bool,
+    /// What a file is called until it is whole.
+    pub part: &'a dyn Fn(&Path) -> OsString,
+}
+
+/// Checks the manifest against the segments that there are, makes the directories, and looks at what
+/// is there.
 pub(crate) fn prepare(
     disk: &dyn Disk,
-    target: (&Path, Overwrite),
+    to: &Destination<'_>,
     tree: Tree,
     segment_lens: &[u32],
 ) -> Result<Restore, RestoreError> {
-    let (root, overwrite) = target;
     let mut layout = Layout::new(segment_lens);
-    let mut files = Vec::new();
+    let (mut files, mut links) = (Vec::new(), Vec::new());
     for entry in &tree.entries {
+        let path = to.root.join(OsStr::from_bytes(&entry.path));
+        if let Node::Link { target } = &entry.node {
+            let unfinished = path.with_file_name((to.part)(&path));
+            let target = OsStr::from_bytes(target).into();
+            links.push(Link { path, unfinished, target });
+            continue;
+        }
         let Node::File { mode, modified, len, place } = &entry.node else { continue };
         let pieces = layout.add(files.len(), *len, *place);
         let pieces = pieces.ok_or_else(|| TreeError::Place {
             path: String::from_utf8_lossy(&entry.path).into_owned(),
         })?;
         files.push(FileState {
-            path: root.join(OsStr::from_bytes(&entry.path)),
+            unfinished: (to.part)(&path),
+            path,
+            len: *len,
             mode: *mode,
             modified: *modified,
+            earlier: Earlier::Nowhere,
+            overwrite: if to.merge { Overwrite::Replace } else { Overwrite::Never },
             open: Mutex::new((pieces, None)),
         });
     }
     let runs = layout.runs;
-    let restore = Restore { root: root.to_owned(), overwrite, tree, runs, files };
-    restore.make_directories(disk)?;
+    let mut restore =
+        Restore { root: to.root.to_owned(), merge: to.merge, tree, runs, files, links };
+    if restore.make_directories(disk)? {
+        restore.look(disk)?;
+    }
     Ok(restore)
 }
 
@@ -138,28 +191,109 @@ impl Restore {
         lens.sum()
     }
 
-    fn make_directories(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+    /// Makes what is not there; whether the directory itself was.
+    fn make_directories(&self, disk: &dyn Disk) -> Result<bool, DiskError> {
+        let existed = stat(disk, &self.root)?.is_some();
         for entry in &self.tree.entries {
-            if matches!(entry.node, Node::Dir { .. }) {
-                disk.create_dir_all(&self.path_of(&entry.path))?;
+            let Node::Dir { modified, .. } = entry.node else { continue };
+            let path = self.path_of(&entry.path);
+            disk.create_dir_all(&path)?;
+            if existed && !self.merge {
+                // It may have got the mode that it had when it was uploaded. A directory of somebody
+                // else, under the name that can be guessed, is refused here.
+                disk.set_attributes(&path, 0o700, modified)?;
             }
         }
-        for file in &self.files {
-            let empty = file.lock().0 == 0;
-            if empty {
-                file.finish(disk.create(&file.path, Mode::Shared)?, self.overwrite)?;
-            } else if self.overwrite == Overwrite::Never {
-                // Said before anything is fetched.
-                match disk.stat(&file.path) {
-                    Err(DiskError::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                    Ok(_) => {
-                        return Err(DiskError::Exists { path: disk.display(&file.path) });
-                    }
+        Ok(existed)
+    }
+
+    /// Finds what earlier runs have left.
+    fn look(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
+        let mut seen = BTreeSet::new();
+        for file in &mut self.files {
+            let whole = stat(disk, &file.path)?;
+            if let Some(there) = &whole
+                && !self.merge
+            {
+                // Two names of one file: the disk does not tell them apart, and the second would
+                // replace the first.
+                if !seen.insert(there.identity) {
+                    return Err(DiskError::Exists { path: disk.display(&file.path) });
                 }
+                file.overwrite = Overwrite::Replace;
+            }
+            let unfinished = stat(disk, &file.path.with_file_name(&file.unfinished))?;
+            let attributes = (EntryKind::File, file.len, file.mode, file.modified);
+            file.earlier = match (whole, unfinished) {
+                (_, Some(there)) if there.len > 0 => Earlier::Unfinished,
+                (Some(there), _)
+                    if (there.kind, there.len, there.mode, there.modified) == attributes =>
+                {
+                    Earlier::Whole
+                }
+                _ => Earlier::Nowhere,
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether something of every file in this segment may be there.
+    pub(crate) fn may_have(&self, segment: usize) -> bool {
+        let runs = &self.runs[segment];
+        !runs.is_empty() && runs.iter().all(|run| self.files[run.file].earlier != Earlier::Nowhere)
+    }
+
+    /// Reads what is there of a segment into its buffer: anything, where nothing is.
+    pub(crate) fn read(
+        &self,
+        disk: &dyn Disk,
+        segment: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), DiskError> {
+        for run in &self.runs[segment] {
+            let file = &self.files[run.file];
+            let earlier = match file.earlier {
+                Earlier::Whole => disk.open(&file.path)?,
+                _ => disk.open(&file.path.with_file_name(&file.unfinished))?,
+            };
+            let end = run.segment_offset + run.len;
+            earlier.read_at(run.file_offset, &mut buffer[run.segment_offset..end])?;
+        }
+        Ok(())
+    }
+
+    /// Takes in which segments are there and good, and finishes the files that need no others. A
+    /// whole file of which a part is not good is written anew: its segments are taken out of `here`.
+    pub(crate) fn settle(
+        &self,
+        disk: &dyn Disk,
+        here: &mut BTreeSet<usize>,
+    ) -> Result<(), DiskError> {
+        let mut missing = self.missing(here);
+        let spoilt =
+            |run: &Run| self.files[run.file].earlier == Earlier::Whole && missing[run.file] > 0;
+        here.retain(|segment| !self.runs[*segment].iter().any(spoilt));
+        missing = self.missing(here);
+        for (state, missing) in self.files.iter().zip(missing) {
+            state.lock().0 = missing;
+            if missing == 0 && state.earlier != Earlier::Whole {
+                state.finish(state.resume(disk)?)?;
             }
         }
         Ok(())
+    }
+
+    /// How many segments each file needs beyond these.
+    fn missing(&self, here: &BTreeSet<usize>) -> Vec<usize> {
+        let mut missing = vec![0; self.files.len()];
+        for (segment, runs) in self.runs.iter().enumerate() {
+            if !here.contains(&segment) {
+                for run in runs {
+                    missing[run.file] += 1;
+                }
+            }
+        }
+        missing
     }
 
     /// Writes what a data segment holds. Segments may come in any order, each once.
@@ -174,15 +308,16 @@ impl Restore {
             let mut open = state.lock();
             let file = match &open.1 {
                 Some(file) => file,
-                None => open.1.insert(disk.create(&state.path, Mode::Shared)?),
+                None => open.1.insert(state.resume(disk)?),
             };
             let end = run.segment_offset + run.len;
             file.write_at(run.file_offset, &bytes[run.segment_offset..end])?;
+            file.keep(true);
             open.0 -= 1;
             if open.0 == 0
                 && let Some(file) = open.1.take()
             {
-                state.finish(file, self.overwrite)?;
+                state.finish(file)?;
             }
         }
         Ok(())
@@ -190,19 +325,8 @@ impl Restore {
 
     /// Makes links, then sets the attributes of directories, the deepest first.
     pub(crate) fn finish(&self, disk: &dyn Disk) -> Result<(), DiskError> {
-        for entry in &self.tree.entries {
-            let Node::Link { target } = &entry.node else {
-                continue;
-            };
-            let path = self.path_of(&entry.path);
-            let target = Path::new(OsStr::from_bytes(target));
-            match disk.symlink(target, &path) {
-                Err(DiskError::Exists { .. }) if self.overwrite == Overwrite::Replace => {
-                    disk.remove_file(&path)?;
-                    disk.symlink(target, &path)?;
-                }
-                other => other?,
-            }
+        for link in &self.links {
+            link.make(disk, self.merge)?;
         }
         for entry in self.tree.entries.iter().rev() {
             if let Node::Dir { mode, modified } = entry.node {
@@ -217,13 +341,45 @@ impl Restore {
     }
 }
 
+impl Link {
+    fn make(&self, disk: &dyn Disk, merge: bool) -> Result<(), DiskError> {
+        if disk.read_link(&self.path).is_ok_and(|is| is == self.target) {
+            return Ok(());
+        }
+        match disk.symlink(&self.target, &self.unfinished) {
+            // Of an earlier run, of the same data map.
+            Err(DiskError::Exists { .. }) => {
+                disk.remove_file(&self.unfinished)?;
+                disk.symlink(&self.target, &self.unfinished)?;
+            }
+            other => other?,
+        }
+        let overwrite = if merge { Overwrite::Replace } else { Overwrite::Never };
+        disk.rename(&self.unfinished, &self.path, overwrite)
+    }
+}
+
 impl FileState {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (usize, Option<Box<dyn WriteAt>>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, (usize, Option<Box<dyn Unfinished>>)> {
         self.open.lock().expect("invariant: no panic while a file is written")
     }
 
-    fn finish(&self, file: Box<dyn WriteAt>, overwrite: Overwrite) -> Result<(), DiskError> {
+    fn resume(&self, disk: &dyn Disk) -> Result<Box<dyn Unfinished>, DiskError> {
+        disk.resume(&self.path, &self.unfinished, Mode::Shared)
+    }
+
+    fn finish(&self, file: Box<dyn Unfinished>) -> Result<(), DiskError> {
+        // Whatever was behind its end goes. It comes first: it changes the time.
+        file.set_len(self.len)?;
         file.set_attributes(self.mode, self.modified)?;
-        file.persist(overwrite)
+        file.persist(self.overwrite)
+    }
+}
+
+fn stat(disk: &dyn Disk, path: &Path) -> Result<Option<FileStat>, DiskError> {
+    match disk.stat(path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(DiskError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

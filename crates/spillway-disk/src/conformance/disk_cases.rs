@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +17,8 @@ pub fn disk(mut make: impl FnMut() -> Arc<dyn Disk>) {
         limits_of_reading,
         appending_and_cutting,
         a_new_file_appears_when_it_is_persisted,
+        an_unfinished_file_is_gone_on_with,
+        an_unfinished_file_is_one_holders,
         directories,
         paths_stay_inside,
         links_are_entries_and_are_not_followed,
@@ -152,6 +155,72 @@ fn a_new_file_appears_when_it_is_persisted(disk: &dyn Disk) {
     assert_fails(disk, disk.create(path("no/a"), Mode::Private), "not found", "no/a");
 }
 
+fn an_unfinished_file_is_gone_on_with(disk: &dyn Disk) {
+    let resume = || good(disk.resume(path("a"), OsStr::new("a.part"), Mode::Shared));
+    drop(resume());
+    assert_eq!(names(disk, ""), Vec::<String>::new(), "nothing was in it");
+    let first = resume();
+    good(first.write_at(4, b"tail"));
+    first.keep(true);
+    drop(first);
+    assert_eq!(names(disk, ""), ["a.part"]);
+    let second = resume();
+    let mut buffer = [9; 9];
+    assert_eq!(good(second.read_at(2, &mut buffer)), 6);
+    assert_eq!(&buffer[..6], b"\0\0tail");
+    assert_eq!(good(second.stat()).len, 8);
+    good(second.write_at(0, b"head"));
+    drop(second);
+    assert_eq!(
+        good(disk.read(path("a.part"), 9)),
+        b"headtail",
+        "kept unless something else is said"
+    );
+    let third = resume();
+    good(third.set_len(10));
+    good(third.set_len(5));
+    good(third.set_attributes(0o640, (1_600_000_000, 7)));
+    good(third.persist(Overwrite::Never));
+    let stat = good(disk.stat(path("a")));
+    assert_eq!((stat.mode, stat.modified), (0o640, (1_600_000_000, 7)));
+    assert_eq!(
+        (good(disk.read(path("a"), 9)), names(disk, "")),
+        (b"headt".to_vec(), vec!["a".into()])
+    );
+    let fourth = resume();
+    good(fourth.write_at(0, b"new"));
+    fourth.keep(true);
+    assert_fails(disk, fourth.persist(Overwrite::Never), "exists", "a");
+    assert_eq!(names(disk, ""), ["a", "a.part"], "kept for another try");
+    good(resume().persist(Overwrite::Replace));
+    assert_eq!(good(disk.read(path("a"), 9)), b"new");
+    let fifth = resume();
+    good(fifth.write_at(0, b"unwanted"));
+    fifth.keep(false);
+    drop(fifth);
+    assert_eq!(names(disk, ""), ["a"]);
+}
+
+fn an_unfinished_file_is_one_holders(disk: &dyn Disk) {
+    let resume = |at, part| disk.resume(path(at), OsStr::new(part), Mode::Private);
+    let held = good(resume("a", "a.part"));
+    assert_eq!(good(disk.stat(path("a.part"))).mode, 0o600);
+    assert_fails(disk, resume("a", "a.part"), "locked", "a.part");
+    assert_fails(disk, disk.lock(path("a.part")), "locked", "a.part");
+    let other = good(resume("a", "b.part"));
+    good(held.persist(Overwrite::Never));
+    drop((good(resume("a", "a.part")), other));
+    assert_eq!(names(disk, ""), ["a"]);
+    assert_fails(disk, resume("no/a", "a.part"), "not found", "no/a.part");
+    good(disk.create_dir_all(path("d")));
+    assert_fails(disk, resume("a", "d"), "bad path", "d");
+    good(disk.symlink(path("a"), path("l")));
+    assert_fails(disk, resume("d/b", "b/c"), "bad path", "b/c");
+    assert_fails(disk, resume("a", "l"), "bad path", "l");
+    assert_fails(disk, resume("l/b", "b.part"), "bad path", "l/b.part");
+    assert_eq!(names(disk, ""), ["a", "d", "l"]);
+}
+
 fn directories(disk: &dyn Disk) {
     good(disk.create_dir_all(path("x/y/z")));
     good(disk.create_dir_all(path("x/y/z")));
@@ -178,6 +247,8 @@ fn paths_stay_inside(disk: &dyn Disk) {
             failure(disk, disk.write_durable(at, b"", Overwrite::Replace)),
             failure(disk, disk.append_durable(at, b"")),
             failure(disk, disk.create(at, Mode::Private)),
+            failure(disk, disk.resume(at, OsStr::new("part"), Mode::Private)),
+            failure(disk, disk.resume(path("b"), at.as_os_str(), Mode::Private)),
             failure(disk, disk.truncate(at, 0)),
             failure(disk, disk.create_dir_all(at)),
             failure(disk, disk.list(at)),

@@ -2,11 +2,14 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{FileNode, MemoryDisk, Node};
-use crate::{DiskError, DiskOp, FileLock, FileStat, Overwrite, ReadAt, WriteAt};
+use crate::{DiskError, DiskOp, FileLock, FileStat, Overwrite, ReadAt, Unfinished, WriteAt};
 
 pub(super) struct OpenFile {
     pub(super) disk: MemoryDisk,
@@ -16,12 +19,7 @@ pub(super) struct OpenFile {
 
 impl ReadAt for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
-        self.disk.look(DiskOp::Read, &self.path)?;
-        let contents = self.file.contents();
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.data.len());
-        let len = buffer.len().min(contents.data.len() - from);
-        buffer[..len].copy_from_slice(&contents.data[from..from + len]);
-        Ok(len)
+        self.disk.read_some(&self.file, &self.path, offset, buffer)
     }
 
     fn stat(&self) -> Result<FileStat, DiskError> {
@@ -44,6 +42,10 @@ pub(super) struct NewFile {
     pub(super) temporary: Option<OsString>,
     pub(super) name: OsString,
     pub(super) path: PathBuf,
+    /// Whether the file stays under its temporary name when this is dropped.
+    pub(super) kept: AtomicBool,
+    /// Given up after that.
+    pub(super) _lock: Option<HeldLock>,
 }
 
 impl NewFile {
@@ -90,8 +92,33 @@ impl WriteAt for NewFile {
     }
 }
 
+impl ReadAt for NewFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        self.disk.read_some(&self.file, &self.path, offset, buffer)
+    }
+
+    fn stat(&self) -> Result<FileStat, DiskError> {
+        self.disk.look(DiskOp::Stat, &self.path)?;
+        Ok(self.disk.tree().stat(&Node::File(Arc::clone(&self.file))))
+    }
+}
+
+impl Unfinished for NewFile {
+    fn keep(&self, keep: bool) {
+        self.kept.store(keep, Ordering::Relaxed);
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), DiskError> {
+        self.disk.change(DiskOp::Write, &self.path)?;
+        self.disk.set_len(&mut self.disk.tree(), &self.file, &self.path, len)
+    }
+}
+
 impl Drop for NewFile {
     fn drop(&mut self) {
+        if *self.kept.get_mut() {
+            return;
+        }
         if let Some(temporary) = self.temporary.take()
             && self.disk.change(DiskOp::Remove, &self.path).is_ok()
         {

@@ -1,9 +1,14 @@
-use std::{ffi::OsStr, io, path::Path, sync::Arc};
+use std::{
+    ffi::OsStr,
+    io,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use super::{FileNode, MemoryDisk, NewFile, Node, ROOT, Tree};
+use super::{FileNode, HeldLock, MemoryDisk, NewFile, Node, ROOT, Tree};
 use crate::{
     Disk, DiskError, DiskOp, Mode, Overwrite, TEMPORARY_PREFIX,
-    parts::{parent_and_name, parts},
+    parts::{beside, parent_and_name, parts},
 };
 
 /// Finding and changing what paths stand for, with the errors that the real disk has.
@@ -58,18 +63,66 @@ impl MemoryDisk {
         &self,
         tree: &mut Tree,
         path: &Path,
+        mode: Mode,
     ) -> Result<Arc<FileNode>, DiskError> {
         let (names, name) = parent_and_name(path)?;
         match self.file(tree, path) {
             Err(DiskError::NotFound { .. }) => {
                 let dir = self.dir(tree, &names, path)?;
-                let (id, now) = (tree.new_id(), self.now(tree));
-                let file = Arc::new(FileNode::new(id, 0o600, now, Vec::new()));
-                tree.add(dir, name, Node::File(Arc::clone(&file)));
-                Ok(file)
+                Ok(self.add_file(tree, dir, name, mode))
             }
             other => other,
         }
+    }
+
+    fn add_file(&self, tree: &mut Tree, dir: u64, name: &OsStr, mode: Mode) -> Arc<FileNode> {
+        let (id, now) = (tree.new_id(), self.now(tree));
+        let mode = match mode {
+            Mode::Private => 0o600,
+            // The usual umask.
+            Mode::Shared => 0o644,
+        };
+        let file = Arc::new(FileNode::new(id, mode, now, Vec::new()));
+        tree.add(dir, name, Node::File(Arc::clone(&file)));
+        file
+    }
+
+    pub(super) fn read_some(
+        &self,
+        file: &FileNode,
+        path: &Path,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, DiskError> {
+        self.look(DiskOp::Read, path)?;
+        let contents = file.contents();
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.data.len());
+        let len = buffer.len().min(contents.data.len() - from);
+        buffer[..len].copy_from_slice(&contents.data[from..from + len]);
+        Ok(len)
+    }
+
+    /// Cuts or lengthens; counts only files that have a name.
+    pub(super) fn set_len(
+        &self,
+        tree: &mut Tree,
+        file: &FileNode,
+        path: &Path,
+        len: u64,
+    ) -> Result<(), DiskError> {
+        let full = || DiskError::Full { op: DiskOp::Write, path: self.display(path) };
+        let now = self.now(tree);
+        let mut contents = file.contents();
+        let before = contents.data.len() as u64;
+        if contents.linked && len.saturating_sub(before) > tree.free() {
+            return Err(full());
+        }
+        contents.truncate(usize::try_from(len).map_err(|_| full())?);
+        contents.modified = now;
+        if contents.linked {
+            tree.used = tree.used.saturating_sub(before) + len;
+        }
+        Ok(())
     }
 
     /// Writes what fits; counts only files that have a name.
@@ -107,15 +160,8 @@ impl MemoryDisk {
         let mut tree = self.tree();
         let dir = self.dir(&tree, &names, path)?;
         self.change(DiskOp::Open, path)?;
-        let (id, now) = (tree.new_id(), self.now(&mut tree));
-        let temporary = format!("{TEMPORARY_PREFIX}{id:016x}");
-        let mode = match mode {
-            Mode::Private => 0o600,
-            // The usual umask.
-            Mode::Shared => 0o644,
-        };
-        let file = Arc::new(FileNode::new(id, mode, now, Vec::new()));
-        tree.add(dir, OsStr::new(&temporary), Node::File(Arc::clone(&file)));
+        let temporary = format!("{TEMPORARY_PREFIX}{:016x}", tree.next_id());
+        let file = self.add_file(&mut tree, dir, OsStr::new(&temporary), mode);
         Ok(NewFile {
             disk: self.clone(),
             file,
@@ -123,6 +169,38 @@ impl MemoryDisk {
             temporary: Some(temporary.into()),
             name: name.to_owned(),
             path: path.to_owned(),
+            kept: AtomicBool::new(false),
+            _lock: None,
+        })
+    }
+
+    pub(super) fn resumed(
+        &self,
+        path: &Path,
+        unfinished: &OsStr,
+        mode: Mode,
+    ) -> Result<NewFile, DiskError> {
+        let (names, name) = parent_and_name(path)?;
+        let at = beside(path, unfinished)?;
+        self.change(DiskOp::Open, &at)?;
+        let mut tree = self.tree();
+        let dir = self.dir(&tree, &names, &at)?;
+        let file = self.file_or_new(&mut tree, &at, mode)?;
+        self.change(DiskOp::Lock, &at)?;
+        if !tree.locks.insert(file.id) {
+            return Err(DiskError::Locked { path: self.display(&at) });
+        }
+        let kept = AtomicBool::new(!file.contents().data.is_empty());
+        let lock = HeldLock { disk: self.clone(), id: file.id };
+        Ok(NewFile {
+            disk: self.clone(),
+            file,
+            dir,
+            temporary: Some(unfinished.to_owned()),
+            name: name.to_owned(),
+            path: path.to_owned(),
+            kept,
+            _lock: Some(lock),
         })
     }
 

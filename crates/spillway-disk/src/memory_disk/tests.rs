@@ -155,3 +155,16 @@ fn times_come_from_the_clock() {
     assert_eq!(disk.stat(path("a")).unwrap().modified, (1_700_000_000, 0));
     assert_eq!(disk.stat(path("b")).unwrap().modified, (1_600_000_000, 0));
 }
+
+#[test]
+fn of_an_unfinished_file_a_power_cut_leaves_what_it_likes_and_a_kill_all() {
+    let disk = MemoryDisk::new();
+    let file = disk.resume(path("a"), OsStr::new("a.part"), Mode::Private).unwrap();
+    file.write_at(0, b"12345").unwrap();
+    assert_eq!(names(&disk.crash(Survival::Nothing)), Vec::<String>::new());
+    let killed = disk.crash(Survival::Everything);
+    assert_eq!(killed.read(path("a.part"), 9).unwrap(), b"12345");
+    let again = killed.resume(path("a"), OsStr::new("a.part"), Mode::Private).unwrap();
+    again.persist(Overwrite::Never).unwrap();
+    assert_eq!(killed.crash(Survival::Nothing).read(path("a"), 9).unwrap(), b"12345");
+}

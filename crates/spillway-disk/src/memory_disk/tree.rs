@@ -96,6 +96,11 @@ impl Tree {
         self.capacity.saturating_sub(self.used)
     }
 
+    /// The id that [`Tree::new_id`] gives next.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     pub(super) fn new_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;

@@ -1,6 +1,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
@@ -8,8 +9,14 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{Step, rename_fresh, times};
-use crate::{DiskError, DiskOp, Mode, Overwrite, TEMPORARY_PREFIX, WriteAt};
+use super::{
+    Step,
+    open_file::{read_at, stat},
+    rename_fresh, times,
+};
+use crate::{
+    DiskError, DiskOp, FileStat, Mode, Overwrite, ReadAt, TEMPORARY_PREFIX, Unfinished, WriteAt,
+};
 
 /// How often another name is drawn when a temporary name is taken. Names have 64 random bits: one
 /// collision is unheard of, this many mean that something else is wrong.
@@ -18,12 +25,14 @@ const TEMPORARY_NAME_TRIES: u32 = 16;
 /// A file under a temporary name, in the directory where it will be.
 #[derive(Debug)]
 pub(super) struct NewFile {
-    step: Step,
-    dir: File,
-    file: File,
+    pub(super) step: Step,
+    pub(super) dir: File,
+    pub(super) file: File,
     /// The temporary name, until it is gone.
-    temporary: Option<OsString>,
-    name: OsString,
+    pub(super) temporary: Option<OsString>,
+    pub(super) name: OsString,
+    /// Whether the file stays under its temporary name when this is dropped.
+    pub(super) kept: AtomicBool,
 }
 
 impl NewFile {
@@ -33,10 +42,7 @@ impl NewFile {
         name: &OsStr,
         mode: Mode,
     ) -> Result<Self, DiskError> {
-        let permissions = match mode {
-            Mode::Private => Permissions::from_raw_mode(0o600),
-            Mode::Shared => Permissions::from_raw_mode(0o666),
-        };
+        let permissions = permissions_of(mode);
         let flags = OFlags::RDWR
             | OFlags::CREATE
             | OFlags::EXCL
@@ -55,7 +61,8 @@ impl NewFile {
             }
             Err(Errno::AGAIN)
         })?;
-        Ok(Self { step, dir, file, temporary: Some(temporary), name: name.to_owned() })
+        let (temporary, name) = (Some(temporary), name.to_owned());
+        Ok(Self { step, dir, file, temporary, name, kept: AtomicBool::new(false) })
     }
 
     pub(super) fn publish(mut self, overwrite: Overwrite) -> Result<(), DiskError> {
@@ -84,14 +91,45 @@ impl WriteAt for NewFile {
     }
 }
 
+impl ReadAt for NewFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        read_at(&self.step, &self.file, offset, buffer)
+    }
+
+    fn stat(&self) -> Result<FileStat, DiskError> {
+        stat(&self.step, &self.file)
+    }
+}
+
+impl Unfinished for NewFile {
+    fn keep(&self, keep: bool) {
+        self.kept.store(keep, Ordering::Relaxed);
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), DiskError> {
+        self.step.change(DiskOp::Write, || self.file.set_len(len))
+    }
+}
+
 impl Drop for NewFile {
     fn drop(&mut self) {
+        if *self.kept.get_mut() {
+            return;
+        }
         if let Some(temporary) = self.temporary.take() {
             // Whoever owns the directory removes what could not be removed here, at its next start.
             let _ = self
                 .step
                 .change(DiskOp::Remove, || unlinkat(&self.dir, &temporary, AtFlags::empty()));
         }
+    }
+}
+
+/// What the system takes the umask from.
+pub(super) fn permissions_of(mode: Mode) -> Permissions {
+    match mode {
+        Mode::Private => Permissions::from_raw_mode(0o600),
+        Mode::Shared => Permissions::from_raw_mode(0o666),
     }
 }
 

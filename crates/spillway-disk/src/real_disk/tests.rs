@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Fault, FaultPlan, TEMPORARY_PREFIX, conformance, run};
 
+mod unfinished;
+
 fn path(text: &str) -> &Path {
     Path::new(text)
 }
@@ -463,4 +465,31 @@ fn child_is_killed_before_the_rename() {
     let _held = disk.lock(path("lock")).unwrap();
     faults.arm(FaultPlan::once(1, Fault::Kill).only(DiskOp::Rename));
     disk.write_durable(path("f"), b"f", Overwrite::Never).unwrap();
+}
+
+/// Holders that remove the file while they hold its lock, as who cleans up does: never two at once.
+#[test]
+fn a_lock_file_that_its_holder_removes_is_never_held_twice() {
+    let (dir, _) = disk();
+    let holders = std::sync::atomic::AtomicUsize::new(0);
+    let held = std::sync::atomic::AtomicUsize::new(0);
+    let order = std::sync::atomic::Ordering::SeqCst;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let disk = RealDisk::open(dir.path()).unwrap();
+                for _ in 0..2_000 {
+                    let Ok(lock) = disk.lock(path("lock")) else { continue };
+                    assert_eq!(holders.fetch_add(1, order), 0, "two holders");
+                    held.fetch_add(1, order);
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, order);
+                    // Whoever has opened this file must find that it is nobody's lock any more.
+                    disk.remove_file(path("lock")).unwrap();
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert!(held.load(order) > 100);
 }

@@ -12,6 +12,7 @@ mod partial;
 mod quoting;
 mod reaping;
 mod refunds;
+mod resumed_downloads;
 mod round_trip;
 mod rounds;
 mod sessions;

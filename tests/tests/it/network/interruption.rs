@@ -180,3 +180,48 @@ fn sorted(list: &Value) -> Vec<String> {
     list.sort_unstable();
     list
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_download_is_gone_on_with() {
+    const DOWNLOAD: [&str; 5] = ["download", "file.datamap", "-o", "copy", "--json"];
+    let network = Network::start(6).await;
+    let file = contents(240);
+    network.put("file", &file);
+    assert_eq!(network.run(&UPLOAD).await.code, Some(0));
+    for signal in [Signal::INT, Signal::KILL] {
+        network.book.give_only(5);
+        let mut running = network.spawn(&DOWNLOAD);
+        running.wait_for(|line| line["chunks_done"] == 5).await;
+        let second = network.run(&DOWNLOAD).await;
+        assert_eq!(second.code, Some(11), "{second:?}");
+        running.signal(signal);
+        let ran = running.end().await;
+        if signal == Signal::INT {
+            assert_eq!(ran.code, Some(130), "{ran:?}");
+            let said = exit_error(&ran);
+            assert_eq!(
+                (&said["message"], &said["bytes_kept"]),
+                (&"interrupted".into(), &(5 * SEGMENT_BYTES).into())
+            );
+            let hint = said["hint"].as_str().unwrap();
+            assert!(hint.ends_with("; run the same command again to go on"), "{said}");
+        } else {
+            assert_eq!(ran.code, None, "{ran:?}");
+        }
+        assert!(!network.place().join("copy").exists(), "whole or not at all");
+
+        network.book.behave();
+        let done = network.run(&DOWNLOAD).await;
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+        let done = done.summary();
+        assert_eq!((&done["chunks_fetched"], &done["chunks_resumed"]), (&6.into(), &5.into()));
+        assert_eq!(done["bytes_resumed"], 5 * SEGMENT_BYTES);
+        assert!(network.read("copy") == file, "it came back otherwise");
+        std::fs::remove_file(network.place().join("copy")).unwrap();
+    }
+    let hidden = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().to_string_lossy().contains(".spillway-")
+    };
+    assert!(!std::fs::read_dir(network.place()).unwrap().any(hidden), "nothing is left over");
+    network.shutdown().await;
+}
