@@ -6,8 +6,12 @@
 //! hundred units more or less, because zero bytes of hashes are cheaper.
 //!
 //! Like is compared with like: payees are drawn from 1,000 that have been paid before, which is
-//! `steady` of the published figures, and approvals are rows of their own. Deliberately absent: the
-//! price of gas.
+//! `steady` of the published figures, and approvals are rows of their own. A draw is settled on the
+//! terms of somebody who wants his gas back, with the tip that nodes ask for: what does not pay fails.
+//! Deliberately absent: the price of gas.
+//!
+//! `benches/data/gas.json` holds one run (`cargo xtask bench gas --write`). The tables of README and
+//! docs are compared with it, and it with what is measured now.
 
 mod measure;
 mod peer;
@@ -17,7 +21,7 @@ mod stage;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::{measure::Measure, stage::Stage};
 
@@ -27,14 +31,14 @@ pub use self::report::table;
 pub const GAS_SIZES: [usize; 9] = [1, 3, 16, 54, 129, 256, 516, 1_024, 4_096];
 
 /// One way to pay, or one call of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GasRow {
     /// How many chunks, five payees each; `None` for calls that do not depend on it.
     pub chunks: Option<usize>,
     /// `direct`, `batch` (the payer's vault call), `batch-settled` (with all its settles), or the name
     /// of a call.
-    pub mode: &'static str,
-    /// What the payer's transactions used, approvals left out.
+    pub mode: String,
+    /// What the payer's transactions used, approvals left out; nothing for calls that anybody sends.
     pub gas_payer: u64,
     /// What all of them used, settles too.
     pub gas_total: u64,

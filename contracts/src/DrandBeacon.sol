@@ -6,7 +6,7 @@ import {Epochs} from "./Epochs.sol";
 /// @title Seeds from drand, checked on chain: for a network of the scheme `bls-unchained-g1-rfc9380` (quicknet)
 /// @notice A round's signature by the drand network's group key is a BLS signature in G1 over sha256(round): there
 /// is exactly one, so nobody who posts can choose, and nobody can make it without a threshold of the drand nodes. A
-/// post costs 193,000 gas (measured, a whole transaction). The chain must have the precompiles of EIP-2537.
+/// post costs 194,000 gas (measured, a whole transaction). The chain must have the precompiles of EIP-2537.
 ///
 /// Which round: the first one whose time is at or after the boundary. A drand node signs a round only once the
 /// round's time has come, so the signature became public at time(round) >= boundary, and a boundary is later than

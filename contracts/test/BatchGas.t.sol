@@ -16,10 +16,10 @@ contract BatchGasTest is BatchBase {
     uint256 private constant AUTHORIZED_COMMIT = 105_000;
     /// A draw at 16 draws a transaction, 4,096 leaves, 5 payees that have been credited before.
     uint256 private constant DRAW = 60_000;
-    uint256 private constant DRAW_FRESH = 150_000;
-    uint256 private constant SINGLE_DRAW = 115_000;
-    uint256 private constant REFUND = 80_000;
-    uint256 private constant SEED_POST = 260_000;
+    uint256 private constant DRAW_FRESH = 142_000;
+    uint256 private constant SINGLE_DRAW = 106_000;
+    uint256 private constant REFUND = 62_000;
+    uint256 private constant SEED_POST = 200_000;
     uint256 private constant KEY = 0xC0FFEE;
     uint256 private constant LEAVES = 4096;
 

@@ -130,7 +130,7 @@ impl Charged {
 }
 
 impl Cluster {
-    /// The tip a draw of nodes that take batches. One chunk of a whole segment is worth more than six
+    /// The tip a draw of nodes that take batches. One chunk of a whole segment is worth more than four
     /// of them, so that it may be a batch.
     pub const TIP: Atto = Atto(100);
 

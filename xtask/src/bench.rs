@@ -25,6 +25,9 @@ pub(crate) const DEFAULT_ROUNDS: u32 = 3;
 const BENCH: Program =
     Program { package: "spillway-benches", name: "", features: &[], release: false };
 
+/// What `gas` writes; the tables of README and docs/payments.md follow from it.
+const GAS_FIGURES: &str = "benches/data/gas.json";
+
 /// What `statistics` writes.
 const STATISTICS_PAGE: &str = "docs/batch-statistics.md";
 
@@ -39,7 +42,7 @@ const KNOWN: &[(&str, &str)] = &[
 /// Runs the benchmark of that name.
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
     match arguments.name.as_str() {
-        "gas" => gas(workspace, arguments.json),
+        "gas" => gas(workspace, arguments),
         "seal" => seal(workspace, arguments.json),
         "statistics" => statistics(workspace, arguments),
         "transfer" => transfer(workspace, arguments),
@@ -64,9 +67,13 @@ fn seal(workspace: &Workspace, json: bool) -> Result<()> {
 }
 
 /// What it measures does not depend on how it is built.
-fn gas(workspace: &Workspace, json: bool) -> Result<()> {
+fn gas(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
     setup::run(workspace)?;
-    bench(workspace, BENCH, "gas", flags(json))
+    let mut flags = flags(arguments.json);
+    if arguments.write {
+        flags.extend(["--write", GAS_FIGURES]);
+    }
+    bench(workspace, BENCH, "gas", flags)
 }
 
 fn statistics(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {

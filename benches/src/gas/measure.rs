@@ -48,8 +48,9 @@ impl<'a> Measure<'a> {
         self.commit_many().await.context("commit-many")?;
         self.signed().await.context("signatures")?;
         let unclaimed = self.unclaimed().await.context("a batch to refund")?;
-        let last = committed.iter().map(|(_, plan, _)| plan.upload_by).max();
-        let last = last.context("at least one size")?;
+        let new = self.new_payees().await.context("a batch for new payees")?;
+        let sized = committed.iter().map(|(_, plan, _)| plan.upload_by).max();
+        let last = sized.context("at least one size")?.max(new.upload_by);
         // The seeds of all batches are known from the end of the next epoch on.
         self.stage.pass(WINDOWS.draw_time(last).saturating_add(EPOCH)).await?;
         let mut seeds = Journal::default();
@@ -59,6 +60,8 @@ impl<'a> Measure<'a> {
                 .await
                 .with_context(|| format!("settling {chunks} chunks"))?;
         }
+        let seed = self.seed(&new, &mut seeds).await.context("the seed")?;
+        self.settle_new(&new, seed).await.context("settling for new payees")?;
         self.seed_row(&seeds).await?;
         self.drand().await.context("drand")?;
         self.withdrawals().await.context("withdrawals")?;
@@ -66,10 +69,10 @@ impl<'a> Measure<'a> {
         Ok(self.rows)
     }
 
-    fn size(&mut self, chunks: usize, mode: &'static str, payer: Used, others: Used) {
+    fn size(&mut self, chunks: usize, mode: &str, payer: Used, others: Used) {
         self.rows.push(GasRow {
             chunks: Some(chunks),
-            mode,
+            mode: mode.to_owned(),
             gas_payer: payer.gas,
             gas_total: payer.gas + others.gas,
             transactions: payer.transactions + others.transactions,
@@ -79,14 +82,15 @@ impl<'a> Measure<'a> {
         });
     }
 
-    fn call(&mut self, mode: &'static str, used: Used) {
+    /// A call of its own, by the payer or by anybody else.
+    fn call(&mut self, mode: &str, payer: Used, others: Used) {
         self.rows.push(GasRow {
             chunks: None,
-            mode,
-            gas_payer: used.gas,
-            gas_total: used.gas,
-            transactions: used.transactions,
-            calldata_bytes: used.calldata_bytes,
+            mode: mode.to_owned(),
+            gas_payer: payer.gas,
+            gas_total: payer.gas + others.gas,
+            transactions: payer.transactions + others.transactions,
+            calldata_bytes: payer.calldata_bytes + others.calldata_bytes,
             peer_single_gas: None,
             peer_merkle_gas: None,
         });
@@ -119,8 +123,9 @@ impl<'a> Measure<'a> {
         let journal = stage.pay(&plans, CommitChoice::Together).await?;
         let approval =
             stage.used(&journal, |purpose| matches!(purpose, TxPurpose::Approve { .. })).await?;
-        self.call("approval", approval);
-        self.call("commit-many, 8 batches", stage.used(&journal, is_payment).await?);
+        self.call("approval", approval, Used::default());
+        let commits = stage.used(&journal, is_payment).await?;
+        self.call("commit-many, 8 batches", commits, Used::default());
         Ok(())
     }
 
@@ -156,7 +161,12 @@ impl<'a> Measure<'a> {
     ) -> Result<()> {
         let calldata_bytes = call.data.len();
         let receipt = self.stage.hands(sender).send_call(call).await.context(name)?;
-        self.call(name, Used { gas: receipt.gas_used, transactions: 1, calldata_bytes });
+        let used = Used { gas: receipt.gas_used, transactions: 1, calldata_bytes };
+        if sender.address() == self.stage.payer.address() {
+            self.call(name, used, Used::default());
+        } else {
+            self.call(name, Used::default(), used);
+        }
         Ok(())
     }
 
@@ -168,6 +178,15 @@ impl<'a> Measure<'a> {
         if let PlanMode::Batch { draws, .. } = &mut plan.mode {
             *draws = REFUNDED_DRAWS;
         }
+        stage.pay(std::slice::from_ref(&plan), CommitChoice::Together).await?;
+        Ok(plan)
+    }
+
+    async fn new_payees(&self) -> Result<Plan> {
+        let stage = self.stage;
+        let payees = [0xa0, 0xa1, 0xa2, 0xa3, 0xa4].map(|byte| RewardAddress([byte; 20]));
+        let mut plans = stage.batches(stage.leaves_of(&payees).await, FEW).await?;
+        let plan = plans.pop().context("a batch")?;
         stage.pay(std::slice::from_ref(&plan), CommitChoice::Together).await?;
         Ok(plan)
     }
@@ -192,20 +211,31 @@ impl<'a> Measure<'a> {
         seed.seed.context("the seed is due")
     }
 
+    /// On the terms of somebody who wants his gas back: the tips pay for it, at the gas price of the
+    /// moment, or nothing is settled.
     async fn settle(&mut self, chunks: usize, plan: &Plan, payer: Used, seed: Seed) -> Result<()> {
+        let terms = SettleTerms { rate: Some(self.stage.rate().await?), ..SettleTerms::default() };
+        let used = self.settled(plan, seed, terms).await?;
+        self.size(chunks, "batch-settled", payer, used);
+        Ok(())
+    }
+
+    /// The only draw of a batch whose payees the vault has never credited.
+    async fn settle_new(&mut self, plan: &Plan, seed: Seed) -> Result<()> {
+        let terms = SettleTerms { at_a_loss: true, ..SettleTerms::default() };
+        let used = self.settled(plan, seed, terms).await?;
+        self.call("settle, 1 draw, payees new to the vault", Used::default(), used);
+        Ok(())
+    }
+
+    async fn settled(&self, plan: &Plan, seed: Seed, terms: SettleTerms) -> Result<Used> {
         let stage = self.stage;
         let wins = wins(plan, seed)?;
         let mut journal = Journal::default();
-        let settled = stage
-            .payments
-            .settle(&stage.settler, &wins, SettleTerms::default(), &mut journal)
-            .await?;
+        let settled = stage.payments.settle(&stage.settler, &wins, terms, &mut journal).await?;
         anyhow::ensure!(settled.skipped.is_empty(), "skipped {:?}", settled.skipped);
         anyhow::ensure!(settled.prizes == plan.storage_cost(), "prizes {}", settled.prizes);
-        let settles = |purpose: &TxPurpose| matches!(purpose, TxPurpose::Settle { .. });
-        let used = stage.used(&journal, settles).await?;
-        self.size(chunks, "batch-settled", payer, used);
-        Ok(())
+        stage.used(&journal, |purpose| matches!(purpose, TxPurpose::Settle { .. })).await
     }
 
     async fn seed_row(&mut self, journal: &Journal) -> Result<()> {
@@ -216,6 +246,7 @@ impl<'a> Measure<'a> {
         let seeds = used.transactions / 2;
         self.call(
             "seed of block hashes: arm and take",
+            Used::default(),
             Used {
                 gas: used.gas / seeds as u64,
                 transactions: 2,
@@ -251,7 +282,7 @@ impl<'a> Measure<'a> {
         anyhow::ensure!(seed == Some(round.seed.parse()?), "seed {seed:?}");
         let posts = |purpose: &TxPurpose| matches!(purpose, TxPurpose::PostSeed { .. });
         let used = stage.used(&journal, posts).await?;
-        self.call("seed of drand", used);
+        self.call("seed of drand", Used::default(), used);
         Ok(())
     }
 
@@ -267,7 +298,7 @@ impl<'a> Measure<'a> {
             let withdrawn = stage.payments.withdraw(&stage.settler, payee, &mut journal).await?;
             anyhow::ensure!(withdrawn.amount > Atto::ZERO, "nothing was owed");
             let used = stage.used(&journal, |_| true).await?;
-            self.call(name, used);
+            self.call(name, Used::default(), used);
         }
         Ok(())
     }
@@ -280,7 +311,7 @@ impl<'a> Measure<'a> {
         let refunded = stage.payments.refund(&stage.settler, &[terms], &mut journal).await?;
         anyhow::ensure!(refunded.amount == terms.escrow(), "refunded {}", refunded.amount);
         let used = stage.used(&journal, |_| true).await?;
-        self.call("refund, 16 draws", used);
+        self.call("refund, 16 draws", Used::default(), used);
         Ok(())
     }
 }

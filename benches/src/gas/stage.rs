@@ -11,7 +11,8 @@ use spillway_pay::{
     Windows, plan_batches,
 };
 use spillway_types::{
-    Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, UnixTime, Wei, limits,
+    Atto, ChunkAddress, Domain, Leaf, NetworkId, RewardAddress, Share, TokenRate, UnixTime, Wei,
+    limits,
 };
 use tokio::sync::Mutex;
 
@@ -208,6 +209,14 @@ impl Stage {
     pub(super) fn hands<'a>(&self, wallet: &'a Wallet) -> Deployer<'a> {
         let chain = Arc::<RpcChain>::clone(&self.chain);
         Deployer { chain, clock: Arc::clone(&self.clock), wallet }
+    }
+
+    /// What a token is worth to nodes that ask for [`TIP`] a draw at the gas price of the moment.
+    pub(super) async fn rate(&self) -> Result<TokenRate> {
+        let fees = self.chain.fees().await?;
+        let gas_price = fees.base.saturating_add(fees.priority);
+        let worth = gas_price.saturating_mul(limits::TIP_GAS.into());
+        Ok(TokenRate(Wei(worth.0.saturating_mul(10_u128.pow(18)).div_ceil(TIP.0))))
     }
 
     /// The chain's time or ours, the later.

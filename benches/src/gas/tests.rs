@@ -1,4 +1,5 @@
 use spillway_pay::FindOptions;
+use spillway_types::limits;
 
 use super::*;
 
@@ -6,10 +7,61 @@ use super::*;
 const COMMIT: u64 = 75_000;
 const FURTHER_BATCH: u64 = 30_000;
 const WARM_PAYEE: u64 = 6_500;
-const DRAW: u64 = 60_000;
+const REFUND: u64 = 65_000;
 
-/// On a real chain: no call is dearer than what is promised, and the whole of a batch is cheaper than
-/// the published Merkle mode from 16 chunks on.
+const RECORDED: &str = include_str!("../../data/gas.json");
+const README: &str = include_str!("../../../README.md");
+const PAYMENTS: &str = include_str!("../../../docs/payments.md");
+
+fn recorded() -> Vec<GasRow> {
+    RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every line of one page is a line of the other, in this order and without a gap.
+fn assert_holds(page: &str, lines: &str, name: &str) {
+    let first = lines.lines().next().unwrap();
+    let found: Vec<&str> = page.lines().skip_while(|line| *line != first).collect();
+    for (index, line) in lines.lines().enumerate() {
+        let now = found.get(index).copied().unwrap_or_default();
+        assert_eq!(now, line, "{name} is not what benches/data/gas.json gives");
+    }
+}
+
+#[test]
+fn the_tables_of_the_docs_are_the_recorded_figures() {
+    let table = table(&recorded());
+    let (sizes, calls) = table.split_once("\n\n").unwrap();
+    assert_eq!(sizes.lines().count(), 2 + GAS_SIZES.len());
+    assert_holds(README, sizes, "README.md");
+    assert_holds(PAYMENTS, sizes, "docs/payments.md");
+    assert_holds(PAYMENTS, calls, "docs/payments.md");
+}
+
+/// What is measured now is what was recorded: seeds and hashes differ from run to run, and with them
+/// which leaves are drawn and how many payees they have in common.
+fn assert_as_recorded(rows: &[GasRow]) {
+    let recorded = recorded();
+    let key = |row: &GasRow| (row.chunks, row.mode.clone());
+    assert_eq!(
+        rows.iter().map(key).collect::<Vec<_>>(),
+        recorded.iter().map(key).collect::<Vec<_>>()
+    );
+    for (now, before) in rows.iter().zip(&recorded) {
+        let percent = if now.mode == "batch-settled" { 5 } else { 1 };
+        let off = now.gas_total.abs_diff(before.gas_total);
+        assert!(
+            100 * off <= percent * before.gas_total && now.transactions == before.transactions,
+            "`cargo xtask bench gas --write` changes it: {now:?} {before:?}"
+        );
+        assert_eq!(
+            (now.peer_single_gas, now.peer_merkle_gas),
+            (before.peer_single_gas, before.peer_merkle_gas)
+        );
+    }
+}
+
+/// On a real chain: no call is dearer than what is promised, the whole of a batch is cheaper than the
+/// published Merkle mode from 16 chunks on, and every settlement pays for itself, or it fails there.
 #[tokio::test]
 async fn no_payment_is_dearer_than_promised() {
     let options = FindOptions {
@@ -18,18 +70,23 @@ async fn no_payment_is_dearer_than_promised() {
     };
     let anvil = spillway_pay::Anvil::find(&options);
     let anvil = anvil.expect("no Anvil in tools/node_modules: run `cargo xtask setup`");
-    let rows = measure_gas(anvil, &[1, 16, 129, 4_096]).await.unwrap();
+    let rows = measure_gas(anvil, &GAS_SIZES).await.unwrap();
     let of = |mode: &str, chunks: Option<usize>| {
         rows.iter().find(|row| row.mode == mode && row.chunks == chunks).unwrap()
     };
-    for chunks in [1, 16, 129, 4_096] {
+    for chunks in GAS_SIZES {
         let batch = of("batch", Some(chunks));
         assert_eq!((batch.transactions, batch.calldata_bytes), (1, 228), "{chunks} chunks");
         assert!(batch.gas_payer <= COMMIT, "commit, {chunks} chunks: {}", batch.gas_payer);
         let settled = of("batch-settled", Some(chunks));
         assert_eq!(settled.gas_payer, batch.gas_payer);
+        assert_eq!(settled.transactions, 2, "all draws are settled with one transaction");
         if let Some(merkle) = settled.peer_merkle_gas {
             assert!(settled.gas_total < merkle, "{chunks} chunks: {}", settled.gas_total);
+        }
+        let settle = settled.gas_total - settled.gas_payer;
+        if chunks <= limits::LEAVES_PER_DRAW {
+            assert!(settle <= limits::SETTLE_ALONE_GAS, "the draw of {chunks} chunks: {settle}");
         }
     }
     let many = of("commit-many, 8 batches", None).gas_total;
@@ -39,11 +96,17 @@ async fn no_payment_is_dearer_than_promised() {
     let payee = (more - one) / (5 * 15);
     assert!(payee <= WARM_PAYEE, "a warm payee: {payee}");
     let settled = of("batch-settled", Some(4_096));
-    assert_eq!(settled.transactions, 2, "16 draws are settled with one transaction");
     let draw = (settled.gas_total - settled.gas_payer) / 16;
-    assert!(draw <= DRAW, "a draw of 16: {draw}");
-    for name in ["approval", "seed of drand", "refund, 16 draws"] {
-        assert_eq!(of(name, None).transactions, 1, "{name}");
+    assert!(draw <= limits::SETTLE_GAS, "a draw of 16: {draw}");
+    for (name, most) in [
+        ("approval", 50_000),
+        ("seed of drand", limits::SEED_GAS),
+        ("refund, 16 draws", REFUND),
+        ("settle, 1 draw, payees new to the vault", 185_000),
+    ] {
+        let call = of(name, None);
+        assert!(call.transactions == 1 && call.gas_total <= most, "{call:?}");
     }
     assert_eq!(of("seed of block hashes: arm and take", None).transactions, 2);
+    assert_as_recorded(&rows);
 }

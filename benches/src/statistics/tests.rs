@@ -31,7 +31,7 @@ fn the_same_options_give_the_same_page() {
 #[test]
 fn a_fault_fails_its_check() {
     type Fault = fn(&mut Statistics);
-    let faults: [(Fault, &str); 6] = [
+    let faults: [(Fault, &str); 8] = [
         (|found| found.enumerated[0].exact = false, "Small batches"),
         (|found| found.most_off = 4.1, "Every batch"),
         (|found| found.chi_square = 118.0, "Random seeds: the first"),
@@ -43,7 +43,24 @@ fn a_fault_fails_its_check() {
                     node.pay.paid %= 1_000;
                 }
             },
-            "Over all rounds",
+            "Over all rounds, pay follows what is owed",
+        ),
+        (
+            // As if those that keep half had kept a tenth.
+            |found| {
+                for node in &mut found.nodes {
+                    node.kept /= if node.conduct == Conduct::Reliable { 1 } else { 5 };
+                }
+            },
+            "Over all rounds, pay follows what nodes have kept",
+        ),
+        (
+            |found| {
+                for node in &mut found.nodes {
+                    node.kept %= 1_000;
+                }
+            },
+            "Over all rounds, pay of reliable nodes",
         ),
     ];
     let sound = Statistics::run(small());

@@ -189,6 +189,10 @@ impl Batches {
     ) -> Result<Self, NodeError> {
         let BatchesOptions { disk, chain, domain, terms, clock } = options;
         let windows = chain.windows(domain.vault).await?;
+        let (delay, least) = (windows.draw_delay, terms.min_draw_delay);
+        if delay < least {
+            tracing::warn!(?delay, ?least, "the vault draws too soon: no batches are taken");
+        }
         let loaded = run(&disk, move |disk| loading::load(disk, &domain)).await?;
         let book = Book {
             index: Index::new(limits.indexed_leaves),
@@ -263,9 +267,13 @@ impl Batches {
     }
 
     /// The largest prize a draw that the node quotes now: nothing while it may soon take no batches,
-    /// because the beacon is nearly behind or was not heard of.
+    /// because the beacon is nearly behind or was not heard of, and with a vault that draws sooner
+    /// than [`Terms::min_draw_delay`] after the upload window.
     pub fn max_prize(&self) -> Atto {
-        let Shared { clock, terms, .. } = self.shared.as_ref();
+        let Shared { clock, terms, windows, .. } = self.shared.as_ref();
+        if windows.draw_delay < terms.min_draw_delay {
+            return Atto::ZERO;
+        }
         max_prize(terms.largest_prize(), self.beacon().ok(), clock.now())
     }
 

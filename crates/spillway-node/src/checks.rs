@@ -150,7 +150,8 @@ fn numbered(put: &PutRequest) -> impl Iterator<Item = (u8, &Quote)> {
 fn subject(put: &PutRequest, index: u8, quote: &Quote, domain: &Domain) -> Result<(), Refusal> {
     let terms = &quote.terms;
     if terms.domain != *domain {
-        return Err(Refusal::WrongDomain { index });
+        let (expected, found) = (Box::new(*domain), Box::new(terms.domain));
+        return Err(Refusal::WrongDomain { index, expected, found });
     }
     if terms.address != put.leaf.address {
         return Err(Refusal::WrongChunk { index });

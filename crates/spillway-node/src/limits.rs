@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use spillway_types::{
-    Atto,
-    limits::{MAX_CHUNK_BYTES, SETTLE_GAS},
-};
+use spillway_types::{Atto, limits::MAX_CHUNK_BYTES};
+
+pub use spillway_types::limits::TIP_GAS;
 
 /// Puts of strangers that are judged at once, at most; most wait for the chain. Each holds a header,
 /// 37 KiB with a full direct proof: 9.3 MiB. They hold none of the places below before they are
@@ -156,20 +155,6 @@ pub const DEFAULT_HEAD_POLL: Duration = Duration::from_secs(12);
 /// few blocks or one bad moment of an RPC. Never sooner than [`LOOKUP_DEADLINE`], which one answer
 /// may take.
 pub const SILENT_POLLS: u32 = 5;
-
-/// Gas that makes one seed of a public beacon known: a signature of drand is checked for 191k.
-pub const SEED_GAS: u64 = 191_000;
-
-/// Draws that share one seed in the tip that a node asks: those of one full transaction of
-/// settlements ([`MAX_SETTLES`](spillway_types::limits::MAX_SETTLES)), so that whoever posts a day's
-/// seed and settles one such transaction has his money back. They are the draws of 64 GiB.
-pub const DRAWS_PER_SEED: u64 = 64;
-
-/// Gas that the tip of one draw pays for: one and a half of what settling it takes, so that it still
-/// pays when gas has become dearer until the draw (90,000), and its part of a seed (2,985). What a
-/// rollup takes for publishing a transaction, beside gas, is not in it: where that is much, the
-/// operator's rate must allow for it.
-pub const TIP_GAS: u64 = SETTLE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 
 /// How many halves of an epoch the beacon's newest seed may be old for batches to be quoted: half an
 /// epoch less than when a batch is recorded

@@ -37,6 +37,8 @@ pub struct NodeOptions {
     /// The largest prize a draw that it takes in a batch; zero: no batches. `None`: see
     /// [`Terms::max_prize`].
     pub max_prize: Option<Atto>,
+    /// How soon the vault may draw for batches to be taken; see [`Terms::min_draw_delay`].
+    pub min_draw_delay: Duration,
     /// Where to accept connections; port 0 takes a free one.
     pub listen: Vec<Address>,
     /// Where others reach this node, where that differs from `listen`.
@@ -74,6 +76,7 @@ impl NodeOptions {
             max_window: terms.max_window,
             token_rate: terms.token_rate,
             max_prize: terms.max_prize,
+            min_draw_delay: terms.min_draw_delay,
             listen: Vec::new(),
             external: Vec::new(),
             bootstrap: Vec::new(),
@@ -98,6 +101,7 @@ impl NodeOptions {
             max_window: self.max_window,
             token_rate: self.token_rate,
             max_prize: self.max_prize,
+            min_draw_delay: self.min_draw_delay,
         }
     }
 }

@@ -15,7 +15,7 @@ use spillway_types::{
     Atto, ChunkAddress, Domain, HasRequest, HasResponse, PaymentProof, PeerKey, PeerSecret,
     PutRequest, QuoteRequest, QuoteResponse, Refusal, RewardAddress, TokenRate, WinsRequest,
     WinsResponse,
-    limits::{MAX_HAS_ITEMS, MAX_UPLOAD_WINDOW},
+    limits::{MAX_HAS_ITEMS, MAX_UPLOAD_WINDOW, MIN_DRAW_DELAY},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -84,6 +84,12 @@ pub struct Terms {
     /// [`DEFAULT_MAX_PRIZE`] with a token rate, and no batches without one, since nobody would be paid
     /// for settling them.
     pub max_prize: Option<Atto>,
+    /// How long after the upload window the vault must draw at least for batches to be taken; with a
+    /// vault that draws sooner there are none, whatever `max_prize` is. [`MIN_DRAW_DELAY`], or less
+    /// on a test network whose machines share one clock.
+    ///
+    /// [`MIN_DRAW_DELAY`]: spillway_types::limits::MIN_DRAW_DELAY
+    pub min_draw_delay: Duration,
 }
 
 impl Terms {
@@ -97,6 +103,7 @@ impl Terms {
             max_window: MAX_UPLOAD_WINDOW,
             token_rate: None,
             max_prize: None,
+            min_draw_delay: MIN_DRAW_DELAY,
         }
     }
 

@@ -42,11 +42,11 @@ mod tests {
 
     #[test]
     fn it_pays_for_a_draw_and_a_part_of_the_seed() {
-        assert_eq!(TIP_GAS, 92_985);
+        assert_eq!(TIP_GAS, 153_032);
         let fees = |base, priority| Some(Fees { base: Wei(base), priority: Wei(priority) });
         // A token is worth half a coin.
         let rate = Some(TokenRate(Wei(500_000_000_000_000_000)));
-        assert_eq!(min_tip(rate, fees(7, 3)), Atto(2 * 10 * 92_985));
+        assert_eq!(min_tip(rate, fees(7, 3)), Atto(2 * 10 * 153_032));
         assert_eq!(min_tip(rate, fees(0, 0)), Atto::ZERO);
         assert_eq!(min_tip(None, fees(7, 3)), Atto::ZERO);
         assert_eq!(min_tip(None, None), Atto::ZERO);
@@ -54,8 +54,8 @@ mod tests {
         assert_eq!(min_tip(Some(TokenRate(Wei(0))), fees(7, 3)), Atto(u128::MAX));
     }
     #[test]
-    fn a_prize_is_worth_six_tips() {
-        assert_eq!(least_prize(Atto(7)), Atto(42));
+    fn a_prize_is_worth_four_tips() {
+        assert_eq!(least_prize(Atto(7)), Atto(28));
         assert_eq!(least_prize(Atto::ZERO), Atto::ZERO);
         assert_eq!(least_prize(Atto(u128::MAX)), Atto(u128::MAX));
     }

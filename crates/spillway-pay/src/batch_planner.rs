@@ -14,11 +14,13 @@ use crate::{
     planner::terms, verify,
 };
 
-/// How many tips a prize must be worth. A tip covers 1.5 times the 60,000 gas of settling a draw:
-/// 90,000, and a share of the seed's gas. A prize is worth at least 10 times the 54,000 gas that
-/// its draw adds to a settlement: 540,000. 540,000 / 90,000 = 6, whatever gas and tokens cost.
-/// Below that the nodes earn little more than settling costs, and nobody may care to settle.
-pub const PRIZE_PER_TIP: u128 = 6;
+/// How many tips a prize must be worth. A prize is to be worth at least 10 times the 54,000 gas that
+/// its draw adds to a settlement: 540,000. A tip is worth 153,032 gas ([`TIP_GAS`]), so four of them
+/// are the least whole number that is over it, 612,128, whatever gas and tokens cost. Below that the
+/// nodes earn little more than settling costs, and nobody may care to settle.
+///
+/// [`TIP_GAS`]: spillway_types::limits::TIP_GAS
+pub const PRIZE_PER_TIP: u128 = 4;
 
 /// What batches need beside what all plans need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

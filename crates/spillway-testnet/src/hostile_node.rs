@@ -49,6 +49,7 @@ impl HostileNode {
             max_window: options.max_window,
             token_rate: options.token_rate,
             max_prize: options.max_prize,
+            min_draw_delay: options.min_draw_delay,
         };
         let clock = ChainClock::new(options.clock);
         let batches = Batches::open(BatchesOptions {

@@ -57,12 +57,12 @@ impl TestnetOptions {
     /// What a token is worth to the nodes when nothing else is said: one coin.
     ///
     /// A chunk of 4 MiB costs 5 · 4 · 10^13 = 2 · 10^14 units of the token. The tip of a draw is
-    /// worth 92,985 gas, so at Anvil's price of gas, which falls from 2 to 1 gwei, it is 1.9 to 0.9
-    /// · 10^14 units: half a chunk to one. A draw must pay six tips to be worth settling, and a
-    /// batch has one draw for up to 256 chunks: 6 chunks at 2 gwei, 3 at 1 gwei. A batch costs its
-    /// payer some 72,000 gas and that tip, together 165,000 gas, whatever its size; directly one
-    /// chunk costs 100,000 gas and each further one some 30,000. So one or two chunks are paid
-    /// directly, and a few dozen are a batch.
+    /// worth 153,032 gas, so at Anvil's price of gas, which falls from 2 to 1 gwei, it is 3.1 to 1.5
+    /// · 10^14 units: one and a half to less than one chunk. A draw must pay four tips to be worth
+    /// settling, and a batch has one draw for up to 256 chunks: 7 chunks at 2 gwei, 4 at 1 gwei. A
+    /// batch costs its payer 69,000 gas and that tip, together 222,000 gas, whatever its size;
+    /// directly one chunk costs 97,000 gas and each further one some 30,000. So up to five chunks
+    /// are paid directly, and a few dozen are a batch.
     pub const TOKEN_RATE: TokenRate = TokenRate(Wei(1_000_000_000_000_000_000));
 
     /// 20 nodes of 10 GiB with QUIC and TCP, and windows of 15 minutes to 14 days.

@@ -57,6 +57,8 @@ impl TestNode {
             max_window: shared.options.windows.max,
             token_rate: shared.options.token_rate,
             max_prize: Some(shared.options.max_prize),
+            // One machine, one clock: what its vault was given is long enough.
+            min_draw_delay: shared.options.windows.draw_delay,
             listen,
             bootstrap,
             transports: shared.options.transports,

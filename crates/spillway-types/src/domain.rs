@@ -51,3 +51,9 @@ pub struct Domain {
     /// The vault that takes the payments.
     pub vault: EvmAddress,
 }
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network {}, chain {}, vault {}", self.network, self.chain_id, self.vault)
+    }
+}

@@ -69,8 +69,29 @@ pub const MAX_COMMITS: usize = 64;
 /// the vault, 9.6 M: below the 16.8 M (2^24) that a transaction may use (EIP-7825).
 pub const MAX_SETTLES: usize = 64;
 
-/// Gas that settling one draw of many takes, at most: what tips and prizes are measured by.
+/// Gas that settling one draw of many takes, at most; measured are 52,000 to 54,000 for each of 16.
 pub const SETTLE_GAS: u64 = 60_000;
+
+/// Gas that settling the only draw of a batch takes, at most, in a batch of up to
+/// [`LEAVES_PER_DRAW`] leaves whose payees the vault has credited before; measured are 90,000 with one
+/// leaf and 99,600 with 256. Every level of the tree is 1,200, every payee who was never credited
+/// 17,100 more.
+pub const SETTLE_ALONE_GAS: u64 = 100_000;
+
+/// Gas that makes one seed of a public beacon known: measured are 193,794 for a signature of drand.
+pub const SEED_GAS: u64 = 194_000;
+
+/// Draws that share one seed in the tip that a node asks: those of one full transaction of
+/// settlements ([`MAX_SETTLES`]), so that whoever posts a day's seed and settles one such transaction
+/// has his money back. They are the draws of 64 GiB.
+pub const DRAWS_PER_SEED: u64 = MAX_SETTLES as u64;
+
+/// Gas that the tip of one draw pays for: one and a half of what settling it takes when it is alone
+/// (150,000), so that it still pays when gas has become dearer until the draw, or two of its payees
+/// are new to the vault; and its part of a seed (3,032). A draw that shares its transaction takes
+/// half as much. What a rollup takes for publishing a transaction, beside gas, is not in it: where
+/// that is much, the operator's rate must allow for it. See decision 0012.
+pub const TIP_GAS: u64 = SETTLE_ALONE_GAS * 3 / 2 + SEED_GAS.div_ceil(DRAWS_PER_SEED);
 
 /// Wins in one answer. The largest has 32 levels of 51 bytes and a leaf and terms of 300:
 /// 48 × 1.9 KiB are 92 KiB, below [`MAX_HEADER_BYTES`].
@@ -79,6 +100,11 @@ pub const MAX_WINS_ITEMS: usize = 48;
 /// Seeds that a node names as awaited in one answer: with one a day, those of half of a claim window
 /// of 30 days. They take 160 bytes at most.
 pub const MAX_AWAITED_SEEDS: usize = 16;
+
+/// How long after the upload window a vault must draw at least for nodes to take batches: the seed may
+/// not be known to anybody while a node with a slow clock, on a chain that is late, still takes chunks.
+/// Three times [`MAX_CLOCK_SKEW`].
+pub const MIN_DRAW_DELAY: Duration = Duration::from_mins(15);
 
 /// How many epochs the beacon's newest seed may be old, when a batch is recorded, for nodes to take it.
 pub const MAX_BEACON_LAG_EPOCHS: u32 = 2;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Atto, ChunkAddress, PaymentId, Retry, UnixTime};
+use crate::{Atto, ChunkAddress, Domain, PaymentId, Retry, UnixTime};
 
 /// Why a node does not do what it was asked: the exact code, on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -42,10 +42,14 @@ pub enum Refusal {
         index: u8,
     },
     /// A quote is for another network, chain or vault.
-    #[error("quote {index} is for another network, chain or vault")]
+    #[error("quote {index} is for {found}, this node serves {expected}")]
     WrongDomain {
         /// Which of the five quotes.
         index: u8,
+        /// What this node serves.
+        expected: Box<Domain>,
+        /// What the quote is for.
+        found: Box<Domain>,
     },
     /// A quote is for another chunk.
     #[error("quote {index} is for another chunk")]

@@ -30,7 +30,7 @@ pub(crate) fn chunk(size: usize) -> Bytes {
     bytes.into()
 }
 
-fn domain() -> Domain {
+pub(crate) fn domain() -> Domain {
     Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([2; 20]) }
 }
 

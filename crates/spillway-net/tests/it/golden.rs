@@ -1,12 +1,12 @@
 //! The bytes on the wire. A change of the golden file is a new version of the protocol.
 
 use spillway_types::{
-    Atto, BatchTerms, EvmAddress, GetResponse, HasRequest, HasResponse, Leaf, NodeHash, PaymentId,
-    PeerKey, PutResponse, QuoteAnswer, QuoteResponse, Refusal, Request, Response, RewardAddress,
-    Share, Sibling, Side, UnixTime, Win, WinsPage, WinsRequest, WinsResponse,
+    Atto, BatchTerms, Domain, EvmAddress, GetResponse, HasRequest, HasResponse, Leaf, NodeHash,
+    PaymentId, PeerKey, PutResponse, QuoteAnswer, QuoteResponse, Refusal, Request, Response,
+    RewardAddress, Share, Sibling, Side, UnixTime, Win, WinsPage, WinsRequest, WinsResponse,
 };
 
-use crate::fixture::{address, put, quote, quotes, receipt, secret};
+use crate::fixture::{address, domain, put, quote, quotes, receipt, secret};
 
 const GOLDEN: &str = include_str!("../golden/wire-v1.txt");
 
@@ -84,7 +84,11 @@ fn refusals() -> Vec<Refusal> {
         Refusal::BadSize { size: 300 },
         Refusal::NotQuoted,
         Refusal::BadQuoteSignature { index: 4 },
-        Refusal::WrongDomain { index: 4 },
+        Refusal::WrongDomain {
+            index: 4,
+            expected: Box::new(domain()),
+            found: Box::new(Domain { chain_id: 300, ..domain() }),
+        },
         Refusal::WrongChunk { index: 4 },
         Refusal::WrongSize { quoted: 300, found: 301 },
         Refusal::QuoteExpired { index: 4 },

@@ -50,6 +50,7 @@ struct State {
     /// The boundary whose seed cannot be asked.
     failing_seed: Option<u64>,
     gas_price: u128,
+    windows: Windows,
 }
 
 /// The vault's times.
@@ -89,6 +90,7 @@ impl FakeChain {
             panics: false,
             failing_seed: None,
             gas_price: 1,
+            windows: WINDOWS,
         };
         Self {
             state: Mutex::new(state),
@@ -148,6 +150,11 @@ impl FakeChain {
     /// A unit of gas costs this much, and a third of it goes to whoever takes the transaction in.
     pub(crate) fn set_gas_price(&self, wei: u128) {
         self.state().gas_price = wei;
+    }
+
+    /// The vault draws this long after the upload window.
+    pub(crate) fn set_draw_delay(&self, draw_delay: Duration) {
+        self.state().windows.draw_delay = draw_delay;
     }
 
     /// These draws are settled from the newest block on.
@@ -322,7 +329,7 @@ impl Chain for FakeChain {
     }
 
     async fn windows(&self, _vault: EvmAddress) -> Result<Windows, ChainError> {
-        self.answer(|_| WINDOWS)
+        self.answer(|state| state.windows)
     }
 
     async fn tokens(&self, _: EvmAddress, _: EvmAddress) -> Result<Atto, ChainError> {

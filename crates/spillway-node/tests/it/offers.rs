@@ -14,7 +14,7 @@ use spillway_store::{ChunkStore, MemoryStore, reservation_bytes};
 use spillway_types::{
     Atto, ChunkAddress, PaymentId, PeerKey, QuoteAnswer, Refusal, Seed, TokenRate, UnixTime, Wei,
     WinsPage, WinsRequest,
-    limits::{MAX_AWAITED_SEEDS, QUOTE_LIFETIME},
+    limits::{MAX_AWAITED_SEEDS, MIN_DRAW_DELAY, QUOTE_LIFETIME},
 };
 
 use crate::{
@@ -50,8 +50,34 @@ async fn batches_are_taken_with_a_rate_or_when_the_operator_says_so() {
     }
 }
 
+/// A seed that may be known while nodes still take chunks makes storing them needless.
 #[tokio::test]
-async fn a_prize_must_be_worth_six_of_the_quoted_tips() {
+async fn a_vault_that_draws_too_soon_gets_no_batches() {
+    let mut world = World::new();
+    let too_soon = MIN_DRAW_DELAY - SECOND;
+    for (delay, least, expected) in [
+        (MIN_DRAW_DELAY, None, DEFAULT_MAX_PRIZE),
+        (too_soon, None, Atto::ZERO),
+        (too_soon, Some(too_soon), DEFAULT_MAX_PRIZE),
+        (SECOND, Some(too_soon), Atto::ZERO),
+    ] {
+        world.chain.set_draw_delay(delay);
+        world.restart(|terms| {
+            terms.max_prize = Some(DEFAULT_MAX_PRIZE);
+            terms.min_draw_delay = least.unwrap_or(MIN_DRAW_DELAY);
+        });
+        assert_eq!(quoted(&world).await, expected, "{delay:?} {least:?}");
+    }
+    // Such a batch is refused by what the node has quoted.
+    let mut deals = world.batch_of(&[1], |_| {}).await;
+    let found = deals[0].batch().terms.prize(0);
+    world.pay(&deals[0]);
+    let refused = world.admit(&deals[0].put).await.err();
+    assert_eq!(refused, Some(Refusal::PrizeTooLarge { most: Atto::ZERO, found }));
+}
+
+#[tokio::test]
+async fn a_prize_must_be_worth_four_of_the_quoted_tips() {
     let world = World::with_terms(|terms| terms.token_rate = Some(RATE));
     let mut deals = world.batch_of(&[1, 2, 3], |terms| terms.draws = 4).await;
     let total = deals[0].batch().terms.total;

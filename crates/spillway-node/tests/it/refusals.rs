@@ -6,7 +6,8 @@ use std::time::Duration;
 use spillway_pay::ChainError;
 use spillway_store::{ChunkStore, reservation_bytes};
 use spillway_types::{
-    Atto, ChunkAddress, DirectEntry, EvmAddress, NetworkId, PeerKey, Refusal, RewardAddress, Share,
+    Atto, ChunkAddress, DirectEntry, Domain, EvmAddress, NetworkId, PeerKey, Refusal,
+    RewardAddress, Share,
     limits::{MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, MAX_UPLOAD_WINDOW, QUOTE_LIFETIME},
 };
 
@@ -119,17 +120,20 @@ async fn another_peers_quote_is_forged() {
 #[tokio::test]
 async fn a_quote_for_another_network_chain_or_vault() {
     let world = World::new();
+    let changes: [fn(&mut Domain); 3] = [
+        |domain| domain.network = NetworkId::named("other"),
+        |domain| domain.chain_id += 1,
+        |domain| domain.vault = EvmAddress([0x12; 20]),
+    ];
     for index in 0..5 {
-        let deal = world.paid_deal(1).await;
-        let mut network = deal.clone();
-        network.requote(index, |terms| terms.domain.network = NetworkId::named("other"));
-        refused(&world, &network, Refusal::WrongDomain { index }).await;
-        let mut chain = deal.clone();
-        chain.requote(index, |terms| terms.domain.chain_id += 1);
-        refused(&world, &chain, Refusal::WrongDomain { index }).await;
-        let mut vault = deal.clone();
-        vault.requote(index, |terms| terms.domain.vault = EvmAddress([0x12; 20]));
-        refused(&world, &vault, Refusal::WrongDomain { index }).await;
+        for change in changes {
+            let mut deal = world.paid_deal(1).await;
+            let expected = Box::new(deal.put.quotes[0].terms.domain);
+            let mut found = expected.clone();
+            change(&mut found);
+            deal.requote(index, |terms| terms.domain = *found);
+            refused(&world, &deal, Refusal::WrongDomain { index, expected, found }).await;
+        }
     }
 }
 

@@ -35,7 +35,7 @@ fn input(leaves: usize, amount: u128) -> PlanInput {
 fn batch() -> BatchInput {
     BatchInput {
         max_leaves: 4_096,
-        min_tip: Atto(10),
+        min_tip: Atto(15),
         max_prize: Atto(u128::MAX),
         beacon: BeaconState { beacon: EvmAddress([3; 20]), epoch: DAY, latest: NOW },
     }
@@ -66,7 +66,7 @@ fn leaves_are_split_evenly_in_order_with_one_time_for_all() {
             assert_eq!(plan.upload_by, NOW.saturating_add(DAY));
             assert_eq!(plan.valid_until, NOW.saturating_add(Duration::from_mins(55)));
             assert_eq!(verify::plan_is_sound(plan), Ok(()));
-            assert_eq!(plan.batch_terms().unwrap().tip, Atto(10));
+            assert_eq!(plan.batch_terms().unwrap().tip, Atto(15));
             let proofs = plan.proofs().unwrap();
             for (index, leaf) in plan.leaves.iter().enumerate() {
                 assert_eq!(verify::leaf_is_paid(&proofs.of(index), leaf), Ok(()));
@@ -114,7 +114,7 @@ fn a_large_prize_means_more_draws() {
 #[test]
 fn a_small_prize_means_fewer_draws() {
     // 2,560 in all; 3 draws by the number of leaves.
-    for (min_tip, expected) in [(142, 3), (143, 2), (213, 2), (214, 1), (427, 1)] {
+    for (min_tip, expected) in [(213, 3), (214, 2), (320, 2), (321, 1), (641, 1)] {
         let limits = BatchInput { min_tip: Atto(min_tip), ..batch() };
         let mut input = input(513, 1);
         input.leaves.iter_mut().for_each(|leaf| leaf.shares[0].amount = Atto(1));
@@ -130,7 +130,7 @@ fn what_no_batch_can_be_is_named() {
         Err(PlanError::NoBatch(refused)) => refused,
         other => panic!("{other:?}"),
     };
-    // 50 in all, six tips are 60.
+    // 50 in all, four tips are 60.
     assert_eq!(
         refused(input(1, 10), batch()),
         BatchRefused::PrizeTooSmall { prize: Atto(50), least: Atto(60) }

@@ -7,7 +7,8 @@ use alloy::{
 };
 use serde_json::Value;
 use spillway_pay::{
-    At, Call, Chain, CommitChoice, Deployer, PayFailure, Payments, PaymentsOptions, Plan,
+    At, Call, Chain, ChainError, CommitChoice, Deployer, PayFailure, Payments, PaymentsOptions,
+    Plan,
     authorize::{
         TokenDomain, TypedData, commit_many_with_authorization, commit_with_authorization,
         commit_with_permit,
@@ -83,9 +84,17 @@ async fn set(stage: &Stage, mode: u8) {
 }
 
 async fn plans(stage: &Stage) -> [Plan; 2] {
-    let one = stage.plan(1, 2).await;
-    let two =
-        Plan { upload_by: one.upload_by, valid_until: one.valid_until, ..stage.plan(2, 2).await };
+    plans_of(stage, 1).await
+}
+
+/// Of other chunks for each name.
+async fn plans_of(stage: &Stage, name: u8) -> [Plan; 2] {
+    let one = stage.plan(name, 2).await;
+    let two = Plan {
+        upload_by: one.upload_by,
+        valid_until: one.valid_until,
+        ..stage.plan(name + 1, 2).await
+    };
     [one, two].map(|plan| Plan { mode: batch_mode(&plan.leaves, 2, 3), ..plan })
 }
 
@@ -120,32 +129,36 @@ async fn assert_nothing_happened(stage: &Stage, plans: &[Plan; 2], what: &str) {
 async fn a_token_that_misbehaves_makes_no_record_and_charges_nothing() {
     let stage = hostile().await;
     let plans = plans(&stage).await;
-    let total = plans[0].total().0;
     let payments = stage.payments();
-    for (mode, one) in [
-        (FEE, format!("WrongAmount({total}, {})", total - 1)),
-        (SILENT, format!("WrongAmount({total}, 0)")),
-        (RETURN_FALSE, "TransferFailed()".into()),
-        (REVERT, "unknown error".into()),
-    ] {
+    for mode in [FEE, SILENT, RETURN_FALSE, REVERT] {
         set(&stage, mode).await;
         // `commit` and `commitMany`, with checks, by the journal.
         for asked in [&plans[..1], &plans] {
             let mut journal = TestJournal::new(&stage.chain);
             let error = payments.pay(stage.request(asked, &[]), &mut journal).await.unwrap_err();
             match *error.failure {
-                PayFailure::Chain(spillway_pay::ChainError::Reverted { reason }) => {
+                PayFailure::Chain(ChainError::Reverted { reason }) => {
                     let reason = reason.unwrap_or_default();
-                    assert!(asked.len() > 1 || reason.starts_with(&one), "{reason}");
+                    let expected = reason_of(mode, asked, true);
+                    assert!(reason.starts_with(&expected), "{mode}: {reason}, not {expected}");
                 }
                 failure => panic!("{failure:?}"),
             }
             assert_eq!((error.spend.paid, journal.paid.len()), (Atto::ZERO, 0));
             assert_nothing_happened(&stage, &plans, &format!("mode {mode}")).await;
         }
-        // With signatures.
-        for (by_payer, call) in calls(&stage, &plans).await {
+        // With signatures; the last pays both.
+        for (index, (by_payer, call)) in calls(&stage, &plans).await.into_iter().enumerate() {
             let from = if by_payer { &stage.payer } else { &stage.deployer };
+            let asked = if index == 2 { &plans[..] } else { &plans[..1] };
+            let expected = reason_of(mode, asked, by_payer);
+            match stage.chain.estimate_gas(&call).await {
+                Err(ChainError::Reverted { reason }) => {
+                    let reason = reason.unwrap_or_default();
+                    assert!(reason.starts_with(&expected), "{mode}: {reason}, not {expected}");
+                }
+                other => panic!("{mode}: {other:?}"),
+            }
             assert!(!stage.send_call(from, &call).await.success, "mode {mode}");
             assert_nothing_happened(&stage, &plans, &format!("mode {mode}")).await;
         }
@@ -154,7 +167,29 @@ async fn a_token_that_misbehaves_makes_no_record_and_charges_nothing() {
     set(&stage, HONEST).await;
     let mut journal = TestJournal::new(&stage.chain);
     payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
-    stage.assert_charged(Atto(plans.iter().map(|plan| plan.total().0).sum())).await;
+    let mut charged: u128 = plans.iter().map(|plan| plan.total().0).sum();
+    stage.assert_charged(Atto(charged)).await;
+    for (index, name) in [10, 20, 30].into_iter().enumerate() {
+        let plans = plans_of(&stage, name).await;
+        let (by_payer, call) = calls(&stage, &plans).await.swap_remove(index);
+        let from = if by_payer { &stage.payer } else { &stage.deployer };
+        assert!(stage.send_call(from, &call).await.success, "call {index} with an honest token");
+        let paid = if index == 2 { 2 } else { 1 };
+        charged += plans[..paid].iter().map(|plan| plan.total().0).sum::<u128>();
+        stage.assert_charged(Atto(charged)).await;
+    }
+}
+
+/// What the vault says of a payment of these plans. The calls with an authorization have no answer that
+/// could be false: what counts is the balance.
+fn reason_of(mode: u8, plans: &[Plan], has_answer: bool) -> String {
+    let total: u128 = plans.iter().map(|plan| plan.total().0).sum();
+    match mode {
+        FEE => format!("WrongAmount({total}, {})", total - 1),
+        RETURN_FALSE if has_answer => "TransferFailed()".into(),
+        SILENT | RETURN_FALSE => format!("WrongAmount({total}, 0)"),
+        _ => "unknown error".into(),
+    }
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ const STORED: usize = 3;
 
 async fn withhold(network: &Network, client: &TestClient) -> Withheld {
     let mut deal = Deal::ask(network, client, 700..706, SEGMENT).await;
-    // Nodes that are fuller ask more. Each chunk is a prize: it must be worth six tips.
+    // Nodes that are fuller ask more. Each chunk is a prize: it must be worth four tips.
     let dearest = deal.terms().map(|terms| terms.price).max().unwrap().saturating_mul(8);
     for share in deal.leaves.iter_mut().flat_map(|leaf| &mut leaf.shares) {
         share.amount = dearest;
