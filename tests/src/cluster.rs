@@ -11,7 +11,7 @@ use std::{
 use futures::FutureExt;
 use spillway_client::{
     BatchOptions, Client, ClientParts, CommitChoice, DownloadError, DownloadOptions, ModeChoice,
-    Remote, Source, Target, UploadOptions,
+    Remote, Source, Target, UploadOptions, WorkerLimits, Workers,
 };
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, MemoryNetwork, Peers, RequestKind};
@@ -300,6 +300,16 @@ impl Cluster {
 
     /// A client on any disk, that can be asked to stop.
     pub fn client_on(&self, data: Arc<dyn Disk>, stop: CancellationToken) -> Client {
+        self.client_among(data, stop, Workers::new(WorkerLimits::default()))
+    }
+
+    /// A client that shares limits with others.
+    pub fn client_among(
+        &self,
+        data: Arc<dyn Disk>,
+        stop: CancellationToken,
+        workers: Workers,
+    ) -> Client {
         Client::new(ClientParts {
             data,
             clock: Arc::new(self.clock.clone()),
@@ -307,6 +317,7 @@ impl Cluster {
             payments: Arc::new(self.payments()),
             domain: self.domain,
             stop,
+            workers,
         })
     }
 

@@ -7,9 +7,9 @@ use spillway_types::{Atto, Domain, UnixTime, limits::MAX_BATCH_LEAVES};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Remote, SessionError,
+    BatchStatus, Cost, DownloadError, DownloadOptions, Downloaded, Gauges, Remote, SessionError,
     SessionStatus, SettleOptions, SettleReport, SettleStopped, Source, Spend, Target, UploadError,
-    UploadOptions, Uploaded, download,
+    UploadOptions, Uploaded, Workers, download,
     session::{self, ChunkIx, PlanIx, Snapshot},
     upload::{self, Job},
 };
@@ -30,6 +30,8 @@ pub struct ClientParts {
     /// Cancelled when the process is asked to stop: uploads and downloads end with `Interrupted`,
     /// everything that matters durable.
     pub stop: CancellationToken,
+    /// What all clients of the process share: [`Workers::default`] in nearly every program.
+    pub workers: Workers,
 }
 
 /// Uploads and downloads.
@@ -110,6 +112,11 @@ impl Client {
         options: UploadOptions,
     ) -> Result<Cost, UploadError> {
         upload::cost(self.job(wallet, options).await?, source).await
+    }
+
+    /// What is under way in this process: over all clients that share its [`Workers`].
+    pub fn gauges(&self) -> Gauges {
+        self.parts.workers.gauges()
     }
 
     /// Downloads what a data map describes.

@@ -6,7 +6,7 @@ use spillway_pay::{ChainError, PayError, Payments};
 use spillway_types::{EvmAddress, NetworkId, PeerSecret, Retry};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ChainOptions, Client, ClientParts, UnreadableSession, connect_chain};
+use crate::{ChainOptions, Client, ClientParts, UnreadableSession, Workers, connect_chain};
 
 /// The name of the network when no other is named, test networks included: those are kept apart by
 /// their chain and vault.
@@ -104,6 +104,7 @@ impl Connected {
             payments: Arc::clone(&payments),
             domain: *payments.domain(),
             stop: options.stop,
+            workers: Workers::default(),
         };
         let client = Client::new(parts);
         match client.reap().await {

@@ -12,6 +12,9 @@ pub(crate) const SEAL_WORKERS: usize = 4;
 /// transport's copies in flight: 6 × 4 MiB of chunks and 6 × 5 × 256 KiB of windows, 32 MiB.
 pub(crate) const STORE_WORKERS: usize = 6;
 
+/// What the transport holds of a chunk on its way to five peers: a window of 256 KiB each.
+pub(crate) const WINDOWS_BYTES: u64 = 5 * 256 * 1024;
+
 /// Chunks that are being fetched at once. Each holds one chunk and its plaintext: 8 × 8 MiB.
 pub(crate) const FETCH_WORKERS: usize = 8;
 
@@ -90,6 +93,17 @@ pub(crate) const LEAST_BUSY_WAIT: Duration = Duration::from_millis(100);
 /// Seeds that nodes have named and that the chain is asked for, at most: with one a day, twice those
 /// of a claim window of 30 days.
 pub(crate) const MAX_NAMED_SEEDS: usize = 64;
+
+/// Uploads of one process that have begun. Others wait before they read their source: each that has
+/// begun holds its list of chunks, prices and plans, about 8 KiB a leaf of the batch that is planned.
+pub(crate) const ACTIVE_UPLOADS: u32 = 4;
+
+/// Chunks that are being verified at once. Most are only asked for; a sample is fetched, 4 MiB each.
+pub(crate) const VERIFY_WORKERS: usize = 8;
+
+/// Segments and chunks in memory, in KiB: 160 MiB. All workers of one upload at their most hold 48 MiB
+/// to seal, then 32 MiB to store and as much to verify; eight fetches 64 MiB, or 96 MiB with all hedges.
+pub(crate) const HELD_KIBIBYTES: u32 = 160 * 1024;
 
 /// Batches that the journals say are refunded and that the chain is asked about once more, at most,
 /// unless their session is named: two questions each, eight at a time, take 26 s at 0.1 s an answer.

@@ -27,6 +27,12 @@ pub enum Source {
     Chunk(bytes::Bytes),
 }
 
+impl Source {
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+}
+
 /// A stream that can be read once. It is read on a blocking thread.
 pub struct StreamSource(pub Box<dyn std::io::Read + Send>);
 

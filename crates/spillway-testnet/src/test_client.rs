@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use spillway_client::{Client, ClientParts};
+use spillway_client::{Client, ClientParts, Workers};
 use spillway_disk::{Disk, RealDisk};
 use spillway_net::{Net, NetOptions};
 use spillway_pay::{PayTiming, Payments, PaymentsOptions, WalletError};
@@ -49,6 +49,7 @@ impl TestClient {
             payments: Arc::clone(&payments),
             domain: shared.domain,
             stop: stop.clone(),
+            workers: Workers::default(),
         });
         Ok(Self { client, payments, stop, net })
     }

@@ -1,11 +1,15 @@
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use spillway_net::PeersError;
-use spillway_types::{ChunkAddress, PeerKey, limits::CLOSE_GROUP};
+use spillway_types::{
+    ChunkAddress, PeerKey,
+    limits::{CLOSE_GROUP, MAX_CHUNK_BYTES},
+};
 
 use crate::{
     ClientParts, DownloadError,
     limits::{FETCH_HEDGES, FETCH_PATIENCE, FETCH_PEERS},
+    workers::Work,
 };
 
 /// What came of asking peers for one chunk.
@@ -28,8 +32,15 @@ pub(crate) async fn fetch_chunk(
     tokio::select! {
         biased;
         () = parts.stop.cancelled() => Err(DownloadError::Interrupted),
-        chunk = search(parts, address) => chunk,
+        chunk = in_place(parts, address) => chunk,
     }
+}
+
+/// Fetches it when it is its turn among all that the process fetches.
+async fn in_place(parts: &ClientParts, address: ChunkAddress) -> Result<Bytes, DownloadError> {
+    let _place = parts.workers.enter(Work::Fetch).await;
+    let _held = parts.workers.reserve(MAX_CHUNK_BYTES as u64).await;
+    search(parts, address).await
 }
 
 async fn search(parts: &ClientParts, address: ChunkAddress) -> Result<Bytes, DownloadError> {

@@ -37,6 +37,7 @@ use crate::{
     BatchOptions, ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded,
     limits::QUOTE_BATCHES,
     session::{Priced, even_parts},
+    workers::{Permit, Work},
 };
 
 pub(crate) use resume::resume;
@@ -71,6 +72,29 @@ impl Job {
         self.pause(delay.max(least)).await
     }
 
+    /// A place for one piece of work among all that the process does.
+    pub(crate) async fn enter(&self, work: Work) -> Result<Permit<'_>, UploadError> {
+        tokio::select! {
+            biased;
+            () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
+            place = self.parts.workers.enter(work) => Ok(place),
+        }
+    }
+
+    /// The right to hold so many bytes.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<Permit<'_>, UploadError> {
+        tokio::select! {
+            biased;
+            () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
+            held = self.parts.workers.reserve(bytes) => Ok(held),
+        }
+    }
+
+    /// What one segment takes while it is sealed: itself, its compressed form and its chunk.
+    pub(crate) fn sealing_bytes(&self) -> u64 {
+        3 * self.options.segment_bytes as u64
+    }
+
     pub(crate) async fn pause(&self, delay: Duration) -> Result<(), UploadError> {
         tokio::select! {
             biased;
@@ -83,7 +107,14 @@ impl Job {
 /// Runs an upload to its end.
 pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, UploadError> {
     let started = job.parts.clock.monotonic();
+    let turn = Arc::clone(&job);
+    // A pipe may be silent for long: it is read before it takes the place of another upload.
+    let early = if source.is_stream() { None } else { Some(turn.enter(Work::Upload).await?) };
     let mut sealed = seal::seal(&job, source).await?;
+    let _place = match early {
+        Some(place) => place,
+        None => turn.enter(Work::Upload).await?,
+    };
     resume::keep_receipts(&job, &mut sealed).await?;
     let mut engine = Engine::new(job, sealed).await?;
     let done = engine.work().await;
@@ -92,7 +123,12 @@ pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, Up
 
 /// Prices an upload; its session and spill are gone afterwards.
 pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadError> {
+    let early = if source.is_stream() { None } else { Some(job.enter(Work::Upload).await?) };
     let dry = seal::seal_dry(&job, source).await?;
+    let _place = match early {
+        Some(place) => place,
+        None => job.enter(Work::Upload).await?,
+    };
     let wanted: Vec<Wanted> = dry.wanted();
     job.options.progress.begin(Stage::Quote, None, Some(wanted.len() as u64));
     let outcomes = price_all(&job, wanted).await?;

@@ -23,6 +23,7 @@ use crate::{
         LOOKUP_WORKERS, MAX_CONFIRMATIONS, MIN_QUOTE_LIFETIME, QUOTE_ATTEMPTS, QUOTE_WORKERS,
     },
     session::{ChunkInfo, ChunkIx, Priced},
+    workers::Work,
 };
 
 /// A chunk to be priced.
@@ -109,6 +110,7 @@ pub(super) async fn quote(
 async fn ask(job: &Job, wanted: &[Wanted]) -> Result<Vec<(Wanted, Heard)>, UploadError> {
     let close: Vec<(Wanted, Vec<PeerKey>)> = stream::iter(wanted.iter().copied())
         .map(|want| async move {
+            let _place = job.enter(Work::Lookup).await?;
             job.check_stop()?;
             let peers = job.parts.peers.closest(want.address, QUOTE_PEERS).await?;
             Ok::<_, UploadError>((want, peers))
@@ -128,7 +130,10 @@ async fn ask(job: &Job, wanted: &[Wanted]) -> Result<Vec<(Wanted, Heard)>, Uploa
         items.chunks(MAX_QUOTE_ITEMS).map(|items| (peer, items.to_vec())).collect::<Vec<_>>()
     });
     let mut replies = stream::iter(requests)
-        .map(|(peer, items)| async move { ask_peer(job, peer, items).await })
+        .map(|(peer, items)| async move {
+            let _place = job.parts.workers.enter(Work::Quote).await;
+            ask_peer(job, peer, items).await
+        })
         .buffer_unordered(QUOTE_WORKERS);
     while let Some(reply) = replies.next().await {
         job.check_stop()?;

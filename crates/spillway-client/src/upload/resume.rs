@@ -17,6 +17,7 @@ use crate::{
     session::{self, ChunkInfo, ChunkIx, KeyLock, Record, Session},
     source::Layout,
     spill::Spill,
+    workers::Work,
 };
 
 /// Goes on with a session to its end. One that is finished is only said again.
@@ -26,6 +27,8 @@ pub(crate) async fn resume(
     source: Option<Source>,
 ) -> Result<Uploaded, UploadError> {
     let started = job.parts.clock.monotonic();
+    let turn = Arc::clone(&job);
+    let _place = turn.enter(Work::Upload).await?;
     let (session, spill) = match reopen(&job, session).await? {
         (session, Some(spill)) => (session, spill),
         (session, None) => return Ok(said_again(&session)),

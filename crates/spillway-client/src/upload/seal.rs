@@ -25,6 +25,7 @@ use crate::{
     session::{ChunkInfo, ChunkIx, KeyLock, KeyParts, Manifest, Session, SessionKey, SourceNote},
     source::Layout,
     spill::Spill,
+    workers::Work,
 };
 
 /// A session with its spill, and the source if it can be read again.
@@ -149,6 +150,8 @@ async fn hash(job: &Job, layout: Arc<Layout>) -> Result<Hashed, UploadError> {
         .map(|index| {
             let layout = Arc::clone(&layout);
             async move {
+                let _place = job.enter(Work::Seal).await?;
+                let _held = job.reserve(job.options.segment_bytes as u64).await?;
                 job.check_stop()?;
                 let disk = Arc::clone(layout.disk());
                 let (hash, len) = run(&disk, move |_| Ok(layout.hash(index))).await??;
@@ -181,6 +184,8 @@ async fn seal_segments(
                 (Arc::clone(&layout), Arc::clone(&hashes), Arc::clone(spill));
             let (sealers, secret) = (Arc::clone(&sealers), secret.clone());
             async move {
+                let _place = job.enter(Work::Seal).await?;
+                let _held = job.reserve(job.sealing_bytes()).await?;
                 job.check_stop()?;
                 let work = move |_: &dyn Disk| {
                     let taken = lock(&sealers).pop();

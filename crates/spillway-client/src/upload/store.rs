@@ -16,10 +16,11 @@ use spillway_types::{
 use super::{Job, fresh_nonce};
 use crate::{
     ChunkFailure, PutFailure, UploadError,
-    limits::{LAG_PATIENCE, MAX_PEER_PAUSE, QUORUM_GRACE},
+    limits::{LAG_PATIENCE, MAX_PEER_PAUSE, QUORUM_GRACE, WINDOWS_BYTES},
     session::ChunkInfo,
     source::Layout,
     spill::Spill,
+    workers::Work,
 };
 
 /// Everything that storing one chunk needs.
@@ -88,6 +89,7 @@ pub(crate) async fn store(
     bodies: &Arc<Bodies>,
 ) -> Result<Result<Vec<Receipt>, ChunkFailure>, UploadError> {
     let (source, info) = (Arc::clone(bodies), order.info);
+    let _held = job.reserve(u64::from(info.size) + WINDOWS_BYTES).await?;
     let body = run(&job.parts.data, move |_| Ok(source.read(&info))).await??;
     let Some(body) = body else { return Ok(Err(ChunkFailure::LostBytes)) };
     let mut attempts = Attempts {
@@ -101,7 +103,10 @@ pub(crate) async fn store(
         if job.parts.clock.now() > order.upload_by {
             return Ok(Err(ChunkFailure::WindowOver));
         }
+        let place = job.enter(Work::Store).await?;
         attempts.round(job, order, &body).await;
+        // Not while it waits: others have something to send meanwhile.
+        drop(place);
         if attempts.receipts.len() >= STORE_QUORUM {
             return Ok(Ok(attempts.receipts));
         }

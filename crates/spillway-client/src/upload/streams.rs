@@ -54,6 +54,7 @@ pub(super) async fn read_stream(
         stop: job.parts.stop.clone(),
         progress: job.options.progress.clone(),
     };
+    let _held = job.reserve(job.sealing_bytes()).await?;
     let reading = run(&job.parts.data, move |_| Ok(reader.seal(stream.0)));
     tokio::select! {
         biased;
