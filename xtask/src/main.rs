@@ -22,6 +22,7 @@ mod figures;
 mod interrupt;
 mod random_file;
 mod setup;
+mod sim;
 mod soak;
 mod spillway;
 mod suite;
@@ -68,6 +69,8 @@ enum Task {
     Check,
     /// Run a benchmark.
     Bench(BenchArguments),
+    /// Simulate uploads in which everything goes wrong, and check what must always hold.
+    Sim(sim::SimArguments),
     /// Rebuild the committed artifacts of the contracts.
     Contracts,
     /// Kill, starve and cheat real uploads, and check that nothing is paid twice or lost.
@@ -120,6 +123,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { quick } => return suite::run(&workspace, quick),
         Task::Check => check::run(&workspace)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
+        Task::Sim(arguments) => {
+            let held = sim::run(&workspace, &arguments)?;
+            return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Task::Contracts => contracts::rebuild(&workspace)?,
         Task::Soak { arguments } => return soak::run(&workspace, &arguments),
     }

@@ -1,6 +1,7 @@
 //! The chain as one of its users sees it, and what happens to it meanwhile.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -66,6 +67,8 @@ struct Weather {
     last_seed: u64,
     spike_until: UnixTime,
     reorgs: u64,
+    /// Payments that a reorganisation has found recorded.
+    undone: BTreeSet<PaymentId>,
 }
 
 impl fmt::Debug for Sky {
@@ -97,6 +100,7 @@ impl Sky {
             last_seed: now.0 / EPOCH,
             spike_until: UnixTime(0),
             reorgs: 0,
+            undone: BTreeSet::new(),
         };
         Self(Arc::new(Shared {
             chain,
@@ -127,6 +131,11 @@ impl Sky {
     /// How often blocks were taken back.
     pub fn reorgs(&self) -> u64 {
         self.weather().reorgs
+    }
+
+    /// Payments that were recorded at some time before a reorganisation.
+    pub(crate) fn undone(&self) -> BTreeSet<PaymentId> {
+        self.weather().undone.clone()
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {
@@ -180,6 +189,8 @@ impl Sky {
         if op != ChainOp::Read && fate.strikes(Strike::ChainReorg) {
             let depth = fate
                 .draw(|random| if random.bool() { random.u64(1..=4) } else { random.u64(1..=64) });
+            let recorded = self.chain().recorded(VAULT);
+            self.weather().undone.extend(recorded.into_keys());
             // Nothing that is final is taken back.
             self.chain().reorg(depth.min(64));
             self.weather().reorgs += 1;

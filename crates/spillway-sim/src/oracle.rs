@@ -57,6 +57,7 @@ impl Oracle {
         }
         let recorded = world.recorded();
         self.ever.extend(recorded.keys());
+        self.ever.extend(world.sky.undone());
         self.check_sum(world, &recorded)?;
         for dir in dirs {
             self.check_paid_once(dir, &recorded)?;

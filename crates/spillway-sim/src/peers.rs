@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_net::{Peers, PeersError};
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse, QuoteRequest,
     QuoteResponse, WinsRequest, WinsResponse,
 };
 
@@ -111,6 +111,15 @@ impl Peers for SimPeers {
         chunk: Bytes,
     ) -> Result<PutResponse, PeersError> {
         self.ask("put", peer, || self.inner.put(peer, request.clone(), chunk.clone())).await
+    }
+
+    async fn offer(
+        &self,
+        peer: PeerKey,
+        request: OfferRequest,
+        chunk: Bytes,
+    ) -> Result<PutResponse, PeersError> {
+        self.ask("offer", peer, || self.inner.offer(peer, request.clone(), chunk.clone())).await
     }
 
     async fn get(&self, peer: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, PeersError> {

@@ -39,6 +39,19 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-client",
         ],
     ),
+    (
+        "spillway-sim",
+        &[
+            "spillway-types",
+            "spillway-disk",
+            "spillway-seal",
+            "spillway-net",
+            "spillway-pay",
+            "spillway-store",
+            "spillway-client",
+            "spillway-node",
+        ],
+    ),
     ("spillway-cli", &["spillway-types", "spillway-client", "spillway-node", "spillway-testnet"]),
     (
         "spillway-tests",
