@@ -89,7 +89,7 @@ struct BenchArguments {
     /// Print JSON, one object a line, in place of a table or page.
     #[arg(long)]
     json: bool,
-    /// statistics: write the page in docs/, too.
+    /// gas, statistics: write the figures or the page that docs show, too.
     #[arg(long)]
     write: bool,
     /// transfer: size of the random file in MB (10⁶ bytes).

@@ -18,7 +18,7 @@ use crate::{
 
 mod report;
 
-/// Seeds that only nodes wait for and that one run makes known, at most: 191,000 gas each with a public
+/// Seeds that only nodes wait for and that one run makes known, at most: 194,000 gas each with a public
 /// beacon. A node's word cannot make anybody spend more.
 const MAX_NAMED_POSTS: usize = 4;
 

@@ -40,9 +40,9 @@ impl SettleTerms {
 }
 
 /// What settling did. It pays for itself when the tips are worth more to the sender than
-/// `spend.gas_cost`: a node asks for tips of 1.5 times the gas of a draw, so it does unless gas has
-/// become much dearer since the batch was quoted, or few draws share a transaction;
-/// [`SettleTerms`] says what becomes of the others.
+/// `spend.gas_cost`: a node asks for tips of 1.5 times the gas of a draw that is settled alone, so it
+/// does unless gas has become much dearer since the batch was quoted, or many payees are new to the
+/// vault; [`SettleTerms`] says what becomes of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Transactions that were mined.
@@ -177,10 +177,10 @@ impl Payments {
     /// A draw is settled once, whatever is sent how often.
     ///
     /// # Cost
-    /// Gas, within `terms`: nothing when there is nothing to settle, near 110,000 for one draw
-    /// alone and at most [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many whose
-    /// payees have credit; up to 150,000 a draw when all payees are new to the vault. Tips come
-    /// back in tokens.
+    /// Gas, within `terms`: nothing when there is nothing to settle, at most
+    /// [`SETTLE_ALONE_GAS`](spillway_types::limits::SETTLE_ALONE_GAS) for the only draw of a batch and
+    /// [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many, when all payees have had
+    /// credit before; 17,100 more for each payee who is new to the vault. Tips come back in tokens.
     pub async fn settle(
         &self,
         wallet: &Wallet,
