@@ -160,8 +160,8 @@ pub enum UploadError {
         /// Which file and how.
         what: String,
     },
-    /// This upload was handed over: it goes on with its archive. To go on here, import the archive; to
-    /// begin anew, which may pay anew, forget the session.
+    /// This upload was handed over, and goes on with its archive. To go on here, import the archive, after
+    /// exporting it again if there is none; to begin anew, which may pay anew, forget the session.
     #[error("session {session} was handed over: import its archive to go on here, or forget it")]
     HandedOver {
         /// Which session.

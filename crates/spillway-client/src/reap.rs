@@ -27,11 +27,11 @@ use std::{
 };
 
 use spillway_disk::{Disk, DiskError, EntryKind, TEMPORARY_PREFIX, run};
-use spillway_types::{PaymentId, UnixTime};
+use spillway_types::UnixTime;
 
 use crate::{
     Client, UnreadableSession, UploadError, forget,
-    session::{self, KeyLock, SESSIONS, SessionKey, Snapshot},
+    session::{self, KeyLock, Manifest, Progressed, SESSIONS, SessionKey, Snapshot},
     spill,
 };
 
@@ -106,11 +106,24 @@ struct Reaper<'d> {
     reaped: Reaped,
 }
 
-/// What of a session the others are compared with.
+/// What the reaper knows of a session. Plans are large and not read for it.
 struct Known {
     id: String,
-    handed_over: bool,
-    payments: BTreeSet<PaymentId>,
+    manifest: Manifest,
+    progressed: Progressed,
+    /// Whether there is a plan, readable or not.
+    planned: bool,
+}
+
+impl Known {
+    fn load(disk: &dyn Disk, id: &str) -> Result<Self, UploadError> {
+        let (_, progressed) = session::load_journal(disk, id)?;
+        let manifest = session::load_manifest(disk, id)?;
+        let entries = disk.list(&Path::new(SESSIONS).join(id))?;
+        let is_plan = |name: &str| name.starts_with("plan-");
+        let planned = entries.iter().any(|entry| entry.name.to_str().is_some_and(is_plan));
+        Ok(Self { id: id.to_owned(), manifest, progressed, planned })
+    }
 }
 
 impl Reaper<'_> {
@@ -123,8 +136,8 @@ impl Reaper<'_> {
         let mut named = BTreeSet::new();
         let mut by_key: BTreeMap<SessionKey, Vec<Known>> = BTreeMap::new();
         for id in session::load_ids(self.disk())? {
-            let snapshot = match Snapshot::load(self.disk(), &id) {
-                Ok(snapshot) => snapshot,
+            let known = match Known::load(self.disk(), &id) {
+                Ok(known) => known,
                 Err(UploadError::Disk(error)) if !is_missing(&error) => return Err(error.into()),
                 Err(error) => {
                     // Gone since the list was read is nothing to say.
@@ -135,63 +148,64 @@ impl Reaper<'_> {
                     continue;
                 }
             };
-            if self.is_stale(&id, &snapshot)? && self.remove_stale(&id, &snapshot)? {
+            if self.is_stale(&known)? && self.remove_stale(&known)? {
                 continue;
             }
-            self.half_written(&id, &snapshot)?;
-            if !snapshot.progressed.finished {
-                named.insert(snapshot.manifest.spill.clone());
+            self.half_written(&known)?;
+            if !known.progressed.finished {
+                named.insert(known.manifest.spill.clone());
             }
-            by_key.entry(snapshot.manifest.key).or_default().push(Known {
-                id,
-                handed_over: snapshot.progressed.handed_over.is_some(),
-                payments: snapshot.plans.iter().map(|file| file.plan.id()).collect(),
-            });
+            by_key.entry(known.manifest.key).or_default().push(known);
         }
-        for (key, known) in by_key {
-            self.superseded(&key, &known)?;
+        for known in by_key.into_values() {
+            self.superseded(&known)?;
         }
         Ok(named)
     }
 
     /// Whether a session never came to a plan within a day: nothing of it is at stake. That of one
     /// which was handed over may be made elsewhere.
-    fn is_stale(&self, id: &str, snapshot: &Snapshot) -> Result<bool, UploadError> {
-        let idle = snapshot.plans.is_empty()
-            && !snapshot.progressed.finished
-            && snapshot.progressed.handed_over.is_none();
-        if !idle || self.now.since(snapshot.manifest.created) <= STALE_AFTER {
+    fn is_stale(&self, known: &Known) -> Result<bool, UploadError> {
+        let Progressed { finished, handed_over, .. } = known.progressed;
+        let idle = !known.planned && !finished && handed_over.is_none();
+        if !idle || self.now.since(known.manifest.created) <= STALE_AFTER {
             return Ok(false);
         }
         // One that was imported is younger here than it says.
-        Ok(self.is_old(&Path::new(SESSIONS).join(id).join("manifest"))?)
+        Ok(self.is_old(&Path::new(SESSIONS).join(&known.id).join("manifest"))?)
     }
 
-    fn remove_stale(&mut self, id: &str, snapshot: &Snapshot) -> Result<bool, UploadError> {
-        let Some(lock) = self.lock(&snapshot.manifest.key)? else { return Ok(false) };
+    fn remove_stale(&mut self, known: &Known) -> Result<bool, UploadError> {
+        let Some(lock) = self.lock(&known.manifest.key) else { return Ok(false) };
         // Looked at again under the lock: it may have come to a plan since.
-        let again = match Snapshot::load(self.disk(), id) {
+        let again = match Known::load(self.disk(), &known.id) {
             Err(UploadError::Disk(error)) if is_missing(&error) => return Ok(true),
             other => other?,
         };
-        if !self.is_stale(id, &again)? {
+        if !self.is_stale(&again)? {
             return Ok(false);
         }
-        session::discard(self.disk(), id)?;
+        session::discard(self.disk(), &known.id)?;
         drop(lock);
         self.reaped.sessions += 1;
         Ok(true)
     }
 
     /// Removes copies of sessions that were handed over and have come back.
-    fn superseded(&mut self, key: &SessionKey, known: &[Known]) -> Result<(), UploadError> {
-        for copy in known.iter().filter(|known| known.handed_over) {
-            let live = known.iter().filter(|known| !known.handed_over);
-            if !live.clone().any(|live| live.payments.is_superset(&copy.payments)) {
+    fn superseded(&mut self, known: &[Known]) -> Result<(), UploadError> {
+        let (copies, live): (Vec<_>, Vec<_>) =
+            known.iter().partition(|known| known.progressed.handed_over.is_some());
+        for copy in copies {
+            let Some(lock) = self.lock(&copy.manifest.key) else { return Ok(()) };
+            let Ok(snapshot) = Snapshot::load(self.disk(), &copy.id) else { continue };
+            let payments = snapshot.payments();
+            let knows_all = |live: &&Known| {
+                Snapshot::load(self.disk(), &live.id)
+                    .is_ok_and(|live| live.payments().is_superset(&payments))
+            };
+            if !live.iter().any(|live| knows_all(live)) {
                 continue;
             }
-            let Some(lock) = self.lock(key)? else { return Ok(()) };
-            let snapshot = Snapshot::load(self.disk(), &copy.id)?;
             match forget::remove(self.data, &copy.id, &snapshot) {
                 Ok(()) => self.reaped.sessions += 1,
                 Err(error) => tracing::warn!(%error, "a copy could not be removed"),
@@ -202,13 +216,13 @@ impl Reaper<'_> {
     }
 
     /// Files of a session that were never renamed into place.
-    fn half_written(&mut self, id: &str, snapshot: &Snapshot) -> Result<(), UploadError> {
-        let dir = Path::new(SESSIONS).join(id);
+    fn half_written(&mut self, known: &Known) -> Result<(), UploadError> {
+        let dir = Path::new(SESSIONS).join(&known.id);
         let old = self.old_files(&dir)?;
         if old.is_empty() {
             return Ok(());
         }
-        let Some(lock) = self.lock(&snapshot.manifest.key)? else { return Ok(()) };
+        let Some(lock) = self.lock(&known.manifest.key) else { return Ok(()) };
         self.remove_files(&old);
         drop(lock);
         Ok(())
@@ -290,15 +304,9 @@ impl Reaper<'_> {
         Ok(())
     }
 
-    fn lock(&self, key: &SessionKey) -> Result<Option<KeyLock>, UploadError> {
-        match KeyLock::take(self.disk(), key) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(UploadError::Busy { .. }) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "a lock could not be taken");
-                Ok(None)
-            }
-        }
+    /// The lock of a key. `None`: somebody has it, or it cannot be taken.
+    fn lock(&self, key: &SessionKey) -> Option<KeyLock> {
+        KeyLock::take(self.disk(), key).inspect_err(|error| tracing::debug!(%error, "kept")).ok()
     }
 
     /// Whether it was not changed for a day. What is gone is young.

@@ -257,3 +257,110 @@ impl Reader {
 pub(super) fn bad(what: &str) -> SessionError {
     SessionError::BadArchive { what: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spillway_disk::{MemoryDisk, Mode, Overwrite};
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../tests/golden/archive-v1.txt");
+    const ENTRIES: [(Entry, &[u8]); 10] = [
+        (Entry::Manifest, b"manifest"),
+        (Entry::Map, b"map"),
+        (Entry::Vault, b"vault"),
+        (Entry::Plan, b"plan-0"),
+        (Entry::Plan, b"plan-1"),
+        (Entry::Tx, b"tx-0"),
+        (Entry::Tx, b"tx-1"),
+        (Entry::Journal, b"journal"),
+        (Entry::Chunk, b"a chunk"),
+        (Entry::Chunk, b"another"),
+    ];
+
+    fn written(entries: &[(Entry, &[u8])]) -> Vec<u8> {
+        let (disk, path) = (MemoryDisk::new(), Path::new("archive"));
+        let mut writer = Writer::begin(disk.create(path, Mode::Private).unwrap()).unwrap();
+        for (entry, bytes) in entries {
+            writer.bytes(*entry, bytes).unwrap();
+        }
+        let (file, len, _) = writer.end().unwrap();
+        file.persist(Overwrite::Never).unwrap();
+        let bytes = disk.read(path, u64::MAX).unwrap();
+        assert_eq!(bytes.len() as u64, len);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, String> {
+        let (disk, path) = (MemoryDisk::new(), Path::new("archive"));
+        disk.write_durable(path, bytes, Overwrite::Never).unwrap();
+        let all = || {
+            let mut reader = Reader::open(disk.open(path).unwrap())?;
+            let mut entries = Vec::new();
+            loop {
+                let (entry, len) = reader.next()?;
+                if entry == Entry::End {
+                    reader.end()?;
+                    return Ok(entries);
+                }
+                entries.push((entry, reader.bytes(len)?));
+            }
+        };
+        all().map_err(|error: SessionError| error.to_string())
+    }
+
+    #[test]
+    fn an_archive_is_byte_for_byte_as_documented() {
+        let bytes = written(&ENTRIES);
+        assert_eq!(format!("{}\n", hex::encode(&bytes)), GOLDEN);
+        let entries = read(&bytes).unwrap();
+        let expected = ENTRIES.map(|(entry, bytes)| (entry, bytes.to_vec()));
+        assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_seen() {
+        let bytes = written(&ENTRIES[..4]);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            read(&flipped).unwrap_err();
+        }
+        for cut in 0..bytes.len() {
+            read(&bytes[..cut]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn entries_stand_in_order_and_what_is_one_is_one() {
+        let [manifest, map, _, plan, .., chunk, _] = ENTRIES;
+        for entries in [
+            &[][..],
+            &[map],
+            &[manifest, manifest],
+            &[manifest, map, map],
+            &[manifest, plan, map],
+            &[manifest, chunk, plan],
+        ] {
+            let why = read(&written(entries)).unwrap_err();
+            assert!(why.ends_with("its entries are out of order"), "{entries:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_a_length_that_cannot_be() {
+        let good = written(&ENTRIES[..1]);
+        // The length of the first entry; a chunk more than the file has, and more than memory has.
+        for len in [good.len() as u64, MAX_FILE_BYTES + 1, u64::MAX] {
+            let mut bytes = good.clone();
+            bytes[7..15].copy_from_slice(&len.to_le_bytes());
+            let why = read(&bytes).unwrap_err();
+            assert!(why.ends_with("an entry is too long"), "{len}: {why}");
+        }
+        let mut newer = good.clone();
+        newer[4] = 2;
+        assert!(read(&newer).unwrap_err().contains("newer version (2)"));
+    }
+}

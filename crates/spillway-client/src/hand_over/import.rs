@@ -154,7 +154,7 @@ impl Import<'_> {
             }
             let snapshot = Snapshot::load(disk, &id)?;
             if snapshot.manifest.key == self.manifest.key {
-                let payments = snapshot.plans.iter().map(|file| file.plan.id()).collect();
+                let payments = snapshot.payments();
                 here.push(Here { id, snapshot, payments });
             }
         }
@@ -163,7 +163,7 @@ impl Import<'_> {
 
     /// Compares what is here with what came; returns the copy that was handed over.
     fn compare(&self, here: Vec<Here>, came: &Snapshot) -> Result<Option<Here>, SessionError> {
-        let payments: BTreeSet<PaymentId> = came.plans.iter().map(|file| file.plan.id()).collect();
+        let payments = came.payments();
         let mut old = None;
         for copy in here {
             if copy.snapshot.progressed.handed_over.is_none() {

@@ -134,6 +134,25 @@ fn batch_records() -> Vec<Record> {
     ]
 }
 
+/// What handing over has brought: records after those above.
+const HANDED_OVER: &str = include_str!("../../tests/golden/session-handed-over-v1.txt");
+
+fn hand_over_records() -> Vec<Record> {
+    vec![
+        Record::HandedOver { at: UnixTime(1_800_000_200), archive: [20; 32] },
+        Record::Gas { used: 150_000, cost: Wei(300_000), tx_hashes: Vec::new() },
+        Record::Exported { archive: [20; 32] },
+    ]
+}
+
+#[test]
+fn records_of_a_hand_over_are_byte_for_byte_as_documented() {
+    let made = format!("journal {}\n", hex::encode(journal::encode(&hand_over_records())));
+    assert_eq!(made, HANDED_OVER, "formats never change: a new one is a new version beside it");
+    let bytes = golden_of(HANDED_OVER, "journal");
+    assert_eq!(journal::parse(&bytes).unwrap(), (hand_over_records(), bytes.len()));
+}
+
 #[test]
 fn session_files_of_batches_are_byte_for_byte_as_documented() {
     let files = [

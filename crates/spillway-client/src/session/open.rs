@@ -1,6 +1,7 @@
 //! Finding, loading and starting sessions.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -9,6 +10,7 @@ use spillway_disk::{
     Disk, DiskError, DiskExt, EntryKind, FileLock, Overwrite, TEMPORARY_PREFIX, run,
 };
 use spillway_pay::SignedTx;
+use spillway_types::PaymentId;
 
 use super::{
     Held, Journal, Manifest, PlanFile, PlanIx, Progressed, Record, Session, SessionKey, VaultNote,
@@ -171,6 +173,11 @@ impl Snapshot {
         }
         let what = "its files do not belong together".to_owned();
         Err(UploadError::DamagedSession { session: id.to_owned(), what })
+    }
+
+    /// The payments that its plans are.
+    pub(crate) fn payments(&self) -> BTreeSet<PaymentId> {
+        self.plans.iter().map(|file| file.plan.id()).collect()
     }
 
     /// Whether every number points to something.

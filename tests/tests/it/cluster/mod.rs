@@ -5,6 +5,7 @@ mod batch_sessions;
 mod batches;
 mod directories;
 mod hand_over;
+mod hand_over_crashes;
 mod interruption;
 mod lifetime;
 mod limits;

@@ -1,0 +1,186 @@
+//! Crashes while a session goes to another machine or comes back: at no time two copies go on, and
+//! always one does.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use spillway_client::{
+    ExportOptions, Exported, ForgetError, ForgetOptions, ImportOptions, Imported, SessionError,
+    UploadError, UploadOptions, Uploaded, export_session, forget, import_session,
+};
+use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
+use spillway_tests::{Cluster, ClusterOptions, Picture, SEGMENT, noise};
+use spillway_types::limits::CLOSE_GROUP;
+
+fn five() -> Cluster {
+    Cluster::with(ClusterOptions::batches(5))
+}
+
+fn direct() -> UploadOptions {
+    UploadOptions { mode: spillway_client::ModeChoice::Direct, ..Cluster::options() }
+}
+
+async fn resume(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    session: &str,
+) -> Result<Uploaded, UploadError> {
+    cluster.client(data).resume(session, &cluster.payer, None, direct()).await
+}
+
+/// An upload that was paid and of which the first so many chunks were stored.
+async fn interrupted(
+    cluster: &Cluster,
+    source: &[u8],
+    chunks: usize,
+    options: UploadOptions,
+) -> (MemoryDisk, String) {
+    let data = MemoryDisk::new();
+    cluster.book().let_through(chunks);
+    cluster.book().forget_hanging();
+    let client = cluster.client(&data);
+    tokio::select! {
+        result = client.upload(Cluster::file(source), &cluster.payer, options) => {
+            panic!("{result:?}")
+        }
+        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
+    }
+    cluster.book().behave();
+    let data = data.crash(Survival::Nothing);
+    let id = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
+    (data, id)
+}
+
+fn arc(disk: &MemoryDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+fn archive() -> &'static Path {
+    Path::new("session.spillway")
+}
+
+async fn export(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    session: &str,
+    to: &MemoryDisk,
+) -> Result<Exported, SessionError> {
+    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Replace };
+    export_session(&arc(data), session, &arc(to), archive(), options).await
+}
+
+async fn import(
+    cluster: &Cluster,
+    data: &MemoryDisk,
+    from: &MemoryDisk,
+) -> Result<Imported, SessionError> {
+    let options = ImportOptions { now: cluster.clock.now() };
+    import_session(&arc(data), &arc(from), archive(), options).await
+}
+
+/// Exports with either disk dying at every change. After that at most one copy goes on, and one does.
+async fn export_cut_everywhere(survival: Survival) {
+    let cluster = five();
+    let source = noise(340, 3 * SEGMENT);
+    let (whole, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let paid = cluster.charged().await;
+    for at in 1.. {
+        let (here, way) = (whole.crash(Survival::Everything), MemoryDisk::new());
+        // One machine: both disks die together.
+        let faults = Arc::new(Faults::default());
+        let dying = |disk: &MemoryDisk| disk.clone().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::onwards(at, Fault::Io));
+        let exported = export(&cluster, &dying(&here), &id, &dying(&way)).await;
+        let clean = faults.count() < at;
+        let (here, way) = (here.crash(survival), way.crash(survival));
+        let when = format!("cut at change {at} ({exported:?})");
+        let status = &cluster.client(&here).sessions().await.unwrap()[0];
+        assert_eq!(status.damage, None, "{when}");
+        let visible = way.stat(archive()).is_ok();
+        assert!(!visible || status.handed_over.is_some(), "{when}: read-only before it is visible");
+        assert!(visible || exported.is_err(), "{when}");
+        let there = MemoryDisk::new();
+        if status.handed_over.is_none() {
+            resume(&cluster, &here, &id).await.unwrap();
+        } else {
+            let options = ForgetOptions { now: cluster.clock.now(), even_paid: false };
+            let forgotten = forget(&arc(&here.crash(Survival::Everything)), &id, options).await;
+            assert!(
+                visible || matches!(forgotten, Err(ForgetError::AtStake { .. })),
+                "{when}: without an archive it is all that there is"
+            );
+            if !visible {
+                export(&cluster, &here, &id, &way).await.unwrap();
+            }
+            import(&cluster, &there, &way).await.unwrap();
+            resume(&cluster, &there, &id).await.unwrap();
+        }
+        assert_eq!(cluster.charged().await, paid, "{when}");
+        if clean {
+            assert!(at > 8, "{at}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_change_of_an_export_one_copy_goes_on() {
+    for survival in [Survival::Nothing, Survival::Everything, Survival::Seeded(3)] {
+        export_cut_everywhere(survival).await;
+    }
+}
+
+/// Imports with the disk dying at every change, onto a disk that has the copy or onto an empty one.
+async fn import_cut_everywhere(comes_back: bool, survival: Survival) {
+    let cluster = five();
+    let source = noise(341, 2 * SEGMENT);
+    let (here, id) = interrupted(&cluster, &source, 1, direct()).await;
+    let paid = cluster.charged().await;
+    let way = MemoryDisk::new();
+    export(&cluster, &here, &id, &way).await.unwrap();
+    let before = if comes_back { here } else { MemoryDisk::new() };
+    for at in 1.. {
+        let data = before.crash(Survival::Everything);
+        let faults = Arc::new(Faults::default());
+        let dying = data.clone().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::onwards(at, Fault::Io));
+        let imported = import(&cluster, &dying, &way).await;
+        let clean = faults.count() < at;
+        let data = data.crash(survival);
+        let when = format!("cut at change {at} ({imported:?})");
+        let sessions = cluster.client(&data).sessions().await.unwrap();
+        assert!(sessions.iter().all(|session| session.damage.is_none()), "{when}");
+        let live: Vec<_> = sessions.iter().filter(|it| it.handed_over.is_none()).collect();
+        assert!(live.len() <= 1 && (imported.is_err() || live.len() == 1), "{when}");
+        if live.is_empty() {
+            import(&cluster, &data, &way).await.unwrap();
+        }
+        // A day later nothing is left but the session.
+        let start = cluster.clock.now();
+        cluster.clock.advance(Duration::from_hours(24) + Duration::from_secs(90));
+        cluster.client(&data).reap().await.unwrap();
+        cluster.clock.set(start);
+        let sessions = cluster.client(&data).sessions().await.unwrap();
+        let [session] = &sessions[..] else { panic!("{when}: {sessions:?}") };
+        let paths: BTreeSet<String> =
+            Picture::of(&data, Path::new("")).paths().into_iter().collect();
+        let hidden = paths.iter().filter(|path| path.contains(".tmp-")).count();
+        assert_eq!(
+            (hidden, data.list(Path::new("spill")).unwrap().len()),
+            (0, 1),
+            "{when}: {paths:?}"
+        );
+        resume(&cluster, &data, &session.id).await.unwrap();
+        assert_eq!(cluster.charged().await, paid, "{when}");
+        if clean {
+            assert!(at > 30, "{at}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_change_of_an_import_the_session_is_whole_or_not_there() {
+    import_cut_everywhere(false, Survival::Nothing).await;
+    import_cut_everywhere(true, Survival::Everything).await;
+    import_cut_everywhere(true, Survival::Seeded(5)).await;
+}
