@@ -118,9 +118,9 @@ pub trait WriteAt: Send + Sync + fmt::Debug {
 /// A file that is written over several runs: until [`WriteAt::persist`] it stands beside its target
 /// under a name of its own, and whoever has it open holds an exclusive lock on it.
 ///
-/// What is in it was left by earlier runs, by a crash or by anybody who may write there, so nothing of
-/// it may be believed. Nothing is durable before it is persisted. Dropping it gives the lock up and
-/// leaves the file when it shall be kept, else removes it.
+/// What is in it was left by earlier runs, by a crash or by anybody who may write there, so nothing
+/// of it may be believed. Nothing is durable before it is persisted. Dropping it gives the lock up
+/// and leaves the file when it shall be kept, else removes it.
 pub trait Unfinished: ReadAt + WriteAt {
     /// Whether the file is left when this is dropped. Before anything is said, it is if there was
     /// anything in it when it was opened.
@@ -191,9 +191,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`DiskError::NotFound`] when its directory is not there.
     fn create(&self, path: &Path, mode: Mode) -> Result<Box<dyn WriteAt>, DiskError>;
 
-    /// Opens the file that gets the name `path` at [`WriteAt::persist`] and is called `unfinished`, in
-    /// the same directory, until then; made empty if need be, with this mode. It is this user's alone:
-    /// a file of somebody else, or one with a second name, is removed and made anew.
+    /// Opens the file that gets the name `path` at [`WriteAt::persist`] and is called `unfinished`,
+    /// in the same directory, until then; made empty if need be, with this mode. It is this user's
+    /// alone: a file of somebody else, or one with a second name, is removed and made anew.
     ///
     /// # Errors
     /// [`DiskError::Locked`] when another holder has it, also in this process;

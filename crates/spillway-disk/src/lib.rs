@@ -9,9 +9,9 @@
 //! inside a root cannot be swapped for something elsewhere. A durable write is there after a power
 //! cut once its call has returned; before that, the old state or nothing is there, never a part.
 //!
-//! A crash leaves at most files whose names start with [`TEMPORARY_PREFIX`], and those that are meant
-//! to be gone on with ([`Disk::resume`]). Deliberately absent: caching, and every policy about which
-//! file is worth what.
+//! A crash leaves at most files whose names start with [`TEMPORARY_PREFIX`], and those that are
+//! meant to be gone on with ([`Disk::resume`]). Deliberately absent: caching, and every policy
+//! about which file is worth what.
 
 mod clock;
 #[cfg(any(test, feature = "test-support"))]

@@ -251,8 +251,8 @@ fn a_download_that_is_kept_says_where_and_how_to_go_on() {
             source: Box::new(source),
         })
     };
-    let go_on = "8.00 MB of 10.00 MB are kept in /out/.file.0123456789abcdef.spillway-part; run the same \
-                 command again to go on";
+    let go_on = "8.00 MB of 10.00 MB are kept in /out/.file.0123456789abcdef.spillway-part; \
+                 run the same command again to go on";
     let failure = kept(DownloadError::Interrupted);
     assert_eq!((failure.code, failure.message.as_str()), (Code::Interrupted, "interrupted"));
     assert_eq!(failure.hint.as_deref(), Some(go_on));

@@ -6,11 +6,12 @@
 //! exists.
 //!
 //! What is not finished stays, and the next download through the same data map to the same target
-//! goes on with it. There is no journal: what is there is read, hashed and compared with the data map,
-//! segment by segment, and what is missing or different is fetched. So nothing that a crash has torn
-//! or anybody has changed passes, and nothing needs to be synced before the end. Of a directory,
-//! finished files count by what is in them too; they must have length, mode and time of the manifest.
-//! What goes into a stream is gone, and the data maps above the lowest are fetched again.
+//! goes on with it. There is no journal: what is there is read, hashed and compared with the data
+//! map, segment by segment, and what is missing or different is fetched. So nothing that a crash
+//! has torn or anybody has changed passes, and nothing needs to be synced before the end. Of a
+//! directory, finished files count by what is in them too; they must have length, mode and time of
+//! the manifest. What goes into a stream is gone, and the data maps above the lowest are fetched
+//! again.
 
 mod directory;
 mod fetch;
@@ -195,8 +196,9 @@ impl Job {
         opened
     }
 
-    /// Fetches these segments, a few at a time, and hands each to `take` as it comes. After a failure
-    /// nothing new begins, and what has begun is waited for: nothing writes after this returns.
+    /// Fetches these segments, a few at a time, and hands each to `take` as it comes. After a
+    /// failure nothing new begins, and what has begun is waited for: nothing writes after this
+    /// returns.
     async fn each<T, F>(
         self: &Arc<Self>,
         segments: impl Iterator<Item = usize>,
@@ -263,7 +265,8 @@ impl Job {
         Ok(here)
     }
 
-    /// What `read` gives, if it is this segment. What cannot be read is fetched like what is not there.
+    /// What `read` gives, if it is this segment. What cannot be read is fetched like what is not
+    /// there.
     fn good(
         &self,
         index: usize,

@@ -15,8 +15,8 @@ const ID_DIGITS: usize = 16;
 /// Hexadecimal digits that stand for what was cut off a long name.
 const CUT_DIGITS: usize = 8;
 
-/// What downloads through one data map call what is not finished: hidden, beside its target, and the
-/// same in every run. Another data map has other names.
+/// What downloads through one data map call what is not finished: hidden, beside its target, and
+/// the same in every run. Another data map has other names.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     /// The first digits of the address that the data map has when it is public.

@@ -13,8 +13,8 @@ use super::{Modified, Node, Place, Tree, TreeError};
 /// A directory that is being written: directories are there, files are filled segment by segment,
 /// links and attributes come last.
 ///
-/// What an earlier run has written is found again by [`Restore::read`], segment by segment. It may be
-/// anything: only what the caller has verified is named to [`Restore::settle`].
+/// What an earlier run has written is found again by [`Restore::read`], segment by segment. It may
+/// be anything: only what the caller has verified is named to [`Restore::settle`].
 #[derive(Debug)]
 pub(crate) struct Restore {
     root: PathBuf,
@@ -78,8 +78,8 @@ pub(crate) struct Destination<'a> {
     pub part: &'a dyn Fn(&Path) -> OsString,
 }
 
-/// Checks the manifest against the segments that there are, makes the directories, and looks at what
-/// is there.
+/// Checks the manifest against the segments that there are, makes the directories, and looks at
+/// what is there.
 pub(crate) fn prepare(
     disk: &dyn Disk,
     to: &Destination<'_>,
@@ -122,7 +122,8 @@ pub(crate) fn prepare(
 }
 
 /// Takes only what packing makes: a file is either the next one in a segment that it fits, or has
-/// whole segments to itself. So nothing overlaps, and there are no more runs than files and segments.
+/// whole segments to itself. So nothing overlaps, and there are no more runs than files and
+/// segments.
 struct Layout<'a> {
     lens: &'a [u32],
     /// How far each segment is taken.
@@ -199,8 +200,8 @@ impl Restore {
             let path = self.path_of(&entry.path);
             disk.create_dir_all(&path)?;
             if existed && !self.merge {
-                // It may have got the mode that it had when it was uploaded. A directory of somebody
-                // else, under the name that can be guessed, is refused here.
+                // It may have got the mode that it had when it was uploaded. A directory of
+                // somebody else, under the name that can be guessed, is refused here.
                 disk.set_attributes(&path, 0o700, modified)?;
             }
         }
@@ -263,7 +264,8 @@ impl Restore {
     }
 
     /// Takes in which segments are there and good, and finishes the files that need no others. A
-    /// whole file of which a part is not good is written anew: its segments are taken out of `here`.
+    /// whole file of which a part is not good is written anew: its segments are taken out of
+    /// `here`.
     pub(crate) fn settle(
         &self,
         disk: &dyn Disk,

@@ -1,5 +1,5 @@
-//! Downloads that end in the middle and are run again: what is there and good is not fetched again, what
-//! is not is, and the target is there whole or not at all.
+//! Downloads that end in the middle and are run again: what is there and good is not fetched again,
+//! what is not is, and the target is there whole or not at all.
 
 mod directories;
 
