@@ -1,3 +1,5 @@
+use std::sync::{Arc, OnceLock};
+
 use spillway_pay::{ModeReason, PaymentMode};
 use tokio::sync::watch;
 
@@ -60,7 +62,7 @@ pub struct Progress {
 /// Where progress goes: the newest value only, so a slow reader holds nobody up and nothing piles
 /// up. The default goes nowhere.
 #[derive(Clone, Debug)]
-pub struct ProgressSender(watch::Sender<Progress>);
+pub struct ProgressSender(watch::Sender<Progress>, Arc<OnceLock<String>>);
 
 impl Default for ProgressSender {
     fn default() -> Self {
@@ -72,7 +74,23 @@ impl ProgressSender {
     /// A sender and the receiver that sees its newest value.
     pub fn channel() -> (Self, watch::Receiver<Progress>) {
         let (sender, receiver) = watch::channel(Progress::default());
-        (Self(sender), receiver)
+        (Self(sender, Arc::default()), receiver)
+    }
+
+    /// The newest value.
+    pub fn newest(&self) -> Progress {
+        *self.0.borrow()
+    }
+
+    /// The name of the session that an upload works on, once everything is sealed: from then on it can
+    /// be gone on with.
+    pub fn session(&self) -> Option<&str> {
+        self.1.get().map(String::as_str)
+    }
+
+    /// Names the session; the first name stays.
+    pub(crate) fn set_session(&self, id: &str) {
+        self.1.get_or_init(|| id.to_owned());
     }
 
     /// Starts a stage from zero.

@@ -72,6 +72,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) async fn new(job: Arc<Job>, sealed: Sealed) -> Result<Self, UploadError> {
         let Sealed { session, spill, layout } = sealed;
+        job.options.progress.set_session(session.id());
         let map = match &session.manifest.root {
             None => None,
             Some(_) => Some(session.read_map().await?),
