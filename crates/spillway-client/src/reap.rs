@@ -158,7 +158,7 @@ impl Reaper<'_> {
             by_key.entry(known.manifest.key).or_default().push(known);
         }
         for known in by_key.into_values() {
-            self.superseded(&known)?;
+            self.superseded(&known);
         }
         Ok(named)
     }
@@ -192,18 +192,18 @@ impl Reaper<'_> {
     }
 
     /// Removes copies of sessions that were handed over and have come back.
-    fn superseded(&mut self, known: &[Known]) -> Result<(), UploadError> {
+    fn superseded(&mut self, known: &[Known]) {
         let (copies, live): (Vec<_>, Vec<_>) =
             known.iter().partition(|known| known.progressed.handed_over.is_some());
         for copy in copies {
-            let Some(lock) = self.lock(&copy.manifest.key) else { return Ok(()) };
+            let Some(lock) = self.lock(&copy.manifest.key) else { return };
             let Ok(snapshot) = Snapshot::load(self.disk(), &copy.id) else { continue };
             let payments = snapshot.payments();
-            let knows_all = |live: &&Known| {
+            let knows_all = |live: &Known| {
                 Snapshot::load(self.disk(), &live.id)
                     .is_ok_and(|live| live.payments().is_superset(&payments))
             };
-            if !live.iter().any(|live| knows_all(live)) {
+            if !live.iter().copied().any(knows_all) {
                 continue;
             }
             match forget::remove(self.data, &copy.id, &snapshot) {
@@ -212,7 +212,6 @@ impl Reaper<'_> {
             }
             drop(lock);
         }
-        Ok(())
     }
 
     /// Files of a session that were never renamed into place.

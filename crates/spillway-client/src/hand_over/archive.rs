@@ -146,13 +146,22 @@ impl Writer {
         Ok(true)
     }
 
-    /// Ends it. Returns the file, which is still without its name, its length in bytes and the
-    /// checksum of all of it.
-    pub(super) fn end(mut self) -> Result<(Box<dyn WriteAt>, u64, [u8; 32]), DiskError> {
+    /// Ends it.
+    pub(super) fn end(mut self) -> Result<Written, DiskError> {
         self.header(Entry::End, 0)?;
         let checksum = self.checksum()?;
-        Ok((self.file, self.at, checksum))
+        Ok(Written { file: self.file, bytes: self.at, checksum })
     }
+}
+
+/// An archive that is whole and has no name yet.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub file: Box<dyn WriteAt>,
+    /// Its length, in bytes.
+    pub bytes: u64,
+    /// That of all of it.
+    pub checksum: [u8; CHECKSUM_BYTES],
 }
 
 /// An archive that is being read. Nothing is believed before its checksum holds but its length, and
@@ -286,7 +295,7 @@ mod tests {
         for (entry, bytes) in entries {
             writer.bytes(*entry, bytes).unwrap();
         }
-        let (file, len, _) = writer.end().unwrap();
+        let Written { file, bytes: len, .. } = writer.end().unwrap();
         file.persist(Overwrite::Never).unwrap();
         let bytes = disk.read(path, u64::MAX).unwrap();
         assert_eq!(bytes.len() as u64, len);

@@ -6,7 +6,7 @@ use std::{
 use spillway_disk::{Disk, DiskError, DiskExt, Mode, Overwrite, run};
 use spillway_types::{ChunkAddress, UnixTime};
 
-use super::archive::{Entry, Writer};
+use super::archive::{Entry, Writer, Written};
 use crate::{
     SessionError,
     session::{self, ChunkIx, KeyLock, Record, SESSIONS, Snapshot, VaultNote},
@@ -80,7 +80,7 @@ impl Export {
         let mut writer = Writer::begin(self.to.create(&self.path, Mode::Private)?)?;
         self.files(&mut writer, &id, &snapshot)?;
         let (chunks, lost) = self.chunks(&mut writer, &id, &snapshot)?;
-        let (file, bytes, archive) = writer.end()?;
+        let Written { file, bytes, checksum: archive } = writer.end()?;
         if snapshot.progressed.handed_over.is_none() {
             let elsewhere = Record::HandedOver { at: self.options.now, archive };
             // What is known of gas once more: a record that every version reads, after one that older

@@ -124,12 +124,12 @@ impl Import<'_> {
         self.staged = Some(hidden.clone());
         disk.create_dir_all(&hidden)?;
         let spill = Spill::create(self.data, options.now)?;
-        self.manifest.spill = spill.name().to_owned();
+        spill.name().clone_into(&mut self.manifest.spill);
         let chunks = self.stage(reader, &hidden, &spill)?;
         let name = format!("{TEMPORARY_PREFIX}{id}");
         let snapshot = Snapshot::load(disk, &name).map_err(|error| bad(&error.to_string()))?;
         check::history(&snapshot)?;
-        let old = self.compare(here, &snapshot)?;
+        let old = compare(here, &snapshot)?;
         // Kept before the session is there: a spill that nobody names goes when it is stale, a session
         // without its spill would have lost its chunks.
         spill.keep();
@@ -159,24 +159,6 @@ impl Import<'_> {
             }
         }
         Ok(here)
-    }
-
-    /// Compares what is here with what came; returns the copy that was handed over.
-    fn compare(&self, here: Vec<Here>, came: &Snapshot) -> Result<Option<Here>, SessionError> {
-        let payments = came.payments();
-        let mut old = None;
-        for copy in here {
-            if copy.snapshot.progressed.handed_over.is_none() {
-                if !copy.payments.is_disjoint(&payments) {
-                    return Err(SessionError::AlreadyHere { session: copy.id });
-                }
-            } else if payments.is_superset(&copy.payments) {
-                old = Some(copy);
-            } else if !copy.snapshot.progressed.finished {
-                return Err(SessionError::OlderThanHere { session: copy.id });
-            }
-        }
-        Ok(old)
     }
 
     /// Writes everything where nobody takes it for a session; returns how many chunks came.
@@ -223,6 +205,24 @@ impl Import<'_> {
         disk.write_durable(&dir.join("manifest"), &bytes, Overwrite::Never)?;
         Ok(chunks)
     }
+}
+
+/// Compares what is here with what came; returns the copy that was handed over.
+fn compare(here: Vec<Here>, came: &Snapshot) -> Result<Option<Here>, SessionError> {
+    let payments = came.payments();
+    let mut old = None;
+    for copy in here {
+        if copy.snapshot.progressed.handed_over.is_none() {
+            if !copy.payments.is_disjoint(&payments) {
+                return Err(SessionError::AlreadyHere { session: copy.id });
+            }
+        } else if payments.is_superset(&copy.payments) {
+            old = Some(copy);
+        } else if !copy.snapshot.progressed.finished {
+            return Err(SessionError::OlderThanHere { session: copy.id });
+        }
+    }
+    Ok(old)
 }
 
 fn numbered(name: &str, count: &mut u32) -> String {
