@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
-    ChunkAddress, GetResponse, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse,
-    QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse, WireError,
+    ChunkAddress, GetResponse, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest,
+    PutResponse, QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse,
+    WireError,
 };
 
 use crate::PeersError;
@@ -55,7 +56,26 @@ pub(crate) async fn put(
     chunk: Bytes,
 ) -> Result<PutResponse, PeersError> {
     let most = 1 + request.relay_to.len();
-    match send(net, peer, Request::Put(request), chunk).await? {
+    store(net, peer, Request::Put(request), chunk, most).await
+}
+
+pub(crate) async fn offer(
+    net: &impl Ask,
+    peer: PeerKey,
+    request: OfferRequest,
+    chunk: Bytes,
+) -> Result<PutResponse, PeersError> {
+    store(net, peer, Request::Offer(request), chunk, 1).await
+}
+
+async fn store(
+    net: &impl Ask,
+    peer: PeerKey,
+    request: Request,
+    chunk: Bytes,
+    most: usize,
+) -> Result<PutResponse, PeersError> {
+    match send(net, peer, request, chunk).await? {
         (Response::Put(response), _)
             if response.receipts.as_ref().map_or(true, |list| list.len() <= most) =>
         {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response};
-use spillway_types::{PeerKey, PutRequest, Refusal, Request, Response};
+use spillway_types::{PeerKey, Refusal, Request, Response};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -19,7 +19,7 @@ use crate::{
     RequestKind,
     exchange::{Exchange, ReceivedPut, Reply},
     frame::{self, Header},
-    gate::{BUSY, Gate},
+    gate::{BUSY, BodyRequest, Gate},
 };
 
 /// The protocol of requests and chunks.
@@ -117,18 +117,19 @@ impl ChunkCodec {
         Exchange::Refused(kind.refuse(refusal))
     }
 
+    /// Reads what follows a put or an offer, once it is admitted.
     async fn read_put<T>(
         &mut self,
         peer: PeerKey,
-        put: PutRequest,
+        request: BodyRequest,
         io: &mut T,
     ) -> io::Result<Exchange>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let size = put.size as usize;
+        let size = request.body_bytes();
         let deadline = Instant::now() + self.gate.deadlines.put;
-        let (admitted, memory) = match self.gate.admit(peer, put).await {
+        let (admitted, memory) = match self.gate.admit(peer, request).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(self.refuse(RequestKind::Put, refusal)),
         };
@@ -226,18 +227,16 @@ impl request_response::Codec for ChunkCodec {
         };
         // A place among all is for those who have said all that they have to say, but for a body
         // that was not asked for yet: a peer that falls silent here stands in its own way only.
-        if !matches!(request, Request::Put(_))
-            && !frame::ends(io, self.gate.deadlines.stall).await?
-        {
+        if request.body_bytes() == 0 && !frame::ends(io, self.gate.deadlines.stall).await? {
             return Ok(self.refuse(kind, Refusal::Malformed));
         }
         places.everywhere = self.gate.enter();
         if places.everywhere.is_none() {
             return Ok(self.refuse(kind, BUSY));
         }
-        match request {
-            Request::Put(put) => self.read_put(connection.peer, put, io).await,
-            request => Ok(Exchange::Asked(Box::new(request))),
+        match BodyRequest::of(request) {
+            Ok(request) => self.read_put(connection.peer, request, io).await,
+            Err(request) => Ok(Exchange::Asked(Box::new(request))),
         }
     }
 

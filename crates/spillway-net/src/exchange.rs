@@ -12,7 +12,7 @@ pub(crate) enum Exchange {
     Outgoing(Outgoing),
     /// Another peer's, without a body.
     Asked(Box<Request>),
-    /// Another peer's put, admitted, with its body.
+    /// Another peer's put or offer, admitted, with its body.
     Put(ReceivedPut),
     /// Another peer's, refused before it was read to its end.
     Refused(Response),

@@ -4,8 +4,8 @@ use std::{
 };
 
 use spillway_types::{
-    ChunkAddress, GetResponse, HasResponse, PeerKey, PutRequest, PutResponse, QuoteResponse,
-    Refusal, Request, Response, WinsResponse, limits::MAX_CHUNK_BYTES,
+    ChunkAddress, GetResponse, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteResponse, Refusal, Request, Response, WinsResponse, limits::MAX_CHUNK_BYTES,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -40,6 +40,31 @@ impl Memory {
         for permit in [Some(&mut self.all), self.peer.as_mut()].into_iter().flatten() {
             let spare = permit.num_permits().saturating_sub(bytes.div_ceil(PERMIT_BYTES));
             drop(permit.split(spare));
+        }
+    }
+}
+
+/// A request that a body follows.
+#[expect(clippy::large_enum_variant, reason = "both are large, and one lives at a time")]
+pub(crate) enum BodyRequest {
+    Put(PutRequest),
+    Offer(OfferRequest),
+}
+
+impl BodyRequest {
+    /// The request, unless no body follows it: then it is given back.
+    pub(crate) fn of(request: Request) -> Result<Self, Request> {
+        match request {
+            Request::Put(put) => Ok(Self::Put(put)),
+            Request::Offer(offer) => Ok(Self::Offer(offer)),
+            request => Err(request),
+        }
+    }
+
+    /// Length of the body, in bytes.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match self {
+            Self::Put(put) | Self::Offer(OfferRequest { put, .. }) => put.size as usize,
         }
     }
 }
@@ -111,17 +136,21 @@ impl Gate {
         Some(Memory { all, peer: Some(share) })
     }
 
-    /// Judges a put by its header and, when it is admitted, sets memory for its body aside.
+    /// Judges a put or an offer by its header and, when it is admitted, sets memory for its body aside.
     pub(crate) async fn admit(
         &self,
         from: PeerKey,
-        put: PutRequest,
+        request: BodyRequest,
     ) -> Result<(Box<dyn AdmittedPut>, Memory), Refusal> {
         let serve = self.serve().ok_or(BUSY)?;
-        let size = put.size as usize;
-        let admitted = timeout(self.deadlines.answer / 2, serve.admit(from, put))
-            .await
-            .map_err(|_| BUSY)??;
+        let size = request.body_bytes();
+        let admitted = async {
+            match request {
+                BodyRequest::Put(put) => serve.admit(from, put).await,
+                BodyRequest::Offer(offer) => serve.admit_offer(from, offer).await,
+            }
+        };
+        let admitted = timeout(self.deadlines.answer / 2, admitted).await.map_err(|_| BUSY)??;
         let memory = self.memory_for(from, size).await.ok_or(BUSY)?;
         Ok((admitted, memory))
     }
@@ -156,8 +185,8 @@ impl Gate {
                 Reply::bare(Response::Wins(answer.unwrap_or(busy)))
             }
             Request::Get(address) => self.fetch(&*serve, from, address).await,
-            // A put comes with its body, by `admit` and `store`.
-            Request::Put(_) => Reply::bare(kind.refuse(Refusal::Malformed)),
+            // What has a body comes by `admit` and `store`.
+            Request::Put(_) | Request::Offer(_) => Reply::bare(kind.refuse(Refusal::Malformed)),
         }
     }
 

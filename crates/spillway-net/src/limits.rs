@@ -78,7 +78,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// A `Quote`, from its first byte to the last of the answer.
     pub quote: Duration,
-    /// A `Put`, with its body: 16 chunks side by side in 300 s are 1.8 Mbit/s.
+    /// A `Put` or an `Offer`, with its body: 16 chunks side by side in 300 s are 1.8 Mbit/s.
     pub put: Duration,
     /// A `Get`, with its body.
     pub get: Duration,
@@ -127,7 +127,7 @@ impl Deadlines {
     pub(crate) fn of(&self, kind: RequestKind) -> Duration {
         match kind {
             RequestKind::Quote => self.quote,
-            RequestKind::Put => self.put,
+            RequestKind::Put | RequestKind::Offer => self.put,
             RequestKind::Get => self.get,
             RequestKind::Has | RequestKind::Wins => self.has,
         }

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PeerSecret, PutRequest, PutResponse,
-    QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PeerSecret, PutRequest,
+    PutResponse, QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse,
 };
 use tokio::time::{sleep, timeout};
 
@@ -18,7 +18,7 @@ use crate::{
     Deadlines, NetLimits, Peers, PeersError, RequestKind, Serve,
     asking::{self, Ask},
     exchange::{ReceivedPut, Reply},
-    gate::{BUSY, Gate},
+    gate::{BUSY, BodyRequest, Gate},
     limits::MAX_SEARCH_RESULTS,
 };
 
@@ -156,14 +156,14 @@ impl MemoryPeers {
         let request = Request::decode(header)?;
         let reply = match gate.enter() {
             None => Reply::bare(kind.unwrap_or(RequestKind::of(&request)).refuse(BUSY)),
-            Some(_place) => match request {
-                Request::Put(put) => match gate.admit(self.local, put).await {
+            Some(_place) => match BodyRequest::of(request) {
+                Ok(request) => match gate.admit(self.local, request).await {
                     Ok((admitted, memory)) => {
                         gate.store(ReceivedPut { admitted, body, memory }).await
                     }
                     Err(refusal) => Reply::bare(RequestKind::Put.refuse(refusal)),
                 },
-                request => gate.answer(self.local, request).await,
+                Err(request) => gate.answer(self.local, request).await,
             },
         };
         // What cannot be written breaks the stream; what cannot be read is no answer.
@@ -251,6 +251,15 @@ impl Peers for MemoryPeers {
         chunk: Bytes,
     ) -> Result<PutResponse, PeersError> {
         asking::put(self, peer, request, chunk).await
+    }
+
+    async fn offer(
+        &self,
+        peer: PeerKey,
+        request: OfferRequest,
+        chunk: Bytes,
+    ) -> Result<PutResponse, PeersError> {
+        asking::offer(self, peer, request, chunk).await
     }
 
     async fn get(&self, peer: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, PeersError> {

@@ -6,8 +6,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Request, Response, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, Request, Response, WinsRequest, WinsResponse,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -157,6 +157,15 @@ impl Peers for NetPeers {
         chunk: Bytes,
     ) -> Result<PutResponse, PeersError> {
         asking::put(self, peer, request, chunk).await
+    }
+
+    async fn offer(
+        &self,
+        peer: PeerKey,
+        request: OfferRequest,
+        chunk: Bytes,
+    ) -> Result<PutResponse, PeersError> {
+        asking::offer(self, peer, request, chunk).await
     }
 
     async fn get(&self, peer: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, PeersError> {

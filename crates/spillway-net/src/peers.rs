@@ -3,8 +3,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal, Retry, WinsRequest, WinsResponse, WireError,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, Refusal, Retry, WinsRequest, WinsResponse, WireError,
 };
 
 /// The outbound seam: finding peers and asking them.
@@ -55,6 +55,17 @@ pub trait Peers: Send + Sync + std::fmt::Debug {
         &self,
         peer: PeerKey,
         request: PutRequest,
+        chunk: Bytes,
+    ) -> Result<PutResponse, PeersError>;
+
+    /// Offers a chunk; `chunk` has exactly `request.put.size` bytes.
+    ///
+    /// # Errors
+    /// When no answer to this request comes back: the chunk may or may not be stored.
+    async fn offer(
+        &self,
+        peer: PeerKey,
+        request: OfferRequest,
         chunk: Bytes,
     ) -> Result<PutResponse, PeersError>;
 

@@ -17,6 +17,8 @@ pub enum RequestKind {
     Has,
     /// Which draws were won.
     Wins,
+    /// To take a chunk over.
+    Offer,
 }
 
 impl RequestKind {
@@ -27,6 +29,7 @@ impl RequestKind {
             Request::Get(_) => Self::Get,
             Request::Has(_) => Self::Has,
             Request::Wins(_) => Self::Wins,
+            Request::Offer(_) => Self::Offer,
         }
     }
 
@@ -39,6 +42,7 @@ impl RequestKind {
             2 => Some(Self::Get),
             3 => Some(Self::Has),
             4 => Some(Self::Wins),
+            5 => Some(Self::Offer),
             _ => None,
         }
     }
@@ -47,7 +51,7 @@ impl RequestKind {
     pub(crate) fn refuse(self, refusal: Refusal) -> Response {
         match self {
             Self::Quote => Response::Quote(QuoteResponse { answers: Err(refusal) }),
-            Self::Put => Response::Put(PutResponse { receipts: Err(refusal) }),
+            Self::Put | Self::Offer => Response::Put(PutResponse { receipts: Err(refusal) }),
             Self::Get => Response::Get(GetResponse::Refused(refusal)),
             Self::Has => Response::Has(HasResponse { present: Err(refusal) }),
             Self::Wins => Response::Wins(WinsResponse { page: Err(refusal) }),
@@ -63,6 +67,7 @@ impl fmt::Display for RequestKind {
             Self::Get => "get",
             Self::Has => "has",
             Self::Wins => "wins",
+            Self::Offer => "offer",
         })
     }
 }
@@ -89,6 +94,6 @@ mod tests {
             let header = request.encode().unwrap();
             assert_eq!(RequestKind::of_header(header[0]), Some(RequestKind::of(&request)));
         }
-        assert_eq!(RequestKind::of_header(5), None);
+        assert_eq!(RequestKind::of_header(6), None);
     }
 }

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, Refusal, WinsRequest, WinsResponse,
 };
 
 /// The inbound seam: what a node answers. `from` is the authenticated peer of the connection.
@@ -26,6 +26,20 @@ pub trait Serve: Send + Sync + 'static {
         request: PutRequest,
     ) -> Result<Box<dyn AdmittedPut>, Refusal>;
 
+    /// Judges an offer by its header alone, as [`Serve::admit`] does a put. Who keeps nothing for
+    /// others takes none over.
+    ///
+    /// # Errors
+    /// The exact refusal; then the body is not read and nothing is stored.
+    async fn admit_offer(
+        &self,
+        from: PeerKey,
+        request: OfferRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        let _ = (from, request);
+        Err(Refusal::Unsupported)
+    }
+
     /// The chunk's bytes, or `None`.
     ///
     /// # Errors
@@ -42,7 +56,7 @@ pub trait Serve: Send + Sync + 'static {
     }
 }
 
-/// A put whose header was accepted and whose body is awaited.
+/// A put or an offer whose header was accepted and whose body is awaited.
 #[async_trait]
 pub trait AdmittedPut: Send {
     /// Takes the body (exactly as long as the header said) and stores it.

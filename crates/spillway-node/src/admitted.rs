@@ -16,23 +16,25 @@ use crate::{
     to_the_end::ToTheEnd,
 };
 
-/// A put whose header passed every check, with the space for its body.
+/// A put or an offer whose header passed every check, with the space for its body.
 pub(crate) struct Admitted {
     pub(crate) service: Arc<Shared>,
     pub(crate) put: PutRequest,
+    /// What shows that an offered chunk was stored in time; `None` for a put.
+    pub(crate) offered: Option<Vec<Receipt>>,
     pub(crate) payment: PaymentId,
     /// The time of the block at which the payment was seen.
     pub(crate) seen_at: UnixTime,
     /// Before the slot: what is dropped first is free first.
     pub(crate) held: Held,
-    pub(crate) _slot: Slot,
+    pub(crate) _slots: (Slot, Option<Slot>),
     pub(crate) _pass: TaskTrackerToken,
 }
 
 impl Admitted {
     /// Stores the body unless the chunk is here already, and signs for it.
     async fn keep(self, body: Bytes) -> Result<Receipt, Refusal> {
-        let Self { service, put, payment, seen_at, mut held, .. } = self;
+        let Self { service, put, offered, payment, seen_at, mut held, .. } = self;
         let (address, size) = (put.leaf.address, put.size);
         if body.len() as u64 != u64::from(size) {
             let found = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -40,7 +42,10 @@ impl Admitted {
         }
         // Once more: the record's look-up and the body may have taken long.
         let time = service.clock.now().max(seen_at);
-        checks::in_time(put.proof.upload_by(), time)?;
+        let is_offer = offered.is_some();
+        if !is_offer {
+            checks::in_time(put.proof.upload_by(), time)?;
+        }
         let PutRequest { nonce, .. } = put;
         let leaf = put.leaf.hash();
         let kept = KeptFor::new(payment, &put.leaf, &put.proof, time);
@@ -48,11 +53,14 @@ impl Admitted {
             PaymentProof::Batch(proof) => Some((put.leaf.clone(), proof.clone())),
             _ => None,
         };
-        let stored = store(&service, put, kept, body, &mut held).await?;
-        if let Some((leaf, proof)) = batch {
+        let evidence = (put, offered.unwrap_or_default());
+        let stored = store(&service, evidence, kept, body, &mut held).await?;
+        // An offer is no further payment for a chunk that is here: its proof is kept only with it.
+        if let Some((leaf, proof)) = batch.filter(|_| !is_offer || stored == Stored::Now) {
             keep_proof(&service, stored, kept, &leaf, &proof).await?;
         }
-        // Of the time that was checked: it is not after the window, however long the disk took.
+        // Of the time that was checked: a put's is not after the window, however long the disk took.
+        // An offer's may be, and then nobody takes the receipt for one of a chunk stored in time.
         let domain = service.domain;
         let body = ReceiptBody { domain, payment, leaf, address, size, time, nonce };
         Ok(body.sign(&service.secret))
@@ -63,7 +71,7 @@ impl Admitted {
 /// dropped unseen, since what is here was hashed when it came.
 async fn store(
     service: &Shared,
-    put: PutRequest,
+    (put, receipts): (PutRequest, Vec<Receipt>),
     kept: KeptFor,
     body: Bytes,
     held: &mut Held,
@@ -78,7 +86,7 @@ async fn store(
         size,
         proof: put.proof,
         quotes: put.quotes,
-        receipts: Vec::new(),
+        receipts,
     };
     let evidence = evidence.encode().map_err(|error| {
         tracing::warn!(%address, %error, "evidence that cannot be kept");

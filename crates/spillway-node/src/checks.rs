@@ -7,6 +7,10 @@
 //! 4. [`recorded`]: what the chain says of the payment.
 //! 5. [`in_time`], once more when the body is there.
 //!
+//! An offer has no quote of this node among its own and may come after its window. What the node
+//! would have been asked is judged by those who were paid, and their receipts say so: [`offer_header`],
+//! [`offered_payment`], [`quotes`], [`receipts`], [`near`] and [`near_itself`], [`offer_recorded`].
+//!
 //! Each finds the first thing that is wrong and has an exact refusal for it. Cheap comparisons come
 //! before signatures, and nothing here asks anybody anything.
 
@@ -14,9 +18,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use spillway_pay::verify::leaf_is_paid;
 use spillway_types::{
-    BatchTerms, ChunkAddress, Domain, PaymentId, PaymentProof, PeerKey, PutRequest, Quote,
-    QuoteTerms, Refusal, UnixTime,
-    limits::{KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD},
+    BatchTerms, ChunkAddress, Domain, OfferRequest, PaymentId, PaymentProof, PeerKey, PutRequest,
+    Quote, QuoteTerms, Receipt, Refusal, UnixTime,
+    limits::{
+        CLOSE_GROUP, KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD,
+        STORE_QUORUM,
+    },
 };
 
 use crate::tip::least_prize;
@@ -47,6 +54,20 @@ pub(crate) fn header(put: &PutRequest) -> Result<(), Refusal> {
     size_fits(put.size)
 }
 
+/// The header of an offer alone.
+pub(crate) fn offer_header(offer: &OfferRequest) -> Result<(), Refusal> {
+    header(&offer.put)?;
+    let count = offer.receipts.len();
+    if count > CLOSE_GROUP {
+        return Err(Refusal::Malformed);
+    }
+    if count < STORE_QUORUM {
+        let found = u8::try_from(count).expect("invariant: fewer than a quorum");
+        return Err(Refusal::TooFewReceipts { found });
+    }
+    Ok(())
+}
+
 /// Finds the node's own quote and checks that it is for this put and that the node signed it. What
 /// it says is honoured, whatever the price is now.
 pub(crate) fn own_quote(
@@ -69,10 +90,7 @@ pub(crate) fn payment(
     domain: &Domain,
     now: UnixTime,
 ) -> Result<PaymentId, Refusal> {
-    leaf_is_paid(&put.proof, &put.leaf).map_err(|error| {
-        tracing::debug!(%error, "a proof does not hold");
-        Refusal::BadProof
-    })?;
+    let payment = offered_payment(put, domain)?;
     if let PaymentProof::Batch(batch) = &put.proof {
         offer(&batch.terms, &own.terms)?;
     }
@@ -80,12 +98,26 @@ pub(crate) fn payment(
     in_time(upload_by, now)?;
     // Recorded after the quote's end, it is refused anyway; so this is the shortest it can be.
     window(upload_by, own.terms.expires, &own.terms)?;
+    Ok(payment)
+}
+
+/// Checks that the proof, once recorded, pays this leaf in full, and no more than that. Returns the
+/// payment's id, computed from the terms.
+pub(crate) fn offered_payment(put: &PutRequest, domain: &Domain) -> Result<PaymentId, Refusal> {
+    leaf_is_paid(&put.proof, &put.leaf).map_err(|error| {
+        tracing::debug!(%error, "a proof does not hold");
+        Refusal::BadProof
+    })?;
     Ok(put.proof.id(domain))
 }
 
 /// Checks the five quotes against the put, the shares and each other, and at last their signatures.
-/// The node's own was checked before.
-pub(crate) fn quotes(put: &PutRequest, own: &OwnQuote, domain: &Domain) -> Result<(), Refusal> {
+/// The node's own was checked before, if there is one.
+pub(crate) fn quotes(
+    put: &PutRequest,
+    own: Option<&OwnQuote>,
+    domain: &Domain,
+) -> Result<(), Refusal> {
     let peers: BTreeSet<PeerKey> = put.quotes.iter().map(|quote| quote.peer).collect();
     if peers.len() < put.quotes.len() {
         return Err(Refusal::RepeatedPeer);
@@ -103,10 +135,51 @@ pub(crate) fn quotes(put: &PutRequest, own: &OwnQuote, domain: &Domain) -> Resul
         }
     }
     one_moment(put)?;
-    for (index, quote) in numbered(put).filter(|(index, _)| *index != own.index) {
+    let own = own.map(|own| own.index);
+    for (index, quote) in numbered(put).filter(|(index, _)| Some(*index) != own) {
         signature(index, quote)?;
     }
     Ok(())
+}
+
+/// Checks the receipts of an offer against its put and its quotes, which were checked, and at last
+/// their signatures: each of another quoted peer, for this leaf of this payment, and not dated after
+/// the upload window. One that is wrong speaks against all.
+pub(crate) fn receipts(
+    offer: &OfferRequest,
+    payment: PaymentId,
+    domain: &Domain,
+) -> Result<(), Refusal> {
+    let OfferRequest { put, receipts } = offer;
+    let leaf = put.leaf.hash();
+    let upload_by = put.proof.upload_by();
+    let mut peers = BTreeSet::new();
+    for (index, receipt) in (0..).zip(receipts) {
+        let body = &receipt.body;
+        if !put.quotes.iter().any(|quote| quote.peer == receipt.peer) {
+            return Err(Refusal::ForeignReceipt { index });
+        }
+        if !peers.insert(receipt.peer) {
+            return Err(Refusal::RepeatedReceipt { index });
+        }
+        let subject = (body.domain, body.payment, body.leaf, body.address, body.size);
+        if subject != (*domain, payment, leaf, put.leaf.address, put.size) {
+            return Err(Refusal::WrongReceipt { index });
+        }
+        if body.time > upload_by {
+            return Err(Refusal::ReceiptTime { index, time: body.time });
+        }
+    }
+    for (index, receipt) in (0..).zip(receipts) {
+        receipt.verify_signature().map_err(|_| Refusal::BadReceiptSignature { index })?;
+    }
+    Ok(())
+}
+
+/// Checks that the node itself is near the chunk. `known` are the nearest others, in any order.
+pub(crate) fn near_itself(put: &PutRequest, me: PeerKey, known: &[PeerKey]) -> Result<(), Refusal> {
+    let near = nearest(put.leaf.address, me, known).contains(&me);
+    if near { Ok(()) } else { Err(Refusal::NotNear) }
 }
 
 /// Checks that enough of the quoted peers are among the nearest to the chunk that the node knows,
@@ -129,6 +202,26 @@ pub(crate) fn recorded(
     recorded: UnixTime,
     now: UnixTime,
 ) -> Result<(), Refusal> {
+    quotes_recorded(put, recorded)?;
+    let upload_by = put.proof.upload_by();
+    window(upload_by, recorded, &own.terms)?;
+    in_time(upload_by, now)
+}
+
+/// Checks the time at which the payment of an offer was recorded: the quotes were valid, and no
+/// receipt is older than the payment, but for clocks that are behind.
+pub(crate) fn offer_recorded(offer: &OfferRequest, recorded: UnixTime) -> Result<(), Refusal> {
+    quotes_recorded(&offer.put, recorded)?;
+    let earliest = recorded.saturating_sub(MAX_CLOCK_SKEW);
+    let early = |(_, receipt): &(u8, &Receipt)| receipt.body.time < earliest;
+    match (0..).zip(&offer.receipts).find(early) {
+        Some((index, receipt)) => Err(Refusal::ReceiptTime { index, time: receipt.body.time }),
+        None => Ok(()),
+    }
+}
+
+/// Whether all five quotes were valid at this time.
+fn quotes_recorded(put: &PutRequest, recorded: UnixTime) -> Result<(), Refusal> {
     for (index, quote) in numbered(put) {
         // A clock that is ahead by what clients take must not cost the payer the chunk: decision
         // 0003.
@@ -137,9 +230,7 @@ pub(crate) fn recorded(
             return Err(Refusal::QuoteExpired { index });
         }
     }
-    let upload_by = put.proof.upload_by();
-    window(upload_by, recorded, &own.terms)?;
-    in_time(upload_by, now)
+    Ok(())
 }
 
 fn numbered(put: &PutRequest) -> impl Iterator<Item = (u8, &Quote)> {

@@ -27,7 +27,8 @@ pub struct Evidence {
     pub proof: PaymentProof,
     /// The five quotes, in the order of the leaf's shares.
     pub quotes: [Quote; CLOSE_GROUP],
-    /// Receipts of the leaf's other peers, as far as they are known; at most five.
+    /// Receipts of quoted peers that the chunk was offered with; none for one that came by a put. At
+    /// most five.
     pub receipts: Vec<Receipt>,
 }
 

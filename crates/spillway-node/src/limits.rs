@@ -33,6 +33,19 @@ pub const MAX_PUTS_PER_PEER: usize = MAX_PUTS / 2;
 /// A client has 6 chunks on their way at once.
 pub const MAX_PUT_BYTES_PER_PEER: u64 = MAX_PUT_BYTES / 2;
 
+/// Offers among those puts, at most: a quarter. Nobody pays this node for them, so they must not keep
+/// out what is paid for.
+pub const MAX_OFFERS: usize = MAX_PUTS / 4;
+
+/// Bytes of chunks that admitted offers may bring at once, of those of puts: 8 full chunks.
+pub const MAX_OFFER_BYTES: u64 = MAX_PUT_BYTES / 4;
+
+/// Offers of one peer at once: half of those of all.
+pub const MAX_OFFERS_PER_PEER: usize = MAX_OFFERS / 2;
+
+/// Bytes of chunks that admitted offers of one peer may bring at once: 4 full chunks.
+pub const MAX_OFFER_BYTES_PER_PEER: u64 = MAX_OFFER_BYTES / 2;
+
 /// The least that a chunk is billed as, in bytes: what its record fills on a disk with blocks of
 /// 4 KiB. The header (56 bytes) and the evidence of a batch's leaf (five quotes of 330, a leaf of 300
 /// and a proof of up to 1,650) take 2 to 4 KiB with a chunk of one byte.

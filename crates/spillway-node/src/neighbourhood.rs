@@ -46,7 +46,8 @@ impl Neighbourhood {
         Self { peers, clock, rates: Mutex::new(rates), searching: AtomicUsize::new(0) }
     }
 
-    /// Checks that enough of a put's quoted peers are near its chunk.
+    /// Checks that enough of a put's quoted peers are near its chunk, and returns the nearest others
+    /// that are known now, in any order.
     ///
     /// # Errors
     /// [`Refusal::NotClosest`]; [`Refusal::Busy`] when it cannot be said now.
@@ -58,7 +59,7 @@ impl Neighbourhood {
         from: PeerKey,
         put: &PutRequest,
         me: PeerKey,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<PeerKey>, Refusal> {
         let address = put.leaf.address;
         let mut known =
             self.peers.known_closest(address, NEIGHBOURHOOD).await.map_err(|error| {
@@ -66,10 +67,11 @@ impl Neighbourhood {
                 busy()
             })?;
         if checks::near(put, me, &known).is_ok() {
-            return Ok(());
+            return Ok(known);
         }
         known.extend(self.search(from, address).await?);
-        checks::near(put, me, &known)
+        checks::near(put, me, &known)?;
+        Ok(known)
     }
 
     async fn search(&self, from: PeerKey, address: ChunkAddress) -> Result<Vec<PeerKey>, Refusal> {

@@ -12,9 +12,9 @@ use spillway_net::{AdmittedPut, Peers, Serve};
 use spillway_pay::Chain;
 use spillway_store::ChunkStore;
 use spillway_types::{
-    Atto, ChunkAddress, Domain, HasRequest, HasResponse, PaymentProof, PeerKey, PeerSecret,
-    PutRequest, QuoteRequest, QuoteResponse, Refusal, RewardAddress, TokenRate, WinsRequest,
-    WinsResponse,
+    Atto, ChunkAddress, Domain, HasRequest, HasResponse, OfferRequest, PaymentProof, PeerKey,
+    PeerSecret, PutRequest, QuoteRequest, QuoteResponse, Refusal, RewardAddress, TokenRate,
+    UnixTime, WinsRequest, WinsResponse,
     limits::{MAX_HAS_ITEMS, MAX_UPLOAD_WINDOW, MIN_DRAW_DELAY},
 };
 use tokio_util::{
@@ -30,7 +30,8 @@ use crate::{
     kept::Kept,
     limits::{
         ALL_PEERS_FACTOR, DEFAULT_MAX_PRIZE, JUDGED_PART_PER_PEER, MAX_GET_BYTES,
-        MAX_GET_BYTES_PER_PEER, MAX_GETS, MAX_GETS_PER_PEER, MAX_JUDGED, MAX_PUT_BYTES,
+        MAX_GET_BYTES_PER_PEER, MAX_GETS, MAX_GETS_PER_PEER, MAX_JUDGED, MAX_OFFER_BYTES,
+        MAX_OFFER_BYTES_PER_PEER, MAX_OFFERS, MAX_OFFERS_PER_PEER, MAX_PUT_BYTES,
         MAX_PUT_BYTES_PER_PEER, MAX_PUTS, MAX_PUTS_PER_PEER, MAX_RATED_PEERS, MAX_TRUSTED_JUDGED,
         QUOTES_BURST, QUOTES_PER_SECOND, WINS_PAGES_BURST, WINS_PAGES_PER_SECOND,
     },
@@ -146,6 +147,8 @@ pub(crate) struct Shared {
     judged_trusted: Arc<Slots>,
     /// Puts that passed.
     puts: Arc<Slots>,
+    /// Offers among them.
+    offers: Arc<Slots>,
     gets: Arc<Slots>,
     stopping: CancellationToken,
     pub(crate) under_way: TaskTracker,
@@ -177,6 +180,12 @@ impl NodeService {
             per_peer: MAX_PUTS_PER_PEER,
             bytes_per_peer: MAX_PUT_BYTES_PER_PEER,
         };
+        let offers = SlotLimits {
+            count: MAX_OFFERS,
+            bytes: MAX_OFFER_BYTES,
+            per_peer: MAX_OFFERS_PER_PEER,
+            bytes_per_peer: MAX_OFFER_BYTES_PER_PEER,
+        };
         let gets = SlotLimits {
             count: MAX_GETS,
             bytes: MAX_GET_BYTES,
@@ -199,6 +208,7 @@ impl NodeService {
             judged: Slots::new(judged(MAX_JUDGED)),
             judged_trusted: Slots::new(judged(MAX_TRUSTED_JUDGED)),
             puts: Slots::new(puts),
+            offers: Slots::new(offers),
             gets: Slots::new(gets),
             stopping: CancellationToken::new(),
             under_way: TaskTracker::new(),
@@ -286,7 +296,7 @@ impl Shared {
             // Not heard of, it cannot be judged below: then nothing is looked up for it.
             self.batches.beacon()?;
         }
-        checks::quotes(&put, &own, &self.domain)?;
+        checks::quotes(&put, Some(&own), &self.domain)?;
         let address = put.leaf.address;
         self.neighbourhood.check(from, &put, self.me).await?;
         let recorded = self.records.recorded(from, payment, own.terms.confirmations).await?;
@@ -296,7 +306,7 @@ impl Shared {
             self.batches.taken(recorded.time)?;
         }
         // Only now, so that what nobody paid for never takes the place of what was.
-        let slot = self.puts.take(from, put.size.into())?;
+        let slots = (self.puts.take(from, put.size.into())?, None);
         let promised = self.promises().take((address, put.size), self.clock.now());
         let mut taken = if let Some(taken) = promised {
             taken
@@ -310,7 +320,36 @@ impl Shared {
         let held = Held::new(Arc::clone(self), taken);
         let service = Arc::clone(self);
         let seen_at = recorded.seen_at;
-        Ok(Admitted { service, put, payment, seen_at, held, _slot: slot, _pass: pass })
+        let offered = None;
+        Ok(Admitted { service, put, offered, payment, seen_at, held, _slots: slots, _pass: pass })
+    }
+
+    /// All checks of an offer's header, in their order, then a place and the space for its body. What
+    /// was quoted of tips, prizes and windows was judged by the peers whose receipts it comes with.
+    async fn judge_offer(
+        self: &Arc<Self>,
+        from: PeerKey,
+        offer: OfferRequest,
+        pass: TaskTrackerToken,
+    ) -> Result<Admitted, Refusal> {
+        let put = &offer.put;
+        let payment = checks::offered_payment(put, &self.domain)?;
+        checks::quotes(put, None, &self.domain)?;
+        checks::receipts(&offer, payment, &self.domain)?;
+        let known = self.neighbourhood.check(from, put, self.me).await?;
+        checks::near_itself(put, self.me, &known)?;
+        let recorded = self.records.recorded(from, payment, self.terms.confirmations).await?;
+        checks::offer_recorded(&offer, recorded.time)?;
+        let OfferRequest { put, receipts } = offer;
+        let (address, size) = (put.leaf.address, put.size);
+        let of_offers = self.offers.take(from, size.into())?;
+        let slots = (self.puts.take(from, size.into())?, Some(of_offers));
+        let reservation = self.store.reserve(address, size).map_err(|error| refusal(&error))?;
+        // Nobody has paid this node for it: what comes to nothing is not set aside.
+        let held = Held::new(Arc::clone(self), Taken { reservation, ends: UnixTime(0) });
+        let (service, seen_at) = (Arc::clone(self), recorded.seen_at);
+        let offered = Some(receipts);
+        Ok(Admitted { service, put, offered, payment, seen_at, held, _slots: slots, _pass: pass })
     }
 }
 
@@ -343,6 +382,27 @@ impl Serve for NodeService {
             Ok(admitted) => Ok(Box::new(admitted)),
             Err(refusal) => {
                 tracing::debug!(%from, %address, %refusal, "a put is refused");
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn admit_offer(
+        &self,
+        from: PeerKey,
+        request: OfferRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        let address = request.put.leaf.address;
+        let judged = async {
+            let pass = self.shared.enter()?;
+            checks::offer_header(&request)?;
+            let _place = self.shared.place(from)?;
+            self.shared.judge_offer(from, request, pass).await
+        };
+        match judged.await {
+            Ok(admitted) => Ok(Box::new(admitted)),
+            Err(refusal) => {
+                tracing::debug!(%from, %address, %refusal, "an offer is refused");
                 Err(refusal)
             }
         }

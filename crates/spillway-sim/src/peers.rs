@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_net::{Peers, PeersError};
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, WinsRequest, WinsResponse,
 };
 
 use crate::{Fate, Life, Strike};

@@ -28,8 +28,9 @@ pub use domain::{Domain, EvmAddress, NetworkId, RewardAddress};
 pub use hashes::{ChunkAddress, LeafHash, Nonce, ParseHexError, PaymentId, SegmentHash, TxHash};
 pub use leaf::{Leaf, Share};
 pub use message::{
-    GetResponse, HasRequest, HasResponse, PutRequest, PutResponse, QuoteAnswer, QuoteItem,
-    QuoteRequest, QuoteResponse, Request, Response, WinsPage, WinsRequest, WinsResponse, WireError,
+    GetResponse, HasRequest, HasResponse, OfferRequest, PutRequest, PutResponse, QuoteAnswer,
+    QuoteItem, QuoteRequest, QuoteResponse, Request, Response, WinsPage, WinsRequest, WinsResponse,
+    WireError,
 };
 pub use money::{Atto, TokenRate, Wei};
 pub use peer::{Distance, PeerKey, PeerSecret, Signature, SignatureError};

@@ -66,6 +66,19 @@ pub struct PutRequest {
     pub nonce: Nonce,
 }
 
+/// Asks to take over a chunk that was stored in time: for repair when its upload window is over. Judged
+/// like a put, but the node need not be among the quoted peers, and the window may have ended. The
+/// chunk's bytes follow the header and are read last; the answer is that of a put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRequest {
+    /// The chunk, what shows that it is paid, and what the node's own receipt must carry. It is
+    /// relayed to nobody.
+    pub put: PutRequest,
+    /// What shows that it was stored in time: receipts for this leaf and payment, one a peer, of at
+    /// least [`STORE_QUORUM`](crate::limits::STORE_QUORUM) of its quoted peers, in any order.
+    pub receipts: Vec<Receipt>,
+}
+
 /// The node's own receipt first, then one for each relayed peer; or why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutResponse {
@@ -143,6 +156,8 @@ pub enum Request {
     Has(HasRequest),
     /// Which draws have you won?
     Wins(WinsRequest),
+    /// Take this over.
+    Offer(OfferRequest),
 }
 
 /// A response's header.
@@ -150,7 +165,7 @@ pub enum Request {
 pub enum Response {
     /// To `Quote`.
     Quote(QuoteResponse),
-    /// To `Put`.
+    /// To `Put` and `Offer`.
     Put(PutResponse),
     /// To `Get`.
     Get(GetResponse),
@@ -221,6 +236,15 @@ fn levels(found: usize) -> Result<(), WireError> {
     at_most("proof levels", found, MAX_PROOF_DEPTH)
 }
 
+fn check_put(put: &PutRequest, relay_peers: usize) -> Result<(), WireError> {
+    within("body bytes", put.size as usize, MAX_CHUNK_BYTES)?;
+    at_most("relay peers", put.relay_to.len(), relay_peers)?;
+    match &put.proof {
+        PaymentProof::Direct(direct) => within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES),
+        PaymentProof::Batch(batch) => levels(batch.siblings.len()),
+    }
+}
+
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > MAX_HEADER_BYTES {
         return Err(WireError::TooLong { found: bytes.len() });
@@ -260,7 +284,7 @@ impl Request {
     /// Length of the body that follows, in bytes.
     pub fn body_bytes(&self) -> usize {
         match self {
-            Self::Put(put) => put.size as usize,
+            Self::Put(put) | Self::Offer(OfferRequest { put, .. }) => put.size as usize,
             Self::Quote(_) | Self::Get(_) | Self::Has(_) | Self::Wins(_) => 0,
         }
     }
@@ -270,16 +294,11 @@ impl Request {
             Self::Quote(quote) => within("quote items", quote.items.len(), MAX_QUOTE_ITEMS),
             Self::Get(_) | Self::Wins(_) => Ok(()),
             Self::Has(has) => within("addresses", has.addresses.len(), MAX_HAS_ITEMS),
-            Self::Put(put) => {
-                within("body bytes", put.size as usize, MAX_CHUNK_BYTES)?;
-                // An empty relay list is the usual one.
-                at_most("relay peers", put.relay_to.len(), MAX_RELAY_PEERS)?;
-                match &put.proof {
-                    PaymentProof::Direct(direct) => {
-                        within("entries", direct.entries.len(), MAX_DIRECT_ENTRIES)
-                    }
-                    PaymentProof::Batch(batch) => levels(batch.siblings.len()),
-                }
+            // An empty relay list is the usual one.
+            Self::Put(put) => check_put(put, MAX_RELAY_PEERS),
+            Self::Offer(offer) => {
+                within("receipts", offer.receipts.len(), CLOSE_GROUP)?;
+                check_put(&offer.put, 0)
             }
         }
     }
@@ -343,7 +362,7 @@ mod tests {
     use super::*;
     use crate::{
         Atto, BatchProof, BatchTerms, Domain, EvmAddress, NetworkId, NodeHash, PeerSecret,
-        QuoteTerms, RewardAddress, Share, Sibling, Side,
+        QuoteTerms, ReceiptBody, RewardAddress, Share, Sibling, Side,
     };
 
     const ADDRESS: ChunkAddress = ChunkAddress([1; 32]);
@@ -391,6 +410,21 @@ mod tests {
         })
     }
 
+    fn offer(receipts: usize, relays: usize) -> Request {
+        let Request::Put(put) = put(0, relays) else { unreachable!("a put") };
+        let body = ReceiptBody {
+            domain: put.quotes[0].terms.domain,
+            payment: PaymentId([1; 32]),
+            leaf: put.leaf.hash(),
+            address: ADDRESS,
+            size: 300,
+            time: UnixTime(1),
+            nonce: Nonce([2; 16]),
+        };
+        let receipt = body.sign(&PeerSecret::from_seed(&[6; 32]));
+        Request::Offer(OfferRequest { put, receipts: vec![receipt; receipts] })
+    }
+
     fn wins(count: usize, levels: usize) -> Response {
         let BatchProof { terms, siblings } = proof(levels);
         let wins = vec![Win { terms, draw: 199, leaf: leaf(), siblings }; count];
@@ -412,6 +446,11 @@ mod tests {
             let request = put(levels, relays);
             assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
         }
+        for receipts in [1, CLOSE_GROUP] {
+            let request = offer(receipts, 0);
+            assert_eq!(request.body_bytes(), 300);
+            assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
+        }
         let pages = [(0, 0), (1, 0), (MAX_WINS_ITEMS, MAX_PROOF_DEPTH)];
         let pages = pages.map(|(count, levels)| wins(count, levels));
         for response in pages.into_iter().chain([waiting(1), waiting(MAX_AWAITED_SEEDS)]) {
@@ -424,6 +463,9 @@ mod tests {
         for (request, text) in [
             (put(33, 0), "proof levels: 33, allowed are 0 to 32"),
             (put(0, 5), "relay peers: 5, allowed are 0 to 4"),
+            (offer(0, 0), "receipts: 0, allowed are 1 to 5"),
+            (offer(6, 0), "receipts: 6, allowed are 1 to 5"),
+            (offer(3, 1), "relay peers: 1, allowed are 0 to 0"),
         ] {
             assert_eq!(request.encode().unwrap_err().to_string(), text);
             let sent_anyhow = postcard::to_stdvec(&request).unwrap();

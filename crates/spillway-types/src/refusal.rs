@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Atto, ChunkAddress, Domain, PaymentId, Retry, UnixTime};
+use crate::{Atto, ChunkAddress, Domain, PaymentId, Retry, UnixTime, limits::STORE_QUORUM};
 
 /// Why a node does not do what it was asked: the exact code, on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -162,6 +162,47 @@ pub enum Refusal {
         least: Atto,
         /// The smallest prize of the batch.
         found: Atto,
+    },
+    /// This node is not near the chunk that it was offered.
+    #[error("this node is not near the chunk")]
+    NotNear,
+    /// An offer comes with receipts of fewer peers than make a chunk stored.
+    #[error("{found} receipts show that the chunk was stored in time, needed are {STORE_QUORUM}")]
+    TooFewReceipts {
+        /// How many it comes with.
+        found: u8,
+    },
+    /// A receipt in an offer is of a peer that was not quoted.
+    #[error("receipt {index} is of a peer that was not quoted")]
+    ForeignReceipt {
+        /// Which of the receipts.
+        index: u8,
+    },
+    /// A receipt in an offer is of the same peer as one before it.
+    #[error("receipt {index} is of the same peer as one before it")]
+    RepeatedReceipt {
+        /// Which of the receipts.
+        index: u8,
+    },
+    /// A receipt in an offer is for another network, chain, vault, payment, leaf, chunk or size.
+    #[error("receipt {index} is for another payment or chunk")]
+    WrongReceipt {
+        /// Which of the receipts.
+        index: u8,
+    },
+    /// A receipt in an offer is dated after the upload window, or before the payment was recorded.
+    #[error("receipt {index} of {time} is not of the upload window")]
+    ReceiptTime {
+        /// Which of the receipts.
+        index: u8,
+        /// Its date.
+        time: UnixTime,
+    },
+    /// The signature of a receipt in an offer does not hold.
+    #[error("the signature of receipt {index} does not hold")]
+    BadReceiptSignature {
+        /// Which of the receipts.
+        index: u8,
     },
 }
 

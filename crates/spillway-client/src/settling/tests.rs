@@ -12,8 +12,8 @@ use spillway_pay::{
 };
 use spillway_types::{
     Atto, BatchTerms, ChunkAddress, Domain, EvmAddress, HasRequest, HasResponse, Leaf, NetworkId,
-    PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse, RewardAddress, Share, Wei,
-    WinsResponse,
+    OfferRequest, PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse, RewardAddress,
+    Share, Wei, WinsResponse,
 };
 
 use super::*;
@@ -171,6 +171,15 @@ impl Peers for Pages {
     }
 
     async fn put(&self, _: PeerKey, _: PutRequest, _: Bytes) -> Result<PutResponse, PeersError> {
+        Err(NONE)
+    }
+
+    async fn offer(
+        &self,
+        _: PeerKey,
+        _: OfferRequest,
+        _: Bytes,
+    ) -> Result<PutResponse, PeersError> {
         Err(NONE)
     }
 

@@ -12,7 +12,7 @@ use spillway_types::{
 use tokio::time::timeout;
 
 use crate::{
-    fixture::{Manner, address, chunk, put, quote, quotes, secret},
+    fixture::{Manner, address, chunk, offer, put, quote, quotes, secret},
     stage::{Medium, Stage},
 };
 
@@ -41,6 +41,7 @@ on_every_medium!(
     prices_come_in_order_from_who_was_asked,
     a_chunk_of_any_size_arrives_whole,
     a_refused_put_is_answered_before_its_body,
+    an_offer_is_carried_as_a_put_is,
     a_chunk_comes_back_or_is_known_to_be_missing,
     a_bit_comes_for_each_address,
     many_requests_share_a_connection,
@@ -134,6 +135,33 @@ async fn a_refused_put_is_answered_before_its_body(medium: Medium) {
     let small = stage.client.put(node.key, put(address(1), 1), chunk(1)).await;
     assert_eq!(small, Ok(PutResponse { receipts: Err(refusal) }));
     assert_eq!(node.node.chunks(), 0);
+    stage.end().await;
+}
+
+async fn an_offer_is_carried_as_a_put_is(medium: Medium) {
+    let refusal = Refusal::TooFewReceipts { found: 2 };
+    let manners = [Manner::Willing, Manner::Refusing(refusal.clone())];
+    let stage = Stage::new(medium, &manners).await;
+    let (node, refusing) = (&stage.nodes[0], &stage.nodes[1]);
+    for (byte, size) in [(1, 1), (2, MAX_CHUNK_BYTES)] {
+        let (address, body) = (address(byte), chunk(size));
+        let response = stage.client.offer(node.key, offer(address, size), body.clone()).await;
+        let receipts = response.unwrap().receipts.unwrap();
+        assert_eq!((receipts.len(), receipts[0].peer), (1, node.key));
+        assert!(node.node.chunk(address) == Some(body), "{size} bytes");
+    }
+    // Before its body, which is larger than any window.
+    let size = MAX_CHUNK_BYTES;
+    let asked = stage.client.offer(refusing.key, offer(address(1), size), chunk(size));
+    let response = timeout(SOON, asked).await.expect("the refusal does not wait for the body");
+    assert_eq!(response, Ok(PutResponse { receipts: Err(refusal) }));
+    // What breaks a limit is not sent.
+    let mut many = offer(address(1), 10);
+    many.receipts = vec![many.receipts[0]; 6];
+    let many = stage.client.offer(node.key, many, chunk(10)).await;
+    let limit = WireError::Limit { what: "receipts", found: 6, limit: 5 };
+    assert_eq!(many, Err(PeersError::Invalid(limit)));
+    assert_eq!(node.node.admitted(), 0);
     stage.end().await;
 }
 

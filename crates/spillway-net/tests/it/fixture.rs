@@ -8,9 +8,9 @@ use bytes::Bytes;
 use spillway_net::{AdmittedPut, Serve};
 use spillway_types::{
     Atto, ChunkAddress, DirectProof, Domain, EvmAddress, HasRequest, HasResponse, Leaf, LeafHash,
-    NetworkId, Nonce, PaymentId, PaymentProof, PeerKey, PeerSecret, PutRequest, PutResponse, Quote,
-    QuoteAnswer, QuoteItem, QuoteRequest, QuoteResponse, QuoteTerms, Receipt, ReceiptBody, Refusal,
-    RewardAddress, Share, UnixTime,
+    NetworkId, Nonce, OfferRequest, PaymentId, PaymentProof, PeerKey, PeerSecret, PutRequest,
+    PutResponse, Quote, QuoteAnswer, QuoteItem, QuoteRequest, QuoteResponse, QuoteTerms, Receipt,
+    ReceiptBody, Refusal, RewardAddress, Share, UnixTime,
 };
 use tokio::sync::watch;
 
@@ -84,6 +84,13 @@ pub(crate) fn put(address: ChunkAddress, size: usize) -> PutRequest {
         relay_to: Vec::new(),
         nonce: Nonce([7; 16]),
     }
+}
+
+/// An offer of such a put with three receipts.
+pub(crate) fn offer(address: ChunkAddress, size: usize) -> OfferRequest {
+    let put = put(address, size);
+    let receipts = [1, 2, 3].map(|byte| receipt(&secret(byte), address, put.size, put.nonce));
+    OfferRequest { put, receipts: receipts.to_vec() }
 }
 
 pub(crate) fn quotes(count: usize) -> QuoteRequest {
@@ -194,6 +201,14 @@ impl Serve for TestNode {
             receipt: receipt(&self.secret, request.leaf.address, request.size, request.nonce),
             admitted: self.admitted.clone(),
         }))
+    }
+
+    async fn admit_offer(
+        &self,
+        from: PeerKey,
+        request: OfferRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        self.admit(from, request.put).await
     }
 
     async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {

@@ -6,7 +6,7 @@ use spillway_types::{
     RewardAddress, Share, Sibling, Side, UnixTime, Win, WinsPage, WinsRequest, WinsResponse,
 };
 
-use crate::fixture::{address, domain, put, quote, quotes, receipt, secret};
+use crate::fixture::{address, domain, offer, put, quote, quotes, receipt, secret};
 
 const GOLDEN: &str = include_str!("../golden/wire-v1.txt");
 
@@ -24,6 +24,7 @@ fn requests() -> Vec<(&'static str, Request)> {
             "request wins after",
             Request::Wins(WinsRequest { after: Some((PaymentId([9; 32]), 200)) }),
         ),
+        ("request offer", Request::Offer(offer(address(1), 300))),
     ]
 }
 
@@ -107,6 +108,13 @@ fn refusals() -> Vec<Refusal> {
         Refusal::PrizeTooLarge { most: Atto(300), found: Atto(301) },
         Refusal::BeaconBehind { latest: UnixTime(300) },
         Refusal::PrizeTooSmall { least: Atto(300), found: Atto(301) },
+        Refusal::NotNear,
+        Refusal::TooFewReceipts { found: 2 },
+        Refusal::ForeignReceipt { index: 4 },
+        Refusal::RepeatedReceipt { index: 4 },
+        Refusal::WrongReceipt { index: 4 },
+        Refusal::ReceiptTime { index: 4, time: UnixTime(300) },
+        Refusal::BadReceiptSignature { index: 4 },
     ]
 }
 

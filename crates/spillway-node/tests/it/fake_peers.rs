@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_net::{Peers, PeersError};
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, WinsRequest, WinsResponse,
 };
 use tokio::sync::watch;
 
@@ -85,6 +85,15 @@ impl Peers for FakePeers {
     }
 
     async fn put(&self, _: PeerKey, _: PutRequest, _: Bytes) -> Result<PutResponse, PeersError> {
+        unreachable!("a check asks nobody")
+    }
+
+    async fn offer(
+        &self,
+        _: PeerKey,
+        _: OfferRequest,
+        _: Bytes,
+    ) -> Result<PutResponse, PeersError> {
         unreachable!("a check asks nobody")
     }
 

@@ -19,5 +19,6 @@ mod puts;
 mod quotes;
 mod refusals;
 mod slow_store;
+mod taking_over;
 mod wins;
 mod world;
