@@ -24,6 +24,7 @@ mod life;
 mod member;
 mod money;
 mod oracle;
+mod peace;
 mod peers;
 mod picture;
 mod play;

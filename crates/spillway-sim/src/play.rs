@@ -3,31 +3,24 @@
 use std::{path::Path, time::Duration};
 
 use futures::future::join;
-use spillway_client::{DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded};
+use spillway_client::{Overwrite, UploadError, Uploaded};
 use spillway_disk::{Disk, MemoryDisk};
-use spillway_types::Retry;
 
 use crate::{
     End, Fate, Promise, Sabotage, Strike, Violation, durable, money,
-    oracle::{Circumstances, Oracle, STALE},
+    oracle::{Circumstances, Oracle},
+    peace,
     picture::Picture,
     scenario::{Before, Beside, Run, Scenario, strike_of},
     work::{Kind, Work},
-    world::{DataDir, Process, World},
+    world::{DataDir, World},
 };
 
-type Checked<T = ()> = Result<T, Violation>;
-
-/// How often the same upload is run in peace before it must have come to its end.
-const PEACEFUL_RUNS: usize = 8;
-
-/// How long is waited between two of them: a plan that is too late to be paid is known to be dropped
-/// after it, finality included.
-const PEACEFUL_PAUSE: Duration = Duration::from_mins(40);
+pub(crate) type Checked<T = ()> = Result<T, Violation>;
 
 /// What came of a process.
 #[derive(Debug)]
-enum Came {
+pub(crate) enum Came {
     Died,
     Ended(Box<Result<Uploaded, UploadError>>),
 }
@@ -49,12 +42,12 @@ pub(crate) struct Play {
     pub world: World,
     pub oracle: Oracle,
     pub ends: Ends,
-    work: Work,
+    pub work: Work,
     /// The first is the payer's; others come when they are needed.
-    dirs: Vec<DataDir>,
+    pub dirs: Vec<DataDir>,
     locks: MemoryDisk,
     /// Seconds that the client's clock was ahead at most.
-    furthest: i64,
+    pub furthest: i64,
 }
 
 impl Play {
@@ -77,6 +70,9 @@ impl Play {
         self.peace();
         let done = self.finish().await?;
         self.read_back(&done).await?;
+        if scenario.resume_rest {
+            self.resume_rest().await?;
+        }
         if scenario.settle {
             money::settle_and_refund(&self.world, &mut self.oracle, &self.dirs).await?;
         }
@@ -113,7 +109,7 @@ impl Play {
                 fate.count(if over { Strike::WindowOver } else { Strike::TimePasses });
                 self.world.wait(time).await;
             }
-            Before::Clean => self.housekeeping(&self.dirs[0].clone()).await,
+            Before::Clean => self.housekeeping(&self.dirs[0]).await,
         }
     }
 
@@ -164,12 +160,14 @@ impl Play {
             (Some((other, theirs)), _) => {
                 let quiet = Run { end: End::Natural, disk_fault: None, ..run.clone() };
                 let (came, also) = join(mine, self.upload(other, theirs, &quiet)).await;
-                self.count(&also.0);
-                came
+                (came, Some((other.clone(), also)))
             }
-            (None, Some(Beside::Housekeeping)) => join(mine, self.housekeeping(&dir)).await.0,
-            _ => mine.await,
+            (None, Some(Beside::Housekeeping)) => {
+                (join(mine, self.housekeeping(&dir)).await.0, None)
+            }
+            _ => (mine.await, None),
         };
+        let (came, also) = came;
         dir.clock.set_ahead(0);
         for dir in &self.dirs {
             dir.machine.forget_lives();
@@ -178,15 +176,34 @@ impl Play {
         if Picture::of(&work.disk, Path::new("")) != picture {
             return Err(Violation::new(Promise::I4, "the source as it was", "it was changed"));
         }
-        self.judge(&dir, came, before, beside.is_some())
+        if let Some((other, also)) = also {
+            self.judge(&other, also, before, true)?;
+        }
+        let done = match &came.0 {
+            Came::Ended(result) => result.as_ref().as_ref().ok().cloned(),
+            Came::Died => None,
+        };
+        self.judge(&dir, came, before, beside.is_some())?;
+        match done {
+            Some(done) => self.read_in_trouble(&work, &done).await,
+            None => Ok(()),
+        }
     }
 
-    fn note_upload(&mut self, dir: &DataDir) {
+    /// A download may fail, and gives the right bytes or none.
+    async fn read_in_trouble(&mut self, work: &Work, done: &Uploaded) -> Checked {
+        match self.read(work, done).await {
+            Ok(files) if files != work.files => Err(peace::wrong_bytes(&files)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn note_upload(&mut self, dir: &DataDir) {
         *self.oracle.uploads.entry(dir.name).or_default() += 1;
     }
 
     /// What was so when a run began: what was paid, how often the chain was in trouble.
-    fn before(&self) -> (spillway_types::Atto, u64) {
+    pub(crate) fn before(&self) -> (spillway_types::Atto, u64) {
         (self.world.paid(), self.chain_trouble())
     }
 
@@ -197,7 +214,7 @@ impl Play {
         struck + self.world.sky.reorgs()
     }
 
-    fn judge(
+    pub(crate) fn judge(
         &mut self,
         dir: &DataDir,
         (came, handles): (Came, (u64, u64)),
@@ -258,7 +275,7 @@ impl Play {
     }
 
     /// Runs the upload until it ends or its process does.
-    async fn upload(&self, dir: &DataDir, work: &Work, run: &Run) -> (Came, (u64, u64)) {
+    pub(crate) async fn upload(&self, dir: &DataDir, work: &Work, run: &Run) -> (Came, (u64, u64)) {
         let life = dir.machine.start(run.end, run.disk_fault, &self.world.fate);
         let process = self.world.process(dir, life.clone(), true);
         let source = work.source(&life, &self.world.fate);
@@ -282,98 +299,6 @@ impl Play {
         let handles = (process.handles.open(), process.handles.most());
         drop(process);
         (came, handles)
-    }
-
-    /// Runs the same upload in peace until it ends well.
-    async fn finish(&mut self) -> Checked<Uploaded> {
-        let mut finished = None;
-        for dir in self.dirs.clone() {
-            let done = self.finish_in(&dir).await?;
-            finished.get_or_insert(done);
-        }
-        finished.ok_or_else(|| Violation::new(Promise::Finishes, "a data directory", "none"))
-    }
-
-    async fn finish_in(&mut self, dir: &DataDir) -> Checked<Uploaded> {
-        let work = self.work.clone();
-        let quiet = Run {
-            before: Vec::new(),
-            end: End::Natural,
-            disk_fault: None,
-            beside: None,
-            clock_ahead: 0,
-        };
-        let mut last = String::new();
-        for _ in 0..PEACEFUL_RUNS {
-            self.note_upload(dir);
-            let before = self.before();
-            let (came, handles) = self.upload(dir, &work, &quiet).await;
-            dir.machine.forget_lives();
-            let done = match &came {
-                Came::Ended(result) => match result.as_ref() {
-                    Ok(done) => Some(done.clone()),
-                    Err(error) => {
-                        last = format!("{error} ({error:?})");
-                        if error.retry() == Retry::Never {
-                            break;
-                        }
-                        None
-                    }
-                },
-                Came::Died => None,
-            };
-            self.judge(dir, (came, handles), before, false)?;
-            if let Some(done) = done {
-                return Ok(done);
-            }
-            self.world.wait(PEACEFUL_PAUSE).await;
-        }
-        let expected = format!("the upload from {} ends well in {PEACEFUL_RUNS} runs", dir.name);
-        Err(Violation::new(Promise::Finishes, expected, last))
-    }
-
-    /// Somebody else downloads it.
-    async fn read_back(&mut self, done: &Uploaded) -> Checked {
-        let dir = self.world.data_dir("reader", &MemoryDisk::new());
-        let life = dir.machine.start(End::Natural, None, &self.world.fate);
-        let process = self.world.process(&dir, life, false);
-        let found = download(&process, &self.work, done).await;
-        dir.machine.forget_lives();
-        let expected = || "the bytes that were uploaded".to_owned();
-        match found {
-            Ok(files) if files == self.work.files => Ok(()),
-            Ok(files) => {
-                let lens: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();
-                Err(Violation::new(Promise::I3, expected(), format!("others: {lens:?}")))
-            }
-            Err(error) => Err(Violation::new(Promise::I3, expected(), error)),
-        }
-    }
-
-    /// A day later nothing is left that nobody needs.
-    async fn clean_up(&mut self) -> Checked {
-        // What was made by a clock that was ahead is not old before the true time is past it.
-        let ahead = Duration::from_secs(self.furthest.unsigned_abs());
-        self.world.wait(STALE + ahead).await;
-        for dir in self.dirs.clone() {
-            let life = dir.machine.start(End::Natural, None, &self.world.fate);
-            let process = self.world.process(&dir, life, false);
-            let cleaned = process.client.reap().await;
-            let sessions = process.client.sessions().await;
-            drop(process);
-            dir.machine.forget_lives();
-            let failed = |error: UploadError| {
-                Violation::new(Promise::I5, "cleaning works in peace", error.to_string())
-            };
-            cleaned.map_err(failed)?;
-            let sessions = sessions.map_err(failed)?;
-            if let Some(damage) = sessions.iter().find_map(|session| session.damage.clone()) {
-                return Err(Violation::new(Promise::I2, "no damaged session", damage));
-            }
-            let unfinished = sessions.iter().filter(|session| !session.finished).count();
-            Oracle::check_clean(&dir, unfinished)?;
-        }
-        self.oracle.check(&self.world, &self.dirs)
     }
 
     /// Breaks what is to be broken after a run.
@@ -427,41 +352,4 @@ fn describe(came: &Came) -> String {
             }
         },
     }
-}
-
-/// The files of an upload, as somebody gets them who knows its result alone.
-async fn download(
-    process: &Process,
-    work: &Work,
-    done: &Uploaded,
-) -> Result<Vec<(String, Vec<u8>)>, String> {
-    if work.kind == Kind::Chunk {
-        let address = done.public_address.ok_or("no address")?;
-        let chunk = process.client.get_chunk(address).await.map_err(|error| error.to_string())?;
-        return Ok(vec![(String::new(), chunk.to_vec())]);
-    }
-    let remote = match (work.how.public, done.public_address) {
-        (true, Some(address)) => Remote::Public(address),
-        (true, None) => return Err("no public address".to_owned()),
-        _ => Remote::DataMap(done.data_map.clone().ok_or("no data map")?),
-    };
-    let disk = MemoryDisk::new();
-    let target = Target::Path {
-        disk: std::sync::Arc::new(disk.clone()),
-        path: "back".into(),
-        overwrite: Overwrite::Never,
-    };
-    let got = process.client.download(remote, target, DownloadOptions::default()).await;
-    got.map_err(|error| format!("{error} ({error:?})"))?;
-    let read = |path: &Path| disk.read(path, u64::MAX).map_err(|error| error.to_string());
-    if work.kind != Kind::Directory {
-        return Ok(vec![(String::new(), read(Path::new("back"))?)]);
-    }
-    let entries = durable::entries(&disk, Path::new("back")).into_iter();
-    entries
-        .map(|(path, _)| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, read(&path)?))
-        })
-        .collect()
 }

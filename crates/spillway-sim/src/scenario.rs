@@ -24,6 +24,8 @@ pub(crate) struct Scenario {
     pub world: WorldOptions,
     pub work: Work,
     pub runs: Vec<Run>,
+    /// Sessions that were left are gone on with, too.
+    pub resume_rest: bool,
     /// What becomes of the money of batches is looked at, too.
     pub settle: bool,
 }
@@ -76,6 +78,7 @@ impl Scenario {
             world: WorldOptions { mining, confirmations, liars, sabotage },
             work: Work::draw(random),
             runs,
+            resume_rest: random.bool(),
             settle: random.u8(..8) == 0,
         }
     }

@@ -15,9 +15,9 @@ use spillway_disk::{Clock, Fault, FaultPlan, Survival};
 use spillway_net::{AdmittedPut, Serve};
 use spillway_node::NodeService;
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, LeafHash, NetworkId, Nonce, PaymentId, PeerKey,
-    PeerSecret, PutRequest, PutResponse, QuoteAnswer, QuoteRequest, QuoteResponse, Receipt,
-    ReceiptBody, Refusal, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, LeafHash, NetworkId, Nonce, OfferRequest, PaymentId,
+    PeerKey, PeerSecret, PutRequest, PutResponse, QuoteAnswer, QuoteRequest, QuoteResponse,
+    Receipt, ReceiptBody, Refusal, WinsRequest, WinsResponse,
 };
 
 use crate::{
@@ -171,6 +171,19 @@ impl Serve for SimServe {
             heard: AtomicU64::new(0),
         };
         Ok(Box::new(SimPut { serve, inner: inner?, said }))
+    }
+
+    async fn admit_offer(
+        &self,
+        from: PeerKey,
+        request: OfferRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        let member = self.member().await;
+        if Self::lies(&member, Strike::LieBusy) {
+            return Err(busy(&member));
+        }
+        self.hear(&member).await;
+        self.inner.admit_offer(from, request).await
     }
 
     async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {

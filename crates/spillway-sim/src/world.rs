@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use spillway_client::{Client, ClientParts, WorkerLimits, Workers};
+use spillway_client::{Client, ClientParts, Workers};
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, MemoryNetwork, Peers, RequestKind};
 use spillway_node::{Terms, limits::TIP_GAS};
@@ -190,7 +190,7 @@ impl World {
             payments: Arc::clone(&payments),
             domain: self.domain,
             stop: life.stop().clone(),
-            workers: Workers::new(WorkerLimits::default()),
+            workers: Workers::default(),
         });
         Process { client, payments, life, handles }
     }

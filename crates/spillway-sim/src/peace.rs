@@ -1,0 +1,214 @@
+//! The second half of the play: nothing goes wrong any more, and everything must come to its end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use spillway_client::{DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded};
+use spillway_disk::{Disk, MemoryDisk};
+use spillway_types::Retry;
+
+use crate::{
+    End, Promise, Violation, durable,
+    oracle::{Oracle, STALE},
+    play::{Came, Checked, Play},
+    scenario::Run,
+    work::{Kind, Work},
+    world::{DataDir, Process},
+};
+
+/// How often the same upload is run in peace before it must have come to its end.
+const PEACEFUL_RUNS: usize = 8;
+
+/// How long is waited between two of them: a plan that is too late to be paid is known to be dropped
+/// after it, finality included.
+const PEACEFUL_PAUSE: Duration = Duration::from_mins(40);
+
+impl Play {
+    /// Runs the same upload in peace until it ends well.
+    pub(crate) async fn finish(&mut self) -> Checked<Uploaded> {
+        let mut finished = None;
+        for dir in self.dirs.clone() {
+            let done = self.finish_in(&dir).await?;
+            finished.get_or_insert(done);
+        }
+        finished.ok_or_else(|| Violation::new(Promise::Finishes, "a data directory", "none"))
+    }
+
+    pub(crate) async fn finish_in(&mut self, dir: &DataDir) -> Checked<Uploaded> {
+        let work = self.work.clone();
+        let quiet = Run {
+            before: Vec::new(),
+            end: End::Natural,
+            disk_fault: None,
+            beside: None,
+            clock_ahead: 0,
+        };
+        let mut last = String::new();
+        for _ in 0..PEACEFUL_RUNS {
+            self.note_upload(dir);
+            let before = self.before();
+            let (came, handles) = self.upload(dir, &work, &quiet).await;
+            dir.machine.forget_lives();
+            let done = match &came {
+                Came::Ended(result) => match result.as_ref() {
+                    Ok(done) => Some(done.clone()),
+                    Err(error) => {
+                        last = format!("{error} ({error:?})");
+                        if error.retry() == Retry::Never {
+                            break;
+                        }
+                        None
+                    }
+                },
+                Came::Died => None,
+            };
+            self.judge(dir, (came, handles), before, false)?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
+            self.world.wait(PEACEFUL_PAUSE).await;
+        }
+        let expected = format!("the upload from {} ends well in {PEACEFUL_RUNS} runs", dir.name);
+        Err(Violation::new(Promise::Finishes, expected, last))
+    }
+
+    /// Somebody else downloads it.
+    pub(crate) async fn read(
+        &self,
+        work: &Work,
+        done: &Uploaded,
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let dir = self.world.data_dir("reader", &MemoryDisk::new());
+        let life = dir.machine.start(End::Natural, None, &self.world.fate);
+        let process = self.world.process(&dir, life, false);
+        let found = download(&process, work, done).await;
+        dir.machine.forget_lives();
+        found
+    }
+
+    pub(crate) async fn read_back(&self, done: &Uploaded) -> Checked {
+        match self.read(&self.work, done).await {
+            Ok(files) if files == self.work.files => Ok(()),
+            Ok(files) => Err(wrong_bytes(&files)),
+            Err(error) => Err(Violation::new(Promise::I3, "the bytes that were uploaded", error)),
+        }
+    }
+
+    /// Sessions that nobody has finished: of an earlier version of the source, of somebody who worked
+    /// beside. Each can be gone on with by its name, from its own files alone.
+    pub(crate) async fn resume_rest(&mut self) -> Checked {
+        for dir in self.dirs.clone() {
+            for session in self.unfinished(&dir).await? {
+                self.resume(&dir, &session).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resume(&mut self, dir: &DataDir, session: &str) -> Checked {
+        let mut last = String::new();
+        for _ in 0..PEACEFUL_RUNS {
+            let before = self.before();
+            let life = dir.machine.start(End::Natural, None, &self.world.fate);
+            let process = self.world.process(dir, life, true);
+            let options = self.work.how.options();
+            let resumed = process.client.resume(session, &self.world.payer, None, options);
+            let result = Box::pin(resumed).await;
+            let handles = (process.handles.open(), process.handles.most());
+            drop(process);
+            dir.machine.forget_lives();
+            let ended = match &result {
+                Ok(_) => true,
+                // What rots in a spill and has no source any more is lost; it was not paid for.
+                Err(UploadError::LostChunks { .. }) => !self.oracle.rotten.is_empty(),
+                Err(error) => {
+                    last = format!("{error} ({error:?})");
+                    !self.oracle.rotten.is_empty() && error.retry() == Retry::Never
+                }
+            };
+            self.judge(dir, (Came::Ended(Box::new(result)), handles), before, false)?;
+            if ended {
+                return Ok(());
+            }
+            self.world.wait(PEACEFUL_PAUSE).await;
+        }
+        let expected = format!("session {session} of {} is resumed and ends well", dir.name);
+        Err(Violation::new(Promise::Finishes, expected, last))
+    }
+
+    /// The sessions of a data directory that are not finished.
+    pub(crate) async fn unfinished(&self, dir: &DataDir) -> Checked<Vec<String>> {
+        let life = dir.machine.start(End::Natural, None, &self.world.fate);
+        let sessions = self.world.process(dir, life, false).client.sessions().await;
+        dir.machine.forget_lives();
+        let sessions = sessions.map_err(|error| {
+            Violation::new(Promise::I6, "sessions are listed in peace", error.to_string())
+        })?;
+        if let Some(damage) = sessions.iter().find_map(|session| session.damage.clone()) {
+            return Err(Violation::new(Promise::I2, "no damaged session", damage));
+        }
+        let open = sessions.into_iter().filter(|session| !session.finished);
+        Ok(open.map(|session| session.id).collect())
+    }
+
+    /// A day later nothing is left that nobody needs.
+    pub(crate) async fn clean_up(&mut self) -> Checked {
+        // What was made by a clock that was ahead is not old before the true time is past it.
+        let ahead = Duration::from_secs(self.furthest.unsigned_abs());
+        self.world.wait(STALE + ahead).await;
+        for dir in self.dirs.clone() {
+            let life = dir.machine.start(End::Natural, None, &self.world.fate);
+            let process = self.world.process(&dir, life, false);
+            let cleaned = process.client.reap().await;
+            drop(process);
+            dir.machine.forget_lives();
+            cleaned.map_err(|error| {
+                Violation::new(Promise::I5, "cleaning works in peace", error.to_string())
+            })?;
+            let unfinished = self.unfinished(&dir).await?.len();
+            Oracle::check_clean(&dir, unfinished)?;
+        }
+        self.oracle.check(&self.world, &self.dirs)
+    }
+}
+
+pub(crate) fn wrong_bytes(files: &[(String, Vec<u8>)]) -> Violation {
+    let lens: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();
+    Violation::new(Promise::I3, "the bytes that were uploaded", format!("others: {lens:?}"))
+}
+
+/// The files of an upload, as somebody gets them who knows its result alone.
+async fn download(
+    process: &Process,
+    work: &Work,
+    done: &Uploaded,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    if work.kind == Kind::Chunk {
+        let address = done.public_address.ok_or("no address")?;
+        let chunk = process.client.get_chunk(address).await.map_err(|error| error.to_string())?;
+        return Ok(vec![(String::new(), chunk.to_vec())]);
+    }
+    let remote = match (work.how.public, done.public_address) {
+        (true, Some(address)) => Remote::Public(address),
+        (true, None) => return Err("no public address".to_owned()),
+        _ => Remote::DataMap(done.data_map.clone().ok_or("no data map")?),
+    };
+    let disk = MemoryDisk::new();
+    let target = Target::Path {
+        disk: Arc::new(disk.clone()),
+        path: "back".into(),
+        overwrite: Overwrite::Never,
+    };
+    let got = process.client.download(remote, target, DownloadOptions::default()).await;
+    got.map_err(|error| format!("{error} ({error:?})"))?;
+    let read = |path: &Path| disk.read(path, u64::MAX).map_err(|error| error.to_string());
+    if work.kind != Kind::Directory {
+        return Ok(vec![(String::new(), read(Path::new("back"))?)]);
+    }
+    let entries = durable::entries(&disk, Path::new("back")).into_iter();
+    entries
+        .map(|(path, _)| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((name, read(&path)?))
+        })
+        .collect()
+}
