@@ -1,6 +1,7 @@
 //! Over a network in one process: exact, and without waiting.
 
 mod adoption;
+mod batch_edges;
 mod batch_sessions;
 mod batches;
 mod directories;
