@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::rpc::{Rpc, hex_number, read_message};
+use crate::rpc::{Rpc, hex_number, message, read_message};
 
 /// How often it is looked whether a transaction was mined.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
@@ -149,13 +149,8 @@ impl Proxy {
         let mut stream = BufReader::new(stream);
         while let Some(request) = read_message(&mut stream).await? {
             let Some((status, body)) = self.answer(&request).await? else { return Ok(()) };
-            let head = format!(
-                "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\n\
-                 content-length: {}\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).await.context("a client is gone")?;
-            stream.write_all(&body).await.context("a client is gone")?;
+            let answer = message(&format!("HTTP/1.1 {status} Said"), &body);
+            stream.write_all(&answer).await.context("a client is gone")?;
         }
         Ok(())
     }

@@ -52,14 +52,8 @@ impl Rpc {
     /// The body of the answer to this body.
     pub(crate) async fn forward(&self, body: &[u8]) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address).await.context("Anvil is gone")?;
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.context("cannot ask Anvil")?;
-        stream.write_all(body).await.context("cannot ask Anvil")?;
+        let head = format!("POST / HTTP/1.1\r\nhost: {}\r\nconnection: close", self.address);
+        stream.write_all(&message(&head, body)).await.context("cannot ask Anvil")?;
         read_message(&mut BufReader::new(stream)).await?.context("no answer")
     }
 }
@@ -67,6 +61,14 @@ impl Rpc {
 /// A number such as `"0x1f"`.
 pub(crate) fn hex_number(value: &Value) -> Option<u64> {
     u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// A message in one piece: two would wait for each other's acknowledgement.
+pub(crate) fn message(head: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("{head}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 /// Reads the body of one HTTP message, as long as its `content-length`; `None` when the other side has ended.

@@ -19,14 +19,6 @@ use crate::{
     world::World,
 };
 
-/// Cycles after which a network is replaced, so that neither its chain nor its stores grow without
-/// end: at most 800 chunks.
-const CYCLES_A_WORLD: u64 = 100;
-
-/// How far a chain's time may be ahead of ours before its network is replaced, in seconds: quotes
-/// last an hour.
-const MAX_AHEAD_SECS: u64 = 120;
-
 /// Memory that must be free for a run that writes there, in bytes: 2 GiB. Two networks with their
 /// chains and images take some 300 MiB.
 const MEMORY_BYTES: u64 = 2 << 30;
@@ -187,8 +179,7 @@ async fn drain(shared: &Shared<'_>, place: &Path, network: u64, mut world: World
             Ok(_) => std::fs::remove_dir_all(&dir).context("cannot remove a directory")?,
             Err(error) => complain(shared, task, error, &dir),
         }
-        let is_old = world.cycles >= CYCLES_A_WORLD || world.ahead().await? > MAX_AHEAD_SECS;
-        if done.is_err() || is_old {
+        if done.is_err() || world.is_old().await? {
             // After a failure nobody knows how the chain is.
             world.shutdown().await?;
             world = start(shared, place, network).await?;

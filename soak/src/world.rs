@@ -35,6 +35,17 @@ const CAPACITY_BYTES: u64 = 1 << 60;
 const TOKENS: Atto = Atto(1_000_000_000_000_000_000_000);
 const COINS: Wei = Wei(1_000_000_000_000_000_000_000);
 
+/// Cycles after which a network is replaced, so that its stores do not grow without end: some 800
+/// chunks.
+const MAX_CYCLES: u64 = 100;
+
+/// How far a chain's time may be ahead of ours, in seconds: quotes last an hour.
+const MAX_AHEAD_SECS: u64 = 120;
+
+/// How long a chain may be. Anvil puts older states on disk, and a reorganisation on a chain of some
+/// 970 blocks leaves one without contracts; one cycle adds 80 blocks at most.
+const MAX_BLOCKS: u64 = 800;
+
 /// A test network of its own.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -158,11 +169,13 @@ impl World {
         self.mine(1).await
     }
 
-    /// How far the chain's time is ahead of ours, in seconds.
-    pub(crate) async fn ahead(&self) -> Result<u64> {
+    /// Whether another one should take its place.
+    pub(crate) async fn is_old(&self) -> Result<bool> {
         let block = self.rpc.ask("eth_getBlockByNumber", json!(["latest", false])).await?;
-        let chain = hex_number(&block["timestamp"]).context("a block without a time")?;
-        Ok(chain.saturating_sub(SystemClock.now().as_secs()))
+        let time = hex_number(&block["timestamp"]).context("a block without a time")?;
+        let number = hex_number(&block["number"]).context("a block without a number")?;
+        let ahead = time.saturating_sub(SystemClock.now().as_secs());
+        Ok(self.cycles >= MAX_CYCLES || ahead > MAX_AHEAD_SECS || number > MAX_BLOCKS)
     }
 
     /// Ends it.

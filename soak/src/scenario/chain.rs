@@ -13,9 +13,11 @@ use crate::{
     proxy::{Answer, Proxy, Rule, SEND, Step},
 };
 
-/// Blocks between an account's money and its upload, so that neither a server that lags nor a
-/// reorganisation takes the money away. As deep as the deepest reorganisation.
-const FILLER_BLOCKS: u64 = 64;
+/// Blocks between an account's money and its upload, so that a server that lags has seen the money.
+const FILLER_BLOCKS: u64 = 8;
+
+/// The deepest reorganisation; so many more blocks are mined before.
+const DEEPEST: u64 = 64;
 
 /// Requests of which one is hit, counted from the first: an upload makes more.
 const REQUESTS: std::ops::RangeInclusive<u64> = 1..=30;
@@ -35,6 +37,8 @@ struct Trouble {
     /// Exit codes of the first run, when it is not killed.
     codes: &'static [i32],
     may_be_unpaid: bool,
+    /// Whether blocks are taken back.
+    is_deep: bool,
 }
 
 /// The kinds, in the order in which they take turns.
@@ -68,7 +72,8 @@ pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
 }
 
 async fn play(scene: &Scene<'_>, mut cycle: Cycle<'_>, trouble: Trouble) -> Result<Done> {
-    scene.world.mine(FILLER_BLOCKS).await?;
+    let deep = if trouble.is_deep { DEEPEST } else { 0 };
+    scene.world.mine(FILLER_BLOCKS + deep).await?;
     let proxy = Proxy::new(scene.world.rpc.clone(), trouble.rules).await?;
     cycle.rpc_url = Some(proxy.url()?);
     cycle.may_be_unpaid = trouble.may_be_unpaid;
@@ -112,7 +117,7 @@ async fn first_run(cycle: &Cycle<'_>, proxy: &Proxy, to_be_killed: bool) -> Resu
 }
 
 fn trouble(name: &'static str, rules: Vec<Rule>) -> Trouble {
-    Trouble { name, rules, then: None, codes: TRY_AGAIN, may_be_unpaid: false }
+    Trouble { name, rules, then: None, codes: TRY_AGAIN, may_be_unpaid: false, is_deep: false }
 }
 
 fn lost(name: &'static str, (method, from, count): (Option<&'static str>, u64, u64)) -> Trouble {
@@ -218,20 +223,19 @@ fn reorg_and_kill(random: &mut Rng) -> Trouble {
         after: vec![Step::WaitMined, Step::Strike],
         ..Rule::new(Some(SEND), random.u64(1..=2), 1, Answer::Honest)
     };
-    let then = Some(vec![("anvil_reorg", json!([random.u64(1..=FILLER_BLOCKS), []]))]);
-    Trouble { then, ..trouble("a reorganisation while nobody looks", vec![rule]) }
+    let then = Some(vec![("anvil_reorg", json!([random.u64(1..=DEEPEST), []]))]);
+    Trouble { then, is_deep: true, ..trouble("a reorganisation while nobody looks", vec![rule]) }
 }
 
 /// The newest blocks are taken back while the sender looks, perhaps after nodes have seen the
 /// payment: they wait for no confirmations here, so they may be left unpaid.
 fn reorg(random: &mut Rng) -> Trouble {
-    let depth = random.u64(1..=FILLER_BLOCKS);
+    let depth = random.u64(1..=DEEPEST);
     let rule = Rule {
         after_sends: random.u64(1..=2),
         before: vec![Step::WaitMined, Step::Call("anvil_reorg", json!([depth, []]))],
         ..Rule::new(None, random.u64(1..=8), 1, Answer::Honest)
     };
     let name = "a reorganisation while the sender looks";
-    // While Anvil takes blocks back it has no contracts for a moment.
-    Trouble { may_be_unpaid: true, codes: &[0, 1, 5], ..trouble(name, vec![rule]) }
+    Trouble { may_be_unpaid: true, is_deep: true, ..trouble(name, vec![rule]) }
 }

@@ -10,6 +10,9 @@ use crate::{found::Found, program::Running};
 /// Segments of these uploads.
 const SEGMENTS: std::ops::RangeInclusive<usize> = 2..=6;
 
+/// How much of an upload's time is near a stage: a fifth.
+const NEAR: f64 = 5.0;
+
 /// What the program says when its disk is gone: a failure, or that some chunks are stored.
 const CODES: [i32; 2] = [1, 3];
 
@@ -53,14 +56,22 @@ pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
     Ok(done)
 }
 
-/// Cuts the power at a random moment, and returns how the process ended.
+/// Cuts the power at a random moment, and returns how the process ended. Half of the moments are
+/// near those that matter most: between signing and the last receipt.
 async fn cut(
     scene: &Scene<'_>,
     disk: &LoopDisk,
     mut running: Running,
     random: &mut fastrand::Rng,
 ) -> Result<Option<i32>> {
-    let delay = scene.usual()?.took.mul_f64(random.f64());
+    let usual = scene.usual()?.took;
+    let delay = if random.bool() {
+        let near = if random.bool() { "pay" } else { "store" };
+        running.wait_for(|line| line["stage"] == near).await?;
+        usual.mul_f64(random.f64() / NEAR)
+    } else {
+        usual.mul_f64(random.f64())
+    };
     let ended = tokio::time::timeout(delay, running.wait_for(|_| false)).await;
     disk.cut()?;
     // Half of them die with their machine; the others live on and must not do anything that they
