@@ -1,5 +1,7 @@
 //! What RPC servers say when they refuse, read in this one place. The texts are those of Anvil
-//! (recorded), and of geth, reth, nethermind and erigon (as documented and in their sources).
+//! (recorded) and of geth, reth, erigon, nethermind, besu and the large providers (as their sources
+//! and pages have them); `tests/fixtures/rpc/` holds them with what each means. A text that is not
+//! known stays an error after which a transaction counts as sent: it is never signed again.
 
 use alloy::{primitives::hex, rpc::json_rpc::RpcError, transports::TransportErrorKind};
 use serde_json::{Value, value::RawValue};
@@ -9,9 +11,14 @@ use crate::{ChainError, revert};
 /// How much of a server's text is kept, in characters.
 const MAX_DETAIL: usize = 200;
 
-/// JSON-RPC codes with which servers ask to slow down: HTTP's own, Infura's and Alchemy's -32005,
-/// QuickNode's -32007 and -32012, Alchemy's -32016.
-const RATE_CODES: [i64; 5] = [429, -32005, -32007, -32012, -32016];
+/// The code with which servers ask to slow down, as HTTP has it.
+const TOO_MANY_REQUESTS: i64 = 429;
+
+/// "Limit exceeded" of EIP-1474: a rate, or with besu and others a limit of gas.
+const LIMIT_EXCEEDED: i64 = -32005;
+
+/// Of a call that the contract refused, with its data.
+const REVERTED: i64 = 3;
 
 /// What a server's error says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +39,8 @@ const TEXTS: &[(&str, Meaning)] = &[
     ("alreadyknown", || Said::AlreadyKnown),
     ("already imported", || Said::AlreadyKnown),
     ("known transaction", || Said::AlreadyKnown),
+    ("existing tx with same hash", || Said::AlreadyKnown),
+    ("existing txn with same hash", || Said::AlreadyKnown),
     ("nonce too low", || Said::Error(ChainError::NonceTooLow)),
     ("oldnonce", || Said::Error(ChainError::NonceTooLow)),
     ("replacement transaction underpriced", || Said::Error(ChainError::Underpriced)),
@@ -39,13 +48,25 @@ const TEXTS: &[(&str, Meaning)] = &[
     ("could not replace existing tx", || Said::Error(ChainError::Underpriced)),
     ("underpriced", || Said::Error(ChainError::FeeTooLow)),
     ("feetoolow", || Said::Error(ChainError::FeeTooLow)),
+    ("fee too low", || Said::Error(ChainError::FeeTooLow)),
     ("less than block base fee", || Said::Error(ChainError::FeeTooLow)),
+    ("below minimum required priority fee", || Said::Error(ChainError::FeeTooLow)),
+    ("gas price below", || Said::Error(ChainError::FeeTooLow)),
     ("insufficient funds", || Said::Error(ChainError::NotEnoughCoins)),
     ("insufficientfunds", || Said::Error(ChainError::NotEnoughCoins)),
+    ("upfront cost exceeds account balance", || Said::Error(ChainError::NotEnoughCoins)),
     ("rate limit", || Said::Error(ChainError::RateLimited)),
+    ("rps limit", || Said::Error(ChainError::RateLimited)),
     ("too many requests", || Said::Error(ChainError::RateLimited)),
     ("request limit", || Said::Error(ChainError::RateLimited)),
+    ("request rate", || Said::Error(ChainError::RateLimited)),
+    ("credits limited", || Said::Error(ChainError::RateLimited)),
+    ("compute units per second", || Said::Error(ChainError::RateLimited)),
+    // A full pool may have room later.
+    ("txpool is full", || Said::Error(ChainError::RateLimited)),
+    ("sub-pool is full", || Said::Error(ChainError::RateLimited)),
     ("header not found", || Said::Error(ChainError::Behind)),
+    ("header for hash not found", || Said::Error(ChainError::Behind)),
     ("block not found", || Said::Error(ChainError::Behind)),
     ("unknown block", || Said::Error(ChainError::Behind)),
     ("resource not found", || Said::Error(ChainError::Behind)),
@@ -59,18 +80,23 @@ pub(crate) fn read_payload(
     message: &str,
     data: Option<&Value>,
 ) -> Said {
-    if let Some(data) = data.and_then(revert_data) {
+    let data = data.and_then(revert_data).filter(|data| !data.is_empty());
+    if let Some(data) = data {
         return Said::Error(ChainError::Reverted { reason: revert::reason(&data) });
     }
     let text = message.to_lowercase();
+    // A contract may refuse in any words, those below too.
+    if code == REVERTED || text.starts_with("execution reverted") {
+        return Said::Error(ChainError::Reverted { reason: None });
+    }
     if let Some((_, said)) = TEXTS.iter().find(|(part, _)| text.contains(part)) {
         return said();
     }
-    // Geth's code for a revert is 3; others say so in words only, then without the contract's data.
-    if code == 3 || text.contains("revert") {
+    // Others say it in words of their own, then without the contract's data.
+    if text.contains("revert") {
         return Said::Error(ChainError::Reverted { reason: None });
     }
-    if RATE_CODES.contains(&code) {
+    if code == TOO_MANY_REQUESTS || code == LIMIT_EXCEEDED && !text.contains("gas limit") {
         return Said::Error(ChainError::RateLimited);
     }
     Said::Error(unexpected(method, message))

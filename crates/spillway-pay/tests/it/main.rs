@@ -20,6 +20,7 @@ mod overlap;
 mod pay_once;
 mod refusals;
 mod rpc;
+mod rpc_fixtures;
 mod secrets;
 mod settling;
 mod sum_tree;
