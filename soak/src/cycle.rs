@@ -102,7 +102,7 @@ impl<'w> Cycle<'w> {
         let copies = self.copies.clone();
         let (dir, home, program) = (self.dir.clone(), self.home.clone(), self.program.clone());
         let (random, rpc_url) = (self.random.clone(), self.rpc_url.clone());
-        Self { random, data, file, dir, home, program, copies, rpc_url, ..*self }
+        Self { random, dir, home, file, data, rpc_url, program, copies, ..*self }
     }
 
     /// The program with what it needs to know.
@@ -183,7 +183,7 @@ impl<'w> Cycle<'w> {
             return Err(Found::Money(text).into());
         }
         let total: u128 = payments.iter().map(|payment| payment.total).sum();
-        if total % CHUNK_COST != 0 {
+        if !total.is_multiple_of(CHUNK_COST) {
             let text = format!("{total} is not the price of whole chunks: {payments:?}");
             return Err(Found::Money(text).into());
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -186,8 +187,12 @@ impl World {
 
 /// The hash that an event is found by, as the chain itself counts it.
 async fn topic(rpc: &Rpc, signature: &str) -> Result<Value> {
-    let hex: String = signature.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let hash = rpc.ask("web3_sha3", json!([format!("0x{hex}")])).await?;
+    let mut hex = "0x".to_owned();
+    for byte in signature.bytes() {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let hash = rpc.ask("web3_sha3", json!([hex])).await?;
     ensure!(hash.as_str().is_some_and(|text| text.len() == 66), "no hash of {signature}");
     Ok(hash)
 }

@@ -14,7 +14,7 @@ const TRIES: u32 = 5;
 /// Half of the cycles die at an operation on the disk, half at any moment.
 pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
     // In fours: each kind of kill in both modes.
-    if scene.task.index / 2 % 2 == 0 {
+    if (scene.task.index / 2).is_multiple_of(2) {
         return at_operation(scene).await;
     }
     let mut done = Done::default();

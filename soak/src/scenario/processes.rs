@@ -17,7 +17,8 @@ const LONG_SEGMENTS: usize = 30;
 const LOCKED: i32 = 11;
 
 pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
-    if scene.task.index / 2 % 2 == 0 { one_session(scene).await } else { one_wallet(scene).await }
+    let is_even = (scene.task.index / 2).is_multiple_of(2);
+    if is_even { one_session(scene).await } else { one_wallet(scene).await }
 }
 
 /// Two processes with everything in common: one works, the other says so.
@@ -56,9 +57,9 @@ async fn one_wallet(scene: &Scene<'_>) -> Result<Done> {
     // The same key and place of wallet locks; another file, data directory and data map.
     let file = other.file.clone();
     let second = one.beside("other-data", file);
-    let (ran, second_ran) = both(scene, &one, &second).await?;
+    let (first_ran, second_ran) = both(scene, &one, &second).await?;
     let mut resumes = 0;
-    for (ran, cycle) in [(&ran, &one), (&second_ran, &second)] {
+    for (ran, cycle) in [(&first_ran, &one), (&second_ran, &second)] {
         match ran.code {
             Some(0) => {}
             Some(LOCKED) => {
@@ -68,7 +69,7 @@ async fn one_wallet(scene: &Scene<'_>) -> Result<Done> {
                     return Err(Found::Unfinished(again.said()).into());
                 }
             }
-            _ => return Err(refused(&ran, &second_ran)),
+            _ => return Err(refused(&first_ran, &second_ran)),
         }
         cycle.download().await?;
     }
