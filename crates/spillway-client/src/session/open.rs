@@ -288,6 +288,7 @@ impl Session {
                 handed_over = Some(UploadError::HandedOver { session: id, at: elsewhere.at });
                 continue;
             }
+            keep_entry(disk.as_ref(), &id)?;
             return Ok(Ok(Self::assemble(disk, id, snapshot, lock)));
         }
         handed_over.map_or(Ok(Err(lock)), Err)
@@ -303,7 +304,10 @@ impl Session {
             Some(elsewhere) if !snapshot.progressed.finished => {
                 Err(UploadError::HandedOver { session: id.to_owned(), at: elsewhere.at })
             }
-            _ => Ok(Self::assemble(disk, id.to_owned(), snapshot, lock)),
+            _ => {
+                keep_entry(disk.as_ref(), id)?;
+                Ok(Self::assemble(disk, id.to_owned(), snapshot, lock))
+            }
         }
     }
 
@@ -360,6 +364,12 @@ impl Session {
         let (id, path) = (self.id.clone(), self.dir.join("map"));
         run(&self.disk, move |disk| Ok(read(disk, &id, &path, FileKind::Map))).await?
     }
+}
+
+/// Makes it certain that a session is found again after a power cut. The start that made it may have
+/// died, or its sync failed, between giving the directory its name and making that name durable.
+fn keep_entry(disk: &dyn Disk, id: &str) -> Result<(), DiskError> {
+    disk.create_dir_all(&Path::new(SESSIONS).join(id))
 }
 
 /// Removes what a start that died has left. Nothing in it was ever acted on.
