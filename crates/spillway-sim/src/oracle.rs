@@ -192,14 +192,8 @@ impl Oracle {
         ))
     }
 
-    /// I3 and I6 of an upload that says it is done.
-    pub(crate) fn check_done(
-        &self,
-        world: &World,
-        dir: &DataDir,
-        done: &Uploaded,
-        about: Circumstances,
-    ) -> Checked {
+    /// I3 of an upload that says it is done.
+    pub(crate) fn check_stored(world: &World, done: &Uploaded) -> Checked {
         for address in addresses(done)? {
             let holders = world.holders(address);
             if holders < STORE_QUORUM {
@@ -210,6 +204,17 @@ impl Oracle {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// I6 of an upload that says it is done.
+    pub(crate) fn check_done(
+        &self,
+        world: &World,
+        dir: &DataDir,
+        done: &Uploaded,
+        about: Circumstances,
+    ) -> Checked {
         if done.chunks_stored + done.chunks_already_stored != done.chunks_total {
             return Err(Violation::new(
                 Promise::I6,

@@ -222,6 +222,11 @@ impl Play {
         others: bool,
     ) -> Checked {
         self.count(&came);
+        if let Came::Ended(result) = &came
+            && let Ok(done) = result.as_ref()
+        {
+            Oracle::check_stored(&self.world, done)?;
+        }
         self.oracle.check(&self.world, &self.dirs)?;
         let Came::Ended(result) = came else { return Ok(()) };
         Oracle::check_handles(handles)?;
