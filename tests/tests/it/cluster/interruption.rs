@@ -330,6 +330,40 @@ async fn a_kill_at_any_change_of_the_disk_charges_once() {
     }
 }
 
+/// One change of the disk fails; run again in the same place it pays, and then the power goes: what
+/// the failed run has left is durable before anything is paid on it.
+#[tokio::test]
+async fn a_failure_and_later_a_power_cut_charge_once() {
+    let source = noise(69, 2_500);
+    for at in 1.. {
+        let cluster = five();
+        let faults = Arc::new(Faults::default());
+        let data = MemoryDisk::new().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::once(at, Fault::Io));
+        if upload(&cluster, &data, &source).await.is_ok() {
+            if faults.count() < at {
+                return;
+            }
+            continue;
+        }
+        faults.disarm();
+        cluster.book().let_through(0);
+        tokio::select! {
+            result = upload(&cluster, &data, &source) => panic!("{result:?}"),
+            () = cluster.wait_for_hanging(1) => {}
+        }
+        cluster.book().behave();
+        let after = data.crash(Survival::Nothing);
+        let uploaded = upload(&cluster, &after, &source).await.unwrap();
+        assert_eq!(
+            cluster.charged().await.paid,
+            cluster.price_of_all(),
+            "failure at change {at}, then a power cut"
+        );
+        assert_eq!(uploaded.spend.storage_cost, cluster.price_of_all());
+    }
+}
+
 /// One change of the disk fails, and the process lives on: run again in the same place.
 async fn one_failure_everywhere(plan: impl Fn(u64) -> FaultPlan) {
     let source = noise(67, 2_500);
