@@ -9,12 +9,10 @@
 //! bytes; then stores, whose permits are never held while anything else is waited for. A chunk that waits
 //! before it is tried again holds its bytes and no place.
 
-use std::sync::{
-    Arc, LazyLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, LazyLock};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+pub use spillway_pay::Gauge;
+use spillway_pay::{Gate, Permit, rpc_calls};
 
 use crate::limits;
 
@@ -59,17 +57,6 @@ fn count(workers: usize) -> u32 {
     u32::try_from(workers).unwrap_or(u32::MAX)
 }
 
-/// What one gate lets through at this moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauge {
-    /// What is under way: pieces of work, or KiB for [`Gauges::kibibytes`].
-    pub active: u64,
-    /// Pieces of work that wait.
-    pub queued: u64,
-    /// The most that may be under way.
-    pub budget: u64,
-}
-
 /// All gauges of a process, read one after the other: they need not be of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
@@ -89,6 +76,8 @@ pub struct Gauges {
     pub verifies: Gauge,
     /// KiB of segments and chunks in memory; `queued` is how many pieces of work wait for some.
     pub kibibytes: Gauge,
+    /// Questions to RPC servers; their limit is the process's, whichever [`Workers`] are used.
+    pub rpc_calls: Gauge,
 }
 
 /// The gates of a process. Clones are the same gates; so are all defaults of one process.
@@ -156,6 +145,7 @@ impl Workers {
             fetches: gates.fetches.gauge(),
             verifies: gates.verifies.gauge(),
             kibibytes: gates.kibibytes.gauge(),
+            rpc_calls: rpc_calls(),
         }
     }
 
@@ -184,51 +174,6 @@ impl Workers {
     pub(crate) async fn reserve(&self, bytes: u64) -> Permit<'_> {
         let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         self.0.kibibytes.enter(kibibytes).await
-    }
-}
-
-/// A place, until it is dropped.
-#[derive(Debug)]
-#[must_use = "the place is given back when it is dropped"]
-pub(crate) struct Permit<'g> {
-    _permit: SemaphorePermit<'g>,
-}
-
-#[derive(Debug)]
-struct Gate {
-    free: Semaphore,
-    budget: u32,
-    queued: AtomicU64,
-}
-
-/// Counts one that waits, until it is dropped.
-struct Queued<'g>(&'g AtomicU64);
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Gate {
-    fn new(budget: u32) -> Self {
-        let budget = budget.max(1);
-        Self { free: Semaphore::new(budget as usize), budget, queued: AtomicU64::new(0) }
-    }
-
-    async fn enter(&self, units: u32) -> Permit<'_> {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-        let queued = Queued(&self.queued);
-        let permit = self.free.acquire_many(units.clamp(1, self.budget)).await;
-        drop(queued);
-        Permit { _permit: permit.expect("invariant: a gate is never closed") }
-    }
-
-    fn gauge(&self) -> Gauge {
-        let free = self.free.available_permits() as u64;
-        let budget = u64::from(self.budget);
-        let queued = self.queued.load(Ordering::Relaxed);
-        Gauge { active: budget.saturating_sub(free), queued, budget }
     }
 }
 

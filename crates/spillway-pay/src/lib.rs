@@ -31,6 +31,10 @@ mod decimal;
 pub mod deploy;
 mod drand;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod gate;
 mod intrinsic;
 mod journal;
 mod keeper;
@@ -56,6 +60,7 @@ pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose}
 pub use deploy::{DeployOptions, Deployed, Deployer, DrandOptions};
 pub use drand::{DrandSignature, NotASignature};
 pub use error::ChainError;
+pub use gate::{Gate, Gauge, Permit};
 pub use journal::{JournalError, TxJournal};
 pub use keeper::{Keeper, KeeperOptions};
 pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainOptions, Mining};
@@ -67,7 +72,7 @@ pub use payments::{
 };
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};
-pub use rpc_chain::{RpcChain, RpcOptions};
+pub use rpc_chain::{MAX_RPC_CALLS, RpcChain, RpcOptions, rpc_calls};
 pub use signed_tx::{SignedTx, TxPurpose};
 pub use spend::{GasEstimate, Paid, PaidPlan, PlanStatus, Spend};
 pub use sum_tree::{NotANode, SumNode, SumTree, TreeError};

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::LazyLock, time::Duration};
 
 use alloy::{
     network::Ethereum,
@@ -19,7 +19,7 @@ use spillway_types::{
 };
 
 use crate::{
-    At, BeaconState, Block, Call, Chain, ChainError, Fees, RecordAt, TxReceipt, Windows,
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, Gate, Gauge, RecordAt, TxReceipt, Windows,
     contracts::{
         IBeacon, IDrandBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded,
         settled,
@@ -27,6 +27,17 @@ use crate::{
     rpc_error::{Said, read_error, unexpected},
     rpc_transport::RpcTransport,
 };
+
+/// Questions to RPC servers of one process that are on their way at once. Public servers answer tens a
+/// second; an answer is at most 8 MiB and usually some hundred bytes.
+pub const MAX_RPC_CALLS: u32 = 32;
+
+static CALLS: LazyLock<Gate> = LazyLock::new(|| Gate::new(MAX_RPC_CALLS));
+
+/// How many questions to RPC servers this process has on their way, over all its chains.
+pub fn rpc_calls() -> Gauge {
+    CALLS.gauge()
+}
 
 /// How an RPC server is asked.
 #[derive(Clone)]
@@ -128,6 +139,8 @@ impl RpcChain {
         P: RpcSend,
         R: RpcRecv,
     {
+        // What waits here has asked nothing yet: its time has not begun.
+        let _place = CALLS.enter(1).await;
         let call = self.provider.raw_request::<P, R>(Cow::Borrowed(method), params);
         match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -418,5 +431,18 @@ impl Chain for RpcChain {
 impl fmt::Debug for RpcChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RpcChain({})", self.endpoint)
+    }
+}
+
+/// Reads a result as everything that is asked for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_any(result: &str) {
+    let _ = serde_json::from_str::<U64>(result);
+    let _ = serde_json::from_str::<U256>(result);
+    let _ = serde_json::from_str::<B256>(result);
+    let _ = serde_json::from_str::<Bytes>(result);
+    let _ = serde_json::from_str::<RpcReceipt>(result);
+    if let Ok(block) = serde_json::from_str::<RpcBlock>(result) {
+        let _ = block.place();
     }
 }
