@@ -54,7 +54,7 @@ async fn batches_are_taken_with_a_rate_or_when_the_operator_says_so() {
 #[tokio::test]
 async fn a_vault_that_draws_too_soon_gets_no_batches() {
     let mut world = World::new();
-    let too_soon = MIN_DRAW_DELAY - SECOND;
+    let too_soon = MIN_DRAW_DELAY.saturating_sub(SECOND);
     for (delay, least, expected) in [
         (MIN_DRAW_DELAY, None, DEFAULT_MAX_PRIZE),
         (too_soon, None, Atto::ZERO),

@@ -204,3 +204,11 @@ fn a_sum_over_96_bits_makes_more_batches() {
         Err(PlanError::Unsound(ProofError::AmountTooLarge { index: 0 }))
     );
 }
+
+/// Ten times what a draw adds to a settlement, and with one tip less it would not be.
+#[test]
+fn the_least_prize_is_worth_ten_draws() {
+    let tip = u128::from(spillway_types::limits::TIP_GAS);
+    assert!(PRIZE_PER_TIP * tip >= 10 * 54_000);
+    assert!((PRIZE_PER_TIP - 1) * tip < 10 * 54_000);
+}
