@@ -19,7 +19,8 @@ use spillway_types::{
 };
 
 use crate::{
-    At, BeaconState, Block, Call, Chain, ChainError, Fees, Gate, Gauge, RecordAt, TxReceipt, Windows,
+    At, BeaconState, Block, Call, Chain, ChainError, Fees, Gate, Gauge, RecordAt, TxReceipt,
+    Windows,
     contracts::{
         IBeacon, IDrandBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded,
         settled,
@@ -31,6 +32,10 @@ use crate::{
 /// Questions to RPC servers of one process that are on their way at once. Public servers answer tens a
 /// second; an answer is at most 8 MiB and usually some hundred bytes.
 pub const MAX_RPC_CALLS: u32 = 32;
+
+/// How long is waited before a question is asked again: enough for a connection that broke, and for most
+/// limits, which are by the second. Who is refused for longer decides himself.
+const READ_DELAYS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 static CALLS: LazyLock<Gate> = LazyLock::new(|| Gate::new(MAX_RPC_CALLS));
 
@@ -152,16 +157,25 @@ impl RpcChain {
         }
     }
 
-    /// [`RpcChain::ask`] where "already known" makes no sense.
+    /// [`RpcChain::ask`] for a question that may be asked again: where "already known" makes no sense.
+    /// A connection that breaks or a server that asks for patience is asked twice more.
     pub(crate) async fn read<P, R>(&self, method: &'static str, params: P) -> Result<R, ChainError>
     where
         P: RpcSend,
         R: RpcRecv,
     {
-        self.ask(method, params).await.map_err(|said| match said {
-            Said::Error(error) => error,
-            Said::AlreadyKnown => unexpected(method, "already known"),
-        })
+        let mut delays = READ_DELAYS.into_iter();
+        loop {
+            let error = match self.ask(method, params.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Said::Error(error)) => error,
+                Err(Said::AlreadyKnown) => return Err(unexpected(method, "already known")),
+            };
+            let again = matches!(error, ChainError::Unreachable { .. } | ChainError::RateLimited);
+            let Some(delay) = delays.next().filter(|_| again) else { return Err(error) };
+            tracing::debug!(method, %error, "asking again");
+            tokio::time::sleep(delay).await;
+        }
     }
 
     async fn raw_block(&self, tag: Value) -> Result<RpcBlock, ChainError> {

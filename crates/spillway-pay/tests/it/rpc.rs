@@ -1,6 +1,12 @@
 //! Servers that are not there, do not answer, or answer nonsense.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use spillway_pay::{At, Chain, ChainError, RpcChain, RpcOptions};
 use spillway_types::Retry;
@@ -87,6 +93,53 @@ async fn answers_of_other_kinds() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Answers each request with the next of these, the last one again and again, and counts them.
+async fn serve_in_turn(
+    answers: Vec<(&'static str, &'static str)>,
+) -> (String, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    let count = Arc::clone(&asked);
+    tasks.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                let mut buffer = [0; 4096];
+                let read = stream.read(&mut buffer).await.unwrap();
+                request.extend_from_slice(&buffer[..read]);
+            }
+            let at = count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+            let (status, body) = answers[at];
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, asked, tasks)
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_and_a_transaction_is_not() {
+    let busy = ("429 Too Many Requests", "slow down");
+    let good = ("200 OK", r#"{"jsonrpc":"2.0","id":1,"result":"0x7"}"#);
+    let (url, asked, _tasks) = serve_in_turn(vec![busy, good]).await;
+    assert_eq!(chain(&url).chain_id().await, Ok(7));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+
+    let (url, asked, _tasks) = serve_in_turn(vec![("502 Bad Gateway", "")]).await;
+    let chain = chain(&url);
+    assert_eq!(chain.chain_id().await.unwrap_err().retry(), Retry::Backoff);
+    assert_eq!(asked.swap(0, Ordering::SeqCst), 3, "not for ever");
+    assert!(!chain.send_raw(&[1]).await.unwrap_err().not_sent(), "doubt");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "who sends decides whether to send again");
 }
 
 #[tokio::test]
