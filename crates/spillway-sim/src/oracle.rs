@@ -276,7 +276,7 @@ impl Oracle {
         about: Circumstances,
     ) -> Checked {
         let said: BTreeSet<ChunkAddress> = said.iter().copied().collect();
-        let plans = self.plans_in(dir, session);
+        let plans = Self::plans_in(dir, session);
         let leaves = |wanted: &dyn Fn(&PaymentId, &Plan) -> bool| -> BTreeSet<ChunkAddress> {
             let wanted = plans.iter().filter(|(payment, plan)| wanted(payment, plan));
             wanted.flat_map(|(_, plan)| plan.leaves.iter().map(|leaf| leaf.address)).collect()
@@ -304,7 +304,7 @@ impl Oracle {
     }
 
     /// The plans in one session's directory.
-    fn plans_in(&self, dir: &DataDir, session: &str) -> BTreeMap<PaymentId, Plan> {
+    fn plans_in(dir: &DataDir, session: &str) -> BTreeMap<PaymentId, Plan> {
         let path = std::path::Path::new("sessions").join(session);
         let plans = durable::plans_of(&dir.machine.disk(), &path);
         plans.into_iter().map(|plan| (plan.id(), plan)).collect()
@@ -318,7 +318,7 @@ impl Oracle {
         (session, spend): (&str, &Spend),
         about: Circumstances,
     ) -> Checked {
-        let (recorded, plans) = (world.recorded(), self.plans_in(dir, session));
+        let (recorded, plans) = (world.recorded(), Self::plans_in(dir, session));
         let elsewhere: BTreeSet<PaymentId> = {
             let disk = dir.machine.disk();
             let others = durable::sessions(&disk).into_iter();

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use spillway_client::{DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded};
+use spillway_client::{
+    ChunkFailure, DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded,
+};
 use spillway_disk::{Disk, MemoryDisk};
 use spillway_types::Retry;
 
@@ -118,11 +120,10 @@ impl Play {
             dir.machine.forget_lives();
             let ended = match &result {
                 Ok(_) => true,
-                // What rots in a spill and has no source any more is lost; it was not paid for.
-                Err(UploadError::LostChunks { .. }) => !self.oracle.rotten.is_empty(),
                 Err(error) => {
                     last = format!("{error} ({error:?})");
-                    !self.oracle.rotten.is_empty() && error.retry() == Retry::Never
+                    // What rots in a spill and has no source any more is lost; it was not paid for.
+                    is_lost(error) && !self.oracle.rotten.is_empty()
                 }
             };
             self.judge(dir, (Came::Ended(Box::new(result)), handles), before, false)?;
@@ -168,6 +169,18 @@ impl Play {
             Oracle::check_clean(&dir, unfinished)?;
         }
         self.oracle.check(&self.world, &self.dirs)
+    }
+}
+
+/// Whether sealed chunks are lost that only their source could give again.
+fn is_lost(error: &UploadError) -> bool {
+    match error {
+        UploadError::LostChunks { .. } => true,
+        UploadError::PartialUpload { cause: Some(cause), .. } => is_lost(cause),
+        UploadError::PartialUpload { failed, .. } => {
+            failed.iter().any(|(_, why)| *why == ChunkFailure::LostBytes)
+        }
+        _ => false,
     }
 }
 

@@ -257,7 +257,7 @@ impl SimPut {
     }
 
     /// What a liar makes of an honest receipt.
-    fn falsified(member: &Member, receipt: Receipt) -> Receipt {
+    fn falsified(member: &Member, receipt: &Receipt) -> Receipt {
         let mut body = receipt.body;
         if SimServe::lies(member, Strike::LieReceiptNonce) {
             body.nonce = Nonce([5; 16]);
@@ -270,7 +270,7 @@ impl SimPut {
         if SimServe::lies(member, Strike::LieReceiptKey) {
             return body.sign(&stranger());
         }
-        receipt
+        *receipt
     }
 }
 
@@ -301,7 +301,7 @@ impl AdmittedPut for SimPut {
         ));
         if let (true, Ok(receipts)) = (member.lies.often, &mut response.receipts) {
             for receipt in receipts {
-                *receipt = Self::falsified(&member, *receipt);
+                *receipt = Self::falsified(&member, receipt);
             }
         }
         serve.member().await;
