@@ -19,7 +19,9 @@ mod contracts;
 mod demo;
 mod devnet;
 mod figures;
+mod fuzz;
 mod interrupt;
+mod mutants;
 mod random_file;
 mod setup;
 mod sim;
@@ -71,6 +73,10 @@ enum Task {
     Bench(BenchArguments),
     /// Simulate uploads in which everything goes wrong, and check what must always hold.
     Sim(sim::SimArguments),
+    /// Try every decoder on bytes that are wrong, under libFuzzer.
+    Fuzz(fuzz::FuzzArguments),
+    /// Change the code that guards money, a line at a time, and see that a test fails.
+    Mutants(mutants::MutantsArguments),
     /// Rebuild the committed artifacts of the contracts.
     Contracts,
     /// Kill, starve and cheat real uploads, and check that nothing is paid twice or lost.
@@ -126,6 +132,14 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Sim(arguments) => {
             let held = sim::run(&workspace, &arguments)?;
             return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Task::Fuzz(arguments) => {
+            let clean = fuzz::run(&workspace, &arguments)?;
+            return Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Task::Mutants(arguments) => {
+            let caught = mutants::run(&workspace, &arguments)?;
+            return Ok(if caught { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Task::Contracts => contracts::rebuild(&workspace)?,
         Task::Soak { arguments } => return soak::run(&workspace, &arguments),

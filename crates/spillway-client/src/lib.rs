@@ -17,6 +17,9 @@ mod connect;
 mod download;
 mod error;
 mod forget;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hand_over;
 mod limits;
 mod options;

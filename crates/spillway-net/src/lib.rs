@@ -32,6 +32,9 @@ mod crowds;
 mod error;
 mod exchange;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod identity;
 mod limits;

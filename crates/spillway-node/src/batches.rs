@@ -45,6 +45,8 @@ use crate::{
 mod awaited;
 mod files;
 mod final_times;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod keeping;
 mod loading;

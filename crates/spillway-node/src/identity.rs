@@ -141,13 +141,13 @@ impl Identity {
     }
 }
 
-fn encode(secret: &PeerSecret) -> Zeroizing<String> {
+pub(super) fn encode(secret: &PeerSecret) -> Zeroizing<String> {
     let seed = Zeroizing::new(hex::encode(secret.seed().as_slice()));
     let public = hex::encode(secret.peer().0);
     Zeroizing::new(format!("{HEADING}\n{}\n{public}\n", seed.as_str()))
 }
 
-fn decode(bytes: &[u8]) -> Result<PeerSecret, Damage> {
+pub(super) fn decode(bytes: &[u8]) -> Result<PeerSecret, Damage> {
     let text = std::str::from_utf8(bytes).map_err(|_| Damage::Form)?;
     let mut lines = text.lines();
     let (heading, seed, public, end) = (lines.next(), lines.next(), lines.next(), lines.next());

@@ -29,6 +29,9 @@ mod checks;
 mod error;
 mod evidence;
 mod follower;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod identity;
 mod kept;

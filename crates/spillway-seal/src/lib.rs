@@ -41,6 +41,9 @@ mod cut;
 mod data_map;
 mod entry;
 mod file_secret;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hold_key;
 mod key_hashes;
 mod map_error;

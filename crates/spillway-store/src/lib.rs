@@ -17,6 +17,9 @@ mod check;
 mod chunk_store;
 mod error;
 mod fs_store;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory_store;
 mod record;
 

@@ -86,9 +86,9 @@ impl BatchTerms {
         if total.is_zero() || self.draws == 0 {
             return Atto::ZERO;
         }
-        let start = U256::from_be_bytes(keccak256(preimage).0) % total;
+        let start = U256::from_be_bytes(keccak256(preimage).0);
         let step = U256::from(draw) * total / U256::from(self.draws);
-        Atto(((start + step) % total).to())
+        Atto(start.add_mod(step, total).to())
     }
 }
 
@@ -241,6 +241,11 @@ mod tests {
             assert_eq!((pair[0] + 250) % 1_000, pair[1]);
         }
         assert_ne!(terms.draw_point(Seed([6; 32]), id, 0).0, points[0]);
+        // The first is where seed and id say.
+        let start = U256::from_be_bytes(keccak256([[5; 32], id.0].concat()).0);
+        assert_eq!(U256::from(points[0]), start % U256::from(1_000));
+        let no_draws = BatchTerms { draws: 0, ..terms };
+        assert_eq!(no_draws.draw_point(Seed([5; 32]), id, 0), Atto::ZERO);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 
 mod batch;
 mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hashes;
 mod leaf;
 pub mod limits;

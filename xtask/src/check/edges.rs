@@ -67,11 +67,20 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-testnet",
         ],
     ),
-    (
-        "spillway-soak",
-        &["spillway-types", "spillway-disk", "spillway-node", "spillway-testnet"],
-    ),
+    ("spillway-soak", &["spillway-types", "spillway-disk", "spillway-node", "spillway-testnet"]),
     ("spillway-benches", &["spillway-types", "spillway-disk", "spillway-seal", "spillway-pay"]),
+    (
+        "spillway-fuzz",
+        &[
+            "spillway-types",
+            "spillway-seal",
+            "spillway-net",
+            "spillway-pay",
+            "spillway-store",
+            "spillway-client",
+            "spillway-node",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

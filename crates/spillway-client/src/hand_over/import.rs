@@ -61,7 +61,7 @@ pub async fn import_session(
     run(data, move |_| Ok(import(&disk, (from.as_ref(), &path), options))).await?
 }
 
-fn import(
+pub(crate) fn import(
     data: &Arc<dyn Disk>,
     (from, path): (&dyn Disk, &Path),
     options: ImportOptions,

@@ -21,4 +21,6 @@ mod export;
 mod import;
 
 pub use export::{ExportOptions, Exported, export_session};
+#[cfg(any(test, fuzzing))]
+pub(crate) use import::import;
 pub use import::{ImportOptions, Imported, import_session};

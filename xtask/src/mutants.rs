@@ -1,0 +1,139 @@
+//! Mutation testing with cargo-mutants, in a target directory of its own. What is mutated, and with
+//! which tests, is in `.cargo/mutants.toml` and below; the result is in `docs/mutation-testing.md`.
+
+use anyhow::{Result, bail};
+
+use crate::command;
+use crate::workspace::Workspace;
+
+/// A part of the code, by what its tests need: cheap ones first.
+struct Part {
+    name: &'static str,
+    package: &'static str,
+    files: &'static [&'static str],
+    /// Which tests can catch a mutant, as nextest says it.
+    tests: &'static str,
+}
+
+/// Payment, session, verification and cleanup.
+const PARTS: &[Part] = &[
+    Part {
+        name: "proofs",
+        package: "spillway-types",
+        files: &["batch.rs", "leaf.rs", "proof.rs", "quote.rs", "receipt.rs"],
+        tests: "all()",
+    },
+    Part {
+        name: "verify",
+        package: "spillway-pay",
+        files: &["sum_tree.rs", "verify.rs"],
+        tests: "kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)",
+    },
+    Part {
+        name: "plans",
+        package: "spillway-pay",
+        files: &["batch_planner.rs", "choose.rs", "plan.rs", "planner.rs", "spend.rs"],
+        tests: "kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)",
+    },
+    Part {
+        name: "payments",
+        package: "spillway-pay",
+        files: &["payments.rs", "payments/**/*.rs", "keeper.rs", "rpc_error.rs"],
+        tests: "not test(anvil)",
+    },
+    Part {
+        name: "checks",
+        package: "spillway-node",
+        files: &["admitted.rs", "checks.rs", "evidence.rs", "batches/files.rs", "batches/value.rs"],
+        tests: "all()",
+    },
+    Part {
+        name: "sessions",
+        package: "spillway-client",
+        files: &["session/*.rs", "spill.rs", "reap.rs", "forget.rs", "hand_over/*.rs"],
+        tests: "all()",
+    },
+];
+
+/// Which part, and which share of it.
+#[derive(clap::Args, Debug)]
+pub(crate) struct MutantsArguments {
+    /// Only the k-th of n shares, from 0.
+    #[arg(long, value_name = "K/N")]
+    shard: Option<String>,
+    /// Print the mutants, run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Only these: proofs, verify, plans, payments, checks, sessions.
+    parts: Vec<String>,
+}
+
+/// Runs the parts; whether every mutant was caught.
+///
+/// # Errors
+/// When cargo-mutants is not there or cannot run, and when there is no part of a name.
+pub(crate) fn run(workspace: &Workspace, arguments: &MutantsArguments) -> Result<bool> {
+    if command::answer("cargo", &["mutants", "--version"], workspace.root()).is_none() {
+        bail!("cargo-mutants is not there: `cargo install cargo-mutants --locked`");
+    }
+    let known = |name: &String| PARTS.iter().any(|part| part.name == name);
+    if let Some(other) = arguments.parts.iter().find(|name| !known(name)) {
+        bail!("there is no part `{other}`");
+    }
+    let chosen = |part: &&Part| {
+        arguments.parts.is_empty() || arguments.parts.iter().any(|name| name == part.name)
+    };
+    let home = workspace.output().with_file_name("mutants");
+    let mut all = true;
+    for part in PARTS.iter().filter(chosen) {
+        eprintln!("==> {}", part.name);
+        let lines = line(part, arguments, &home.join(part.name).to_string_lossy());
+        let mut mutants = command::program("cargo", &lines, workspace.root());
+        // A copy of the tree, and never the target directory of others.
+        mutants.env("CARGO_TARGET_DIR", home.join("target")).env("RUST_BACKTRACE", "0");
+        all &= command::succeeds(&mut mutants)?;
+    }
+    Ok(all)
+}
+
+fn line(part: &Part, arguments: &MutantsArguments, output: &str) -> Vec<String> {
+    let mut line: Vec<String> =
+        ["mutants", "--package", part.package, "--output", output].map(str::to_owned).to_vec();
+    for file in part.files {
+        line.extend(["--file".to_owned(), format!("crates/{}/src/{file}", part.package)]);
+    }
+    if let Some(shard) = &arguments.shard {
+        line.extend(["--shard".to_owned(), shard.clone()]);
+    }
+    line.extend(arguments.list.then(|| "--list".to_owned()));
+    line.extend(["--", "-E", part.tests].map(str::to_owned));
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_names_files_that_are_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        for part in PARTS {
+            for file in part.files {
+                let plain = file.split("/*").next().unwrap_or(file);
+                assert!(root.join(part.package).join("src").join(plain).exists(), "{file}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_one_call() {
+        let arguments =
+            MutantsArguments { shard: Some("1/4".into()), list: false, parts: Vec::new() };
+        assert_eq!(
+            line(&PARTS[1], &arguments, "out").join(" "),
+            "mutants --package spillway-pay --output out \
+             --file crates/spillway-pay/src/sum_tree.rs --file crates/spillway-pay/src/verify.rs \
+             --shard 1/4 -- -E kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)"
+        );
+    }
+}
