@@ -29,7 +29,11 @@ impl Engine {
             None if !failed.is_empty() => return Err(self.partial(failed, None)),
             None => {}
         }
-        self.session.record(vec![Record::Finished]).await?;
+        let mut records = vec![Record::Finished];
+        if self.checking.take().is_some() {
+            records.insert(0, Record::Verified);
+        }
+        self.session.record(records).await?;
         let bodies = Arc::into_inner(self.bodies).expect("invariant: nothing is being stored");
         if let Err(error) = run(&self.job.parts.data, move |_| bodies.spill.destroy()).await {
             tracing::warn!(%error, "the spill could not be removed; it goes when it is stale");
@@ -49,6 +53,7 @@ impl Engine {
             data_map: manifest.root.clone(),
             public_address: manifest.public_address,
             skipped: manifest.source.skipped.iter().map(Into::into).collect(),
+            verified: progressed.verified,
             elapsed: self.job.parts.clock.monotonic().saturating_sub(started),
         })
     }
@@ -61,8 +66,11 @@ impl Engine {
         error: UploadError,
     ) -> UploadError {
         let progressed = &self.session.progressed;
+        // A stop comes at any moment: what was sent by then may be paid, though nobody has seen it yet.
+        let is_sent = matches!(error, UploadError::Interrupted) && !self.signed_chunks().is_empty();
         let nothing_done = progressed.paid.is_empty()
             && progressed.stored.is_empty()
+            && !is_sent
             && self.spend(Some(&error)).storage_cost == Atto::ZERO;
         if !nothing_done {
             return self.partial(failed, Some(error));
@@ -94,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// Chunks without a quorum, and why.
+    /// Chunks without a quorum, or that were not found where they were stored, and why.
     fn failed(&self) -> Vec<(ChunkAddress, ChunkFailure)> {
         let signed = self.signed_chunks();
         let unpaid = |chunk: ChunkIx| {
@@ -123,6 +131,10 @@ impl Engine {
             }
         }
         let address = |chunk: ChunkIx| self.session.chunk(chunk).address;
+        let unverified = self.unverified().into_iter();
+        failures.extend(
+            unverified.map(|(chunk, copies)| (chunk, ChunkFailure::NotVerified { copies })),
+        );
         failures.into_iter().map(|(chunk, failure)| (address(chunk), failure)).collect()
     }
 

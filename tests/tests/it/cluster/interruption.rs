@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use spillway_client::{
-    CommitChoice, ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded,
+    ChunkFailure, CommitChoice, ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded,
 };
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_pay::{ChainError, ChainFault, ChainOp};
@@ -121,6 +121,37 @@ async fn a_stop_ends_it_and_it_goes_on_later() {
     assert!(!paid_unstored.is_empty());
     cluster.book().behave();
     let uploaded = upload(&cluster, &data, &source).await.unwrap();
+    assert_done_once(&cluster, &data, &uploaded, &source).await;
+}
+
+#[tokio::test]
+async fn a_stop_between_sending_and_seeing_a_payment_says_that_it_may_be_paid() {
+    let cluster = five();
+    let data = MemoryDisk::new();
+    let source = noise(69, 2_500);
+    let stop = CancellationToken::new();
+    let (stopper, mut sent) = (stop.clone(), 0);
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        sent += u32::from(op == ChainOp::SendRaw);
+        // The first one is the approval.
+        if sent == 2 {
+            stopper.cancel();
+        }
+        None
+    })));
+    let client = cluster.client_on(Arc::new(data.clone()), stop);
+    let result = client.upload(Cluster::file(&source), &cluster.payer, Cluster::options()).await;
+    let UploadError::PartialUpload { cause: Some(cause), failed, .. } = result.unwrap_err() else {
+        panic!("what was sent is said");
+    };
+    assert!(matches!(*cause, UploadError::Interrupted));
+    assert_eq!(failed.len(), 3);
+    let undecided = |(_, failure): &(_, ChunkFailure)| matches!(failure, ChunkFailure::Undecided);
+    assert!(failed.iter().all(undecided), "{failed:?}");
+    let paid = cluster.charged().await;
+    assert!(paid.paid > Atto::ZERO, "the vault has taken it");
+    let uploaded = upload(&cluster, &data, &source).await.unwrap();
+    assert_eq!(cluster.charged().await, paid);
     assert_done_once(&cluster, &data, &uploaded, &source).await;
 }
 
