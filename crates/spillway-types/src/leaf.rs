@@ -52,3 +52,16 @@ impl Leaf {
         LeafHash(keccak256(preimage).0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_payee_and_amount() {
+        let share = Share { payee: RewardAddress([0xab; 20]), amount: Atto(0x0102) };
+        let mut word = [0xab; 32];
+        word[20..].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(share.word(), word);
+    }
+}

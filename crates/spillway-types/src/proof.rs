@@ -104,3 +104,66 @@ impl PaymentProof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChunkAddress, RewardAddress, limits::CLOSE_GROUP};
+
+    fn leaf(number: u8) -> Leaf {
+        let mut shares =
+            [Share { payee: RewardAddress([number; 20]), amount: Atto(7) }; CLOSE_GROUP];
+        shares[4].amount = Atto(9);
+        Leaf { address: ChunkAddress([number; 32]), shares }
+    }
+
+    fn direct() -> DirectProof {
+        DirectProof::for_leaves(EvmAddress([3; 20]), UnixTime(5), &[leaf(1), leaf(2)])
+    }
+
+    #[test]
+    fn the_words_of_a_call_are_each_share_and_its_leaf() {
+        let words: Vec<[u8; 32]> = direct().words().collect();
+        assert_eq!(words.len(), 20);
+        let (share, hash) = (leaf(1).shares[0].word(), leaf(1).hash().0);
+        assert_eq!((words[0], words[1]), (share, hash));
+        assert_eq!((words[18], words[19]), (leaf(2).shares[4].word(), leaf(2).hash().0));
+        assert_eq!(direct().total(), Atto(2 * (4 * 7 + 9)));
+    }
+
+    #[test]
+    fn a_leaf_is_paid_by_exactly_its_shares() {
+        let whole = direct();
+        assert!(whole.pays(&leaf(1)) && whole.pays(&leaf(2)) && !whole.pays(&leaf(3)));
+        let mut turned = whole.clone();
+        turned.entries.reverse();
+        assert!(turned.pays(&leaf(1)), "in any order");
+        let mut missing = whole.clone();
+        missing.entries.remove(0);
+        assert!(!missing.pays(&leaf(1)) && missing.pays(&leaf(2)));
+        let mut twice = whole.clone();
+        twice.entries.push(twice.entries[0]);
+        assert!(!twice.pays(&leaf(1)));
+        let mut fifth = whole;
+        fifth.entries[0].share.amount = Atto(1);
+        assert!(!fifth.pays(&leaf(1)));
+    }
+
+    #[test]
+    fn every_term_is_in_the_id() {
+        let domain =
+            Domain { network: crate::NetworkId([0; 32]), chain_id: 1, vault: EvmAddress([9; 20]) };
+        let base = direct();
+        let others = [
+            DirectProof { payer: EvmAddress([4; 20]), ..base.clone() },
+            DirectProof { upload_by: UnixTime(6), ..base.clone() },
+            DirectProof { entries: base.entries[1..].to_vec(), ..base.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.id(&domain), base.id(&domain));
+        }
+        assert_ne!(base.id(&Domain { chain_id: 2, ..domain }), base.id(&domain));
+        let proof = PaymentProof::Direct(base.clone());
+        assert_eq!((proof.id(&domain), proof.upload_by()), (base.id(&domain), UnixTime(5)));
+    }
+}

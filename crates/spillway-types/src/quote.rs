@@ -179,3 +179,101 @@ impl Quote {
         self.verify_signature()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EvmAddress, NetworkId};
+
+    const ADDRESS: ChunkAddress = ChunkAddress([6; 32]);
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn secret() -> PeerSecret {
+        PeerSecret::from_seed(&[11; 32])
+    }
+
+    fn terms() -> QuoteTerms {
+        QuoteTerms {
+            domain: Domain {
+                network: NetworkId([1; 32]),
+                chain_id: 31_337,
+                vault: EvmAddress([2; 20]),
+            },
+            address: ADDRESS,
+            size: 34,
+            price: Atto(1_000),
+            reward: RewardAddress([10; 20]),
+            issued: NOW,
+            expires: UnixTime(NOW.0 + 3_600),
+            min_tip: Atto(1),
+            max_prize: Atto(2),
+            max_window_secs: 86_400,
+            confirmations: 3,
+        }
+    }
+
+    fn check(terms: QuoteTerms) -> Result<(), QuoteError> {
+        let quote = terms.sign(&secret());
+        quote.check(secret().peer(), &self::terms().domain, (ADDRESS, 34), NOW)
+    }
+
+    #[test]
+    fn what_is_signed_binds_and_nothing_else() {
+        let quote = terms().sign(&secret());
+        assert_eq!(quote.verify_signature(), Ok(()));
+        for changed in [
+            QuoteTerms { price: Atto(999), ..terms() },
+            QuoteTerms { size: 35, ..terms() },
+            QuoteTerms { confirmations: 2, ..terms() },
+        ] {
+            let forged = Quote { terms: changed, ..quote };
+            assert!(matches!(forged.verify_signature(), Err(QuoteError::Signature(_))));
+        }
+        let mut forged = quote;
+        forged.terms.reward = RewardAddress([7; 20]);
+        let checked = forged.check(secret().peer(), &terms().domain, (ADDRESS, 34), NOW);
+        assert!(matches!(checked, Err(QuoteError::Signature(_))));
+    }
+
+    #[test]
+    fn an_answer_is_for_what_was_asked_by_whom_was_asked() {
+        assert_eq!(check(terms()), Ok(()));
+        let other = PeerSecret::from_seed(&[12; 32]).peer();
+        let foreign = terms().sign(&secret());
+        let checked = foreign.check(other, &terms().domain, (ADDRESS, 34), NOW);
+        let (signer, sender) = (secret().peer(), other);
+        assert_eq!(checked, Err(QuoteError::ForeignKey { signer, sender }));
+        let domain = Domain { chain_id: 1, ..terms().domain };
+        assert_eq!(check(QuoteTerms { domain, ..terms() }), Err(QuoteError::WrongDomain));
+        let found = ChunkAddress([7; 32]);
+        let wrong = QuoteTerms { address: found, ..terms() };
+        assert_eq!(check(wrong), Err(QuoteError::WrongAddress { found }));
+        let wrong = QuoteTerms { size: 35, ..terms() };
+        assert_eq!(check(wrong), Err(QuoteError::WrongSize { asked: 34, found: 35 }));
+        let nobody = QuoteTerms { reward: RewardAddress::ZERO, ..terms() };
+        assert_eq!(check(nobody), Err(QuoteError::NoReward));
+    }
+
+    #[test]
+    fn times_and_prices_hold_to_the_second_and_the_unit() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            check(QuoteTerms { expires: NOW, ..terms() }),
+            Err(QuoteError::Expired { expires: NOW })
+        );
+        let latest = NOW.saturating_add(MAX_CLOCK_SKEW / 2);
+        assert_eq!(check(QuoteTerms { issued: latest, ..terms() }), Ok(()));
+        let issued = latest.saturating_add(second);
+        let future = Err(QuoteError::FutureTime { issued });
+        assert_eq!(check(QuoteTerms { issued, ..terms() }), future);
+        // It may end when it begins, but not before.
+        let issued = NOW.saturating_add(2 * second);
+        assert_eq!(check(QuoteTerms { issued, expires: issued, ..terms() }), Ok(()));
+        let expires = NOW.saturating_add(second);
+        let future = Err(QuoteError::FutureTime { issued });
+        assert_eq!(check(QuoteTerms { issued, expires, ..terms() }), future);
+        assert_eq!(check(QuoteTerms { price: Atto::MAX_SHARE, ..terms() }), Ok(()));
+        let (price, cap) = (Atto(Atto::MAX_SHARE.0 + 1), Atto::MAX_SHARE);
+        assert_eq!(check(QuoteTerms { price, ..terms() }), Err(QuoteError::OverCap { price, cap }));
+    }
+}

@@ -131,3 +131,78 @@ impl Receipt {
         Ok(self.peer.verify(&self.body.preimage(), &self.signature)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EvmAddress, NetworkId};
+
+    fn secret() -> PeerSecret {
+        PeerSecret::from_seed(&[11; 32])
+    }
+
+    fn body() -> ReceiptBody {
+        ReceiptBody {
+            domain: Domain {
+                network: NetworkId([1; 32]),
+                chain_id: 31_337,
+                vault: EvmAddress([2; 20]),
+            },
+            payment: PaymentId([12; 32]),
+            leaf: LeafHash([16; 32]),
+            address: ChunkAddress([6; 32]),
+            size: 34,
+            time: UnixTime(1_800_000_100),
+            nonce: Nonce([17; 16]),
+        }
+    }
+
+    #[test]
+    fn a_receipt_speaks_of_exactly_what_was_asked() {
+        let paid = |said: ReceiptBody| {
+            said.sign(&secret()).check_paid(secret().peer(), &body().domain, &body())
+        };
+        assert_eq!(paid(body()), Ok(()));
+        assert_eq!(paid(ReceiptBody { time: UnixTime(1), ..body() }), Ok(()), "any time");
+        for (said, error) in [
+            (ReceiptBody { payment: PaymentId([1; 32]), ..body() }, ReceiptError::WrongPayment),
+            (ReceiptBody { leaf: LeafHash([1; 32]), ..body() }, ReceiptError::WrongPayment),
+            (ReceiptBody { address: ChunkAddress([1; 32]), ..body() }, ReceiptError::WrongSubject),
+            (ReceiptBody { size: 35, ..body() }, ReceiptError::WrongSubject),
+            (
+                ReceiptBody { domain: Domain { chain_id: 1, ..body().domain }, ..body() },
+                ReceiptError::WrongSubject,
+            ),
+            (ReceiptBody { nonce: Nonce([1; 16]), ..body() }, ReceiptError::WrongNonce),
+        ] {
+            assert_eq!(paid(said), Err(error));
+        }
+    }
+
+    #[test]
+    fn whose_payment_it_is_is_another_question() {
+        let stored_before = ReceiptBody { payment: PaymentId([1; 32]), ..body() };
+        let (receipt, peer) = (stored_before.sign(&secret()), secret().peer());
+        let chunk = (body().address, body().size);
+        assert_eq!(receipt.check(peer, &body().domain, chunk, body().nonce), Ok(()));
+        let asked = PeerSecret::from_seed(&[12; 32]).peer();
+        let foreign = receipt.check(asked, &body().domain, chunk, body().nonce);
+        assert_eq!(foreign, Err(ReceiptError::ForeignKey { signer: peer, asked }));
+    }
+
+    #[test]
+    fn what_is_signed_binds() {
+        let receipt = body().sign(&secret());
+        assert_eq!(receipt.verify_signature(), Ok(()));
+        for said in [
+            ReceiptBody { time: UnixTime(1), ..body() },
+            ReceiptBody { payment: PaymentId([1; 32]), ..body() },
+        ] {
+            let forged = Receipt { body: said, ..receipt };
+            assert!(matches!(forged.verify_signature(), Err(ReceiptError::Signature(_))));
+            let chunk = (body().address, body().size);
+            let checked = forged.check(secret().peer(), &body().domain, chunk, body().nonce);
+            assert!(matches!(checked, Err(ReceiptError::Signature(_))));
+        }
+    }
+}
