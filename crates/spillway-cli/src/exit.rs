@@ -9,8 +9,11 @@ mod disk;
 mod download;
 mod node;
 mod payment;
+mod session;
+mod several;
 mod testnet;
 mod upload;
+mod verify;
 
 use std::{fmt, process};
 
@@ -18,6 +21,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use causes::chain_of;
+pub(crate) use several::Failures;
 
 /// Exit codes. They are documented in `--help` and in the README, and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +92,10 @@ impl Failure {
         Self::new(Code::Interrupted, "interrupted")
     }
 
-    /// The object that `--json` prints.
-    pub(crate) fn to_json(&self) -> String {
+    /// The object that `--json` prints: `exit_error` last, `error` for one thing of several before.
+    pub(crate) fn to_json(&self, message_type: &'static str) -> String {
         let line = ExitError {
-            message_type: "exit_error",
+            message_type,
             code: self.code as u8,
             message: &self.message,
             hint: self.hint.as_deref(),

@@ -1,8 +1,9 @@
 //! The `spillway` command: arguments, settings, rendering, exit codes.
 //!
 //! One command runs to its end in one runtime. It owns the tasks that wait for
-//! signals ([`signals::Signals`]) and, while something is transferred, one that shows progress. All state
-//! is the client's or the node's; a crash here loses nothing of its own.
+//! signals ([`signals::Signals`]) and, while something is transferred, one that shows progress and one
+//! that tells it to `status` ([`running::Announcement`]). All state is the client's or the node's; a
+//! crash here loses nothing of its own.
 //!
 //! Deliberately absent: every decision about payments and retries. This crate says what was
 //! decided, with which exit code, and what to do about it.
@@ -15,6 +16,7 @@ mod local;
 mod logs;
 mod memory;
 mod render;
+mod running;
 mod signals;
 
 use std::{
@@ -64,7 +66,7 @@ fn run(cli: Cli, environment: Environment, console: Console) -> Result<(), Failu
             Failure::new(Code::Failure, format!("cannot start the program's threads: {error}"))
         })?;
     let result = runtime.block_on(async {
-        let context = Context::new(cli.globals, environment, console)?;
+        let context = Context::new(cli.globals, cli.command.name(), environment, console)?;
         context.unless_ended(commands::run(cli.command, &context)).await
     });
     // A thread that still waits for an answer at the terminal is not waited for.

@@ -7,7 +7,9 @@ mod client;
 mod devnet;
 mod node;
 mod payment;
+mod session;
 mod transfer;
+mod verify;
 mod wallet;
 
 use std::path::PathBuf;
@@ -24,7 +26,11 @@ pub(crate) use client::{ChainArgs, ClientArgs, DataArgs, KeyArgs, ManifestArgs, 
 pub(crate) use devnet::{Devnet, DevnetTimes};
 pub(crate) use node::{NodeCommand, NodeRun, NodeWins};
 pub(crate) use payment::{Commit, Mode, ModeArgs, PaymentArgs, RateArgs};
+pub(crate) use session::{
+    Forget, Resume, SessionCommand, SessionDataMap, SessionExport, SessionImport,
+};
 pub(crate) use transfer::{Cost, Download, Upload};
+pub(crate) use verify::{Verify, VerifyAfterArgs};
 pub(crate) use wallet::{AccountArgs, AccountOnChainArgs, Wallet, WalletCommand};
 
 /// What stands below the options of `--help`.
@@ -33,9 +39,10 @@ Exit codes:
   0    done
   1    failure
   2    usage: the command line or the settings are wrong; nothing was tried
-  3    partial upload: some chunks are stored, some are not; run it again to go on
+  3    partial upload: some chunks are stored, some are not; `spillway resume` goes on. Of `verify`:
+       some chunks have fewer than 3 copies
   5    try again later: the network or the RPC cannot be reached
-  10   not found, on the network or as a local file
+  10   not found, on the network or as a local file. Of `verify`: a chunk has no copy
   11   locked by another process
   12   wrong password
   13   not enough funds
@@ -109,6 +116,15 @@ pub(crate) enum Command {
     Chunk(ChunkCommand),
     /// List the uploads on this machine, those that are not finished first, and what can be refunded
     Status(Box<Status>),
+    /// Go on with an upload that was interrupted; what is paid stays paid
+    Resume(Box<Resume>),
+    /// Ask the network for every chunk of an upload, and store again what has too few copies
+    Verify(Box<Verify>),
+    /// Remove uploads that are over, or are not to be gone on with, from this machine
+    Forget(Box<Forget>),
+    /// Hand uploads over to other machines, and write lost data maps again
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Pay nodes the draws that their chunks have won; whoever does it earns the tips
     Settle(Box<Settle>),
     /// Take back what nobody has claimed of batches
@@ -125,6 +141,29 @@ pub(crate) enum Command {
     },
     /// Run a whole network with its own chain on this machine, for trying out and for tests
     Devnet(Devnet),
+}
+
+impl Command {
+    /// Its word.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Upload(_) => "upload",
+            Self::Download(_) => "download",
+            Self::Cost(_) => "cost",
+            Self::Chunk(_) => "chunk",
+            Self::Status(_) => "status",
+            Self::Resume(_) => "resume",
+            Self::Verify(_) => "verify",
+            Self::Forget(_) => "forget",
+            Self::Session(_) => "session",
+            Self::Settle(_) => "settle",
+            Self::Refund(_) => "refund",
+            Self::Wallet(_) => "wallet",
+            Self::Node(_) => "node",
+            Self::Completions { .. } => "completions",
+            Self::Devnet(_) => "devnet",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ClientArgs, ModeArgs, PaymentArgs};
+use super::{ClientArgs, ModeArgs, PaymentArgs, VerifyAfterArgs};
 
 /// `upload`.
 #[derive(Debug, Args)]
@@ -29,6 +29,8 @@ pub(crate) struct Upload {
     pub(crate) mode: ModeArgs,
     #[command(flatten)]
     pub(crate) payment: PaymentArgs,
+    #[command(flatten)]
+    pub(crate) verify: VerifyAfterArgs,
 }
 
 /// `cost`.

@@ -15,7 +15,7 @@ use super::{
     download::{address, no_json},
     mode::pay_as,
     summary::{Measured, UploadSummary, report},
-    upload::Job,
+    upload::{Job, Work},
 };
 use crate::{
     args::{ChunkCommand, ChunkGet, ChunkPut},
@@ -48,7 +48,8 @@ async fn put(context: &Context, args: &ChunkPut) -> Result<(), Failure> {
     let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
     let settings = context.settings(flags)?;
     let options = UploadOptions { approve, ..pay_as(&args.mode, &settings) };
-    let job = Job { source: Source::Chunk(chunk), wallet: Arc::new(settings.wallet()?), options };
+    let work = Work::Upload(Source::Chunk(chunk));
+    let job = Job { work, wallet: Arc::new(settings.wallet()?), options };
     let (uploaded, measured) = job.run(context, &settings).await?;
     let result = uploaded.public_address.map(|address| format!("{address}\n"));
     let text = Text { report: report(&uploaded, measured), result: result.unwrap_or_default() };

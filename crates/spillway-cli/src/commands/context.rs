@@ -1,8 +1,12 @@
-use std::{io::Read, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use spillway_client::{
-    Address, Approve, ChainOptions, ConnectOptions, Connected, Disk, DiskError, Payments, RealDisk,
-    Source, StreamSource, connect_chain,
+    Address, Approve, ChainOptions, ConnectOptions, Connected, Disk, DiskError, Payments,
+    ProgressSender, RealDisk, Source, StreamSource, connect_chain,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -12,7 +16,8 @@ use crate::{
     config::{Environment, Layer, Settings},
     exit::Failure,
     local,
-    render::{Console, Prompt},
+    render::{Console, ProgressView, Prompt},
+    running::{Announcement, Board},
     signals::{Signals, Stop},
 };
 
@@ -28,6 +33,11 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     now: CancellationToken,
     config: Option<PathBuf>,
+    /// The word of the command.
+    command: &'static str,
+    /// What is shown to those who ask this process.
+    board: Board,
+    announcement: OnceLock<Announcement>,
     _signals: Signals,
 }
 
@@ -35,13 +45,24 @@ impl Context {
     /// Waits for signals from here on. Called inside the runtime.
     pub(crate) fn new(
         globals: Globals,
+        command: &'static str,
         environment: Environment,
         console: Console,
     ) -> Result<Self, Failure> {
         let stop = Stop::default();
         let signals = Signals::watch(stop.clone(), console.clone())?;
         let (stop, now) = (stop.soon, stop.now);
-        Ok(Self { console, environment, stop, now, config: globals.config, _signals: signals })
+        Ok(Self {
+            console,
+            environment,
+            stop,
+            now,
+            config: globals.config,
+            command,
+            board: Board::default(),
+            announcement: OnceLock::new(),
+            _signals: signals,
+        })
     }
 
     /// Runs a whole command; the second signal drops it.
@@ -72,8 +93,9 @@ impl Context {
         settings: &Settings,
         bootstrap: Vec<Address>,
     ) -> Result<Connected, Failure> {
+        let data_dir = settings.data_dir()?;
         let options = ConnectOptions {
-            data_dir: settings.data_dir()?,
+            data_dir: data_dir.clone(),
             state_dir: settings.state_dir()?,
             network: settings.network(),
             bootstrap,
@@ -82,7 +104,27 @@ impl Context {
             vault: settings.vault()?,
             stop: self.stop.clone(),
         };
-        self.until_stopped(Box::pin(Connected::connect(options))).await
+        let connected = self.until_stopped(Box::pin(Connected::connect(options))).await?;
+        self.announce(&data_dir);
+        Ok(connected)
+    }
+
+    /// From here on, until the program ends, this process says what it does to whoever asks.
+    fn announce(&self, data_dir: &Path) {
+        if self.announcement.get().is_some() {
+            return;
+        }
+        match Announcement::start(data_dir, self.command, self.board.clone()) {
+            Ok(announcement) => drop(self.announcement.set(announcement)),
+            Err(error) => tracing::warn!(%error, "`spillway status` cannot say what is under way"),
+        }
+    }
+
+    /// Shows the progress of what begins now: here, and to those who ask this process.
+    pub(crate) fn progress(&self) -> (ProgressView, ProgressSender) {
+        let (view, progress) = ProgressView::start(&self.console);
+        self.board.show(progress.clone());
+        (view, progress)
     }
 
     /// The vault and its chain, without the network.

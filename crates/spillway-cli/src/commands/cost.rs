@@ -9,7 +9,7 @@ use crate::{
     args::Cost,
     config::Layer,
     exit::{Code, Failure},
-    render::{ProgressView, Report, amount, bytes, count, mode_name, paid_as},
+    render::{Report, amount, bytes, count, mode_name, paid_as},
 };
 
 /// The summary of `cost`. Amounts are text: they pass 53 bits.
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, args: &Cost) -> Result<(), Failure> {
     };
     let wallet = Arc::new(wallet);
     let connected = context.connect(&settings).await?;
-    let (view, progress) = ProgressView::start(&context.console);
+    let (view, progress) = context.progress();
     let options =
         UploadOptions { public: args.public, secret, progress, ..pay_as(&args.mode, &settings) };
     let outcome = Box::pin(connected.client().cost(source, &wallet, options)).await;

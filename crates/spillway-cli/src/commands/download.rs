@@ -14,7 +14,7 @@ use crate::{
     exit::Failure,
     local::{self, Output},
     memory,
-    render::{Format, ProgressView, bytes, count, seconds},
+    render::{Format, bytes, count, seconds},
 };
 
 /// How public links begin.
@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context, args: &Download) -> Result<(), Failur
     let remote = remote(&args.remote)?;
     let settings = context.settings(Layer::from(&args.client))?;
     let connected = context.connect(&settings).await?;
-    let (view, progress) = ProgressView::start(&context.console);
+    let (view, progress) = context.progress();
     let client = connected.client();
     let outcome = Box::pin(client.download(remote, target, DownloadOptions { progress })).await;
     view.finish().await;
@@ -82,7 +82,7 @@ pub(super) fn no_json(context: &Context) -> Result<(), Failure> {
 }
 
 /// What is downloaded: a link; digits that are no file; else a file.
-fn remote(text: &Path) -> Result<Remote, Failure> {
+pub(super) fn remote(text: &Path) -> Result<Remote, Failure> {
     if let Some(link) = text.to_str() {
         if let Some(digits) = link.strip_prefix(LINK_PREFIX) {
             return address(digits).map(Remote::Public);

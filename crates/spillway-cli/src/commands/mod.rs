@@ -1,19 +1,24 @@
 //! One module a command. Each checks all that can be checked here before it reaches out: the
 //! settings, what is read, and where results go.
 
+mod after_verified;
 mod chunk;
 mod completions;
 mod context;
 mod cost;
 mod devnet;
 mod download;
+mod forget;
 mod mode;
 mod node;
 mod refund;
+mod resume;
+mod session;
 mod settle;
 mod status;
 mod summary;
 mod upload;
+mod verify;
 mod wallet;
 mod wins;
 
@@ -29,6 +34,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Cost(args) => Box::pin(cost::run(context, &args)).await,
         Command::Chunk(args) => Box::pin(chunk::run(context, &args)).await,
         Command::Status(args) => Box::pin(status::run(context, &args)).await,
+        Command::Resume(args) => Box::pin(resume::run(context, &args)).await,
+        Command::Verify(args) => Box::pin(verify::run(context, &args)).await,
+        Command::Forget(args) => Box::pin(forget::run(context, &args)).await,
+        Command::Session(command) => Box::pin(session::run(context, &command)).await,
         Command::Settle(args) => Box::pin(settle::run(context, &args)).await,
         Command::Refund(args) => Box::pin(refund::run(context, &args)).await,
         Command::Wallet(args) => Box::pin(wallet::run(context, &args.command)).await,

@@ -1,7 +1,7 @@
-use spillway_client::{BatchOptions, CommitChoice, ModeChoice, UploadOptions};
+use spillway_client::{BatchOptions, CommitChoice, ModeChoice, UploadOptions, VerifyUpload};
 
 use crate::{
-    args::{Commit, Mode, ModeArgs},
+    args::{Commit, Mode, ModeArgs, VerifyAfterArgs},
     config::Settings,
 };
 
@@ -24,4 +24,9 @@ pub(super) fn pay_as(args: &ModeArgs, settings: &Settings) -> UploadOptions {
         max_gas_cost: settings.max_gas_cost(),
         ..UploadOptions::default()
     }
+}
+
+/// Whether to wait until all is verified.
+pub(super) fn verify_as(args: &VerifyAfterArgs) -> VerifyUpload {
+    if args.wants_verified() { VerifyUpload::Wait } else { VerifyUpload::No }
 }

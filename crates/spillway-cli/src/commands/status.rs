@@ -1,3 +1,6 @@
+mod next;
+mod processes;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
@@ -6,6 +9,7 @@ use spillway_client::{
 };
 use spillway_types::{Atto, Domain, PaymentId, UnixTime, limits::QUOTE_LIFETIME};
 
+use self::processes::Process;
 use super::{Context, summary::only_report};
 use crate::{
     args::Status,
@@ -18,6 +22,8 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct Summary {
     sessions: Vec<Session>,
+    /// Commands that run now on this data directory.
+    processes: Vec<Process>,
 }
 
 /// One upload. Amounts are text: they pass 53 bits.
@@ -26,6 +32,10 @@ struct Session {
     upload_id: String,
     source: String,
     state: &'static str,
+    /// How far it is: sealed, planned, paying, storing, expired, verifying, finished or handed_over.
+    stage: &'static str,
+    /// What goes on with it, or ends it; empty while it runs, and when nothing is to be done.
+    next: Vec<String>,
     bytes: u64,
     chunks_total: u64,
     chunks_paid: u64,
@@ -103,9 +113,10 @@ pub(super) async fn run(context: &Context, args: &Status) -> Result<(), Failure>
     // Newest first, and those that wait for somebody before those that do not.
     sessions.sort_by_key(|session| (session.finished, session.is_over()));
     let now = SystemClock.now();
-    let text = only_report(report(&sessions, chain.as_ref(), now));
+    let processes = processes::running(&settings.data_dir()?).await;
+    let text = report(&sessions, chain.as_ref(), now) + &processes::report(&processes);
     let sessions = sessions.iter().map(|status| session(status, chain.as_ref())).collect();
-    context.console.summary(&Summary { sessions }, &text)
+    context.console.summary(&Summary { sessions, processes }, &only_report(text))
 }
 
 async fn on_chain(
@@ -122,6 +133,7 @@ async fn on_chain(
 fn state(session: &SessionStatus) -> &'static str {
     match (session.finished, session.running) {
         _ if session.damage.is_some() => "damaged",
+        _ if session.handed_over.is_some() => "handed_over",
         (true, _) => "finished",
         (false, true) => "running",
         (false, false) => "interrupted",
@@ -181,6 +193,8 @@ fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
         upload_id: status.id.clone(),
         source: status.source.clone(),
         state: state(status),
+        stage: next::stage_name(status.stage),
+        next: next::commands(status),
         bytes: status.bytes,
         chunks_total: status.chunks_total,
         chunks_paid: status.chunks_paid,
@@ -225,20 +239,7 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
         return "No uploads.\n".to_owned();
     }
     let mut report: String = sessions.iter().map(|session| lines(session, chain, now)).collect();
-    let is_open = |session: &&SessionStatus| state(session) == "interrupted";
-    if sessions.iter().any(|session| is_open(&session)) {
-        let again = "Run the same upload again to go on";
-        let is_late = |session: &SessionStatus| {
-            session.chunks_lapsed > 0 || session.upload_by.is_some_and(|until| until < now)
-        };
-        report.push_str(again);
-        // Where nothing is lost, nothing is said of it.
-        report.push_str(if sessions.iter().filter(is_open).any(is_late) {
-            "; it pays anew only for what was paid for and not stored in time.\n"
-        } else {
-            "; what is paid stays paid.\n"
-        });
-    }
+    report.push_str(&next::closing(sessions, now));
     let is_due = |batch: &BatchStatus| {
         open(batch, chain) > Atto::ZERO && from(batch, chain).is_some_and(|from| from <= now)
     };
@@ -253,10 +254,10 @@ fn lines(session: &SessionStatus, chain: Option<&OnChain>, now: UnixTime) -> Str
     if let Some(damage) = &session.damage {
         return format!("{:<11} {}  {damage}\n", state(session), session.id);
     }
+    let shown = state(session).replace('_', " ");
     let mut text = Report::default();
     text.line(format_args!(
-        "{:<11} {}  {} in {}, {} paid, {} stored, {} tokens  {}",
-        state(session),
+        "{shown:<11} {}  {} in {}, {} paid, {} stored, {} tokens  {}",
         session.id,
         bytes(session.bytes),
         count(session.chunks_total, "chunk"),
@@ -279,6 +280,9 @@ fn lines(session: &SessionStatus, chain: Option<&OnChain>, now: UnixTime) -> Str
         ));
     }
     text.lines(&refunds(session, chain));
+    if let Some(next) = next::line(session, now) {
+        text.line(format_args!("{:11} {next}", ""));
+    }
     text.text()
 }
 

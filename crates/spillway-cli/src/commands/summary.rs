@@ -34,6 +34,8 @@ pub(super) struct UploadSummary {
     /// Path of the data map that was written.
     data_map: Option<String>,
     public_address: Option<String>,
+    /// Whether every chunk was looked for, and found, after it was stored.
+    verified: bool,
     /// Files of a directory that were left out: devices, sockets, pipes.
     skipped: Vec<String>,
     /// Of a partial upload: each address and why.
@@ -67,6 +69,7 @@ impl UploadSummary {
             payment_mode: uploaded.payment_mode.map(mode_name),
             mode_reason: uploaded.mode_reason.map(|reason| reason.to_string()),
             public_address: uploaded.public_address.map(|address| address.to_string()),
+            verified: uploaded.verified,
             skipped: uploaded.skipped.iter().map(|path| path.display().to_string()).collect(),
             ..Self::of(&uploaded.spend, measured)
         }
@@ -125,6 +128,7 @@ impl UploadSummary {
             tx_hashes: spend.tx_hashes.iter().map(ToString::to_string).collect(),
             data_map: None,
             public_address: None,
+            verified: false,
             skipped: Vec::new(),
             failed: None,
             paid_unstored: None,
@@ -135,9 +139,9 @@ impl UploadSummary {
         }
     }
 
-    /// With the path of the data map.
-    pub(super) fn with_data_map(self, path: &std::path::Path) -> Self {
-        Self { data_map: Some(path.display().to_string()), ..self }
+    /// With the path of the data map, if it was written.
+    pub(super) fn with_data_map(self, path: Option<&std::path::Path>) -> Self {
+        Self { data_map: path.map(|path| path.display().to_string()), ..self }
     }
 }
 
@@ -154,6 +158,9 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
     ));
     if let Some(text) = paid_as(uploaded.payment_mode, uploaded.mode_reason.as_ref()) {
         report.line(format_args!("{text}."));
+    }
+    if uploaded.verified {
+        report.line("Every chunk was found where it was stored.");
     }
     for path in &uploaded.skipped {
         report.line(format_args!("Left out, for it is no file: {}", path.display()));
@@ -217,6 +224,7 @@ mod tests {
             data_map: None,
             public_address: None,
             skipped: Vec::new(),
+            verified: false,
             elapsed: Duration::from_secs(9),
         }
     }

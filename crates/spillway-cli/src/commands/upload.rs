@@ -4,19 +4,21 @@ use std::{
     time::Instant,
 };
 
-use spillway_client::{Mode as FileMode, Source, UploadError, UploadOptions, Uploaded, Wallet};
+use spillway_client::{
+    Connected, Mode as FileMode, Source, Traffic, UploadError, UploadOptions, Uploaded, Wallet,
+};
 
 use super::{
-    Context,
-    mode::pay_as,
+    Context, after_verified,
+    mode::{pay_as, verify_as},
     summary::{Measured, UploadSummary, report},
 };
 use crate::{
-    args::Upload,
+    args::{Upload, VerifyAfterArgs},
     config::{Layer, Settings},
     exit::Failure,
     local::{self, Output},
-    render::{ProgressView, Text},
+    render::Text,
 };
 
 /// `upload`.
@@ -29,28 +31,81 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
     let secret = Context::secret(args.secret_file.as_deref())?;
     let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
     let settings = context.settings(flags)?;
-    let options =
-        UploadOptions { public: args.public, secret, approve, ..pay_as(&args.mode, &settings) };
-    let job = Job { source, wallet: Arc::new(settings.wallet()?), options };
-    let (uploaded, measured) = job.run(context, &settings).await?;
-
-    let data_map = uploaded.data_map.as_deref().unwrap_or_default();
-    if let Err(error) = output.write(data_map, FileMode::Private) {
-        let kept = keep(&settings, &uploaded.upload_id, data_map);
-        return Err(Failure::from(error).without_data_map(&uploaded, kept));
-    }
-    let summary = UploadSummary::done(&uploaded, measured).with_data_map(&output.path);
-    let mut text = Text { report: report(&uploaded, measured), result: String::new() };
-    text.report.push_str(if uploaded.public_address.is_some() {
-        "The data map is written, and public under this link:\n"
-    } else {
-        "Keep the data map: nothing else can turn the chunks back into the contents.\n"
-    });
-    text.result = match uploaded.public_address {
-        Some(address) => format!("spillway://{address}\n"),
-        None => format!("{}\n", output.path.display()),
+    let options = UploadOptions {
+        public: args.public,
+        secret,
+        approve,
+        verify: verify_as(&args.verify),
+        ..pay_as(&args.mode, &settings)
     };
-    context.console.summary(&summary, &text)
+    let job = Job { work: Work::Upload(source), wallet: Arc::new(settings.wallet()?), options };
+    let (uploaded, measured) = job.run(context, &settings).await?;
+    let done = Done { uploaded, measured, output: Some(output), of_several: false };
+    done.end(context, &settings, &args.verify).await
+}
+
+/// An upload of which everything is stored.
+pub(super) struct Done {
+    pub(super) uploaded: Uploaded,
+    pub(super) measured: Measured,
+    /// Where its data map goes, if it goes anywhere.
+    pub(super) output: Option<Output>,
+    /// Whether the command has more of them.
+    pub(super) of_several: bool,
+}
+
+impl Done {
+    /// Writes the data map, says what was done, and runs what is to be run then.
+    pub(super) async fn end(
+        self,
+        context: &Context,
+        settings: &Settings,
+        verify: &VerifyAfterArgs,
+    ) -> Result<(), Failure> {
+        let uploaded = &self.uploaded;
+        if let (Some(output), Some(data_map)) = (&self.output, uploaded.data_map.as_deref())
+            && let Err(error) = output.write(data_map, FileMode::Private)
+        {
+            let kept = keep(settings, &uploaded.upload_id, data_map);
+            return Err(Failure::from(error).without_data_map(uploaded, kept));
+        }
+        let path = self.output.as_ref().map(|output| output.path.as_path());
+        let summary = UploadSummary::done(uploaded, self.measured).with_data_map(path);
+        let text = self.text(path);
+        if self.of_several {
+            context.console.upload(&summary, &text)?;
+        } else {
+            context.console.summary(&summary, &text)?;
+        }
+        if verify.wants_verified() && !uploaded.verified {
+            return Err(Failure::not_verified(uploaded));
+        }
+        match &verify.after_verified {
+            Some(command) => after_verified::run(context, command, uploaded, path).await,
+            None => Ok(()),
+        }
+    }
+
+    fn text(&self, path: Option<&Path>) -> Text {
+        let uploaded = &self.uploaded;
+        let mut text = Text { report: report(uploaded, self.measured), result: String::new() };
+        text.report.push_str(match (uploaded.data_map.is_some(), path, uploaded.public_address) {
+            // A single chunk.
+            (false, _, _) => "",
+            (true, None, _) => "Its data map is not written again without -o.\n",
+            (true, Some(_), Some(_)) => "The data map is written, and public under this link:\n",
+            (true, Some(_), None) => {
+                "Keep the data map: nothing else can turn the chunks back into the contents.\n"
+            }
+        });
+        text.result = match (uploaded.public_address, path) {
+            (Some(address), _) if uploaded.data_map.is_none() => format!("{address}\n"),
+            (Some(address), _) => format!("spillway://{address}\n"),
+            (None, Some(path)) => format!("{}\n", path.display()),
+            (None, None) => String::new(),
+        };
+        text
+    }
 }
 
 /// Where the data map goes when it cannot go where it should: next to the sessions.
@@ -71,9 +126,16 @@ fn output_path(args: &Upload) -> Result<PathBuf, Failure> {
     Ok(local::data_map_name(&local::name_of(&args.path)?))
 }
 
+/// What is to be uploaded.
+pub(super) enum Work {
+    Upload(Source),
+    /// The session of this name.
+    Resume(String),
+}
+
 /// Something to upload, of which everything was checked that can be checked here.
 pub(super) struct Job {
-    pub(super) source: Source,
+    pub(super) work: Work,
     pub(super) wallet: Arc<Wallet>,
     pub(super) options: UploadOptions,
 }
@@ -87,25 +149,52 @@ impl Job {
     ) -> Result<(Uploaded, Measured), Failure> {
         let start = Instant::now();
         let connected = context.connect(settings).await?;
-        let (view, progress) = ProgressView::start(&context.console);
-        let options = UploadOptions { progress, ..self.options };
-        let client = connected.client();
-        let outcome = Box::pin(client.upload(self.source, &self.wallet, options)).await;
-        view.finish().await;
-        let measured = Measured { traffic: connected.traffic(), elapsed: start.elapsed() };
+        let outcome = self.run_on(context, &connected, (start, false)).await;
         connected.shutdown().await;
-        match outcome {
-            Ok(uploaded) => Ok((uploaded, measured)),
-            Err(error) => {
-                if let Some(summary) = UploadSummary::partial(&error, measured) {
-                    context.console.summary(&summary, &Text::default())?;
-                }
-                // A question that was cut short was not answered with no.
-                if context.stop.is_cancelled() && matches!(error, UploadError::Declined { .. }) {
-                    return Err(UploadError::Interrupted.into());
-                }
-                Err(error.into())
+        outcome
+    }
+
+    /// Uploads on a network that was joined; `start` is when the command's work began, and
+    /// `of_several` whether there is more of it.
+    pub(super) async fn run_on(
+        self,
+        context: &Context,
+        connected: &Connected,
+        (start, of_several): (Instant, bool),
+    ) -> Result<(Uploaded, Measured), Failure> {
+        let before = if of_several { connected.traffic() } else { Traffic::default() };
+        let (view, progress) = context.progress();
+        let shown = progress.clone();
+        let options = UploadOptions { progress, ..self.options };
+        let (client, wallet) = (connected.client(), &self.wallet);
+        let outcome = match self.work {
+            Work::Upload(source) => Box::pin(client.upload(source, wallet, options)).await,
+            Work::Resume(session) => Box::pin(client.resume(&session, wallet, None, options)).await,
+        };
+        view.finish().await;
+        let traffic = since(before, connected.traffic());
+        let measured = Measured { traffic, elapsed: start.elapsed() };
+        let error = match outcome {
+            Ok(uploaded) => return Ok((uploaded, measured)),
+            // A question that was cut short was not answered with no.
+            Err(UploadError::Declined { .. }) if context.stop.is_cancelled() => {
+                UploadError::Interrupted
             }
+            Err(error) => error,
+        };
+        match UploadSummary::partial(&error, measured) {
+            Some(summary) if of_several => context.console.upload(&summary, &Text::default())?,
+            Some(summary) => context.console.summary(&summary, &Text::default())?,
+            None => {}
         }
+        Err(Failure::of_upload(error, shown.session()))
+    }
+}
+
+/// What went over the network since then.
+fn since(before: Traffic, now: Traffic) -> Traffic {
+    Traffic {
+        sent_bytes: now.sent_bytes.saturating_sub(before.sent_bytes),
+        received_bytes: now.received_bytes.saturating_sub(before.received_bytes),
     }
 }

@@ -69,7 +69,9 @@ impl Environment {
             log: text("SPILLWAY_LOG")?,
             path: raw("PATH"),
             no_color: raw("NO_COLOR").is_some(),
-            disk_fault: text("SPILLWAY_TEST_DISK_FAULT")?.map(|text| fault_plan(&text)).transpose()?,
+            disk_fault: text("SPILLWAY_TEST_DISK_FAULT")?
+                .map(|text| fault_plan(&text))
+                .transpose()?,
         })
     }
 }

@@ -4,7 +4,7 @@ use spillway_types::{Atto, TokenRate, Wei};
 use zeroize::Zeroizing;
 
 use crate::args::{
-    AccountArgs, AccountOnChainArgs, ChainArgs, ClientArgs, ModeArgs, NodeRun, NodeWins,
+    AccountArgs, AccountOnChainArgs, ChainArgs, ClientArgs, DataArgs, ModeArgs, NodeRun, NodeWins,
     PaymentArgs, Refund, Status,
 };
 
@@ -71,6 +71,12 @@ impl From<&ClientArgs> for Layer {
             ..Self::default()
         }
         .with_chain(&args.chain)
+    }
+}
+
+impl From<&DataArgs> for Layer {
+    fn from(args: &DataArgs) -> Self {
+        Self { data_dir: args.data_dir.clone(), ..Self::default() }
     }
 }
 

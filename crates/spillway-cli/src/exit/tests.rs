@@ -3,8 +3,8 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 use spillway_client::{
     AccountError, BatchRefused, ChainError, ChunkFailure, ConnectError, DiskError, DownloadError,
-    NetError, Offer, PayError, PayFailure, PaymentMode, PeersError, RefundReport, RefundedBatch,
-    SourceError, Spend, UploadError,
+    ForgetError, NetError, Offer, PayError, PayFailure, PaymentMode, PeersError, RefundReport,
+    RefundedBatch, SessionError, SourceError, Spend, Stakes, UploadError,
 };
 use spillway_node::NodeError;
 use spillway_types::{
@@ -63,7 +63,7 @@ fn a_failure_is_one_line_and_one_object() {
         .detail("path", "no\nsuch file");
     assert_eq!(failure.to_string(), "no\u{fffd}such file; check the path");
     assert_eq!(
-        failure.to_json(),
+        failure.to_json("exit_error"),
         r#"{"message_type":"exit_error","code":10,"message":"no\nsuch file","hint":"check the path","path":"no\nsuch file"}"#
     );
 }
@@ -98,6 +98,63 @@ fn what_may_work_later_is_code_5() {
     assert_eq!(code(few), Code::TryAgain);
     let nobody = DownloadError::NotFound { address: ADDRESS, asked: 10 };
     assert_eq!(code(nobody), Code::NotFound);
+}
+
+#[test]
+fn what_may_work_later_names_the_command_that_goes_on() {
+    let hint = |error| Failure::of_upload(error, Some("s-1")).hint.unwrap();
+    assert_eq!(
+        hint(UploadError::Undecided { valid_until: UnixTime(1) }),
+        "nothing was paid again; try again when the chain has moved on; `spillway resume s-1` goes on"
+    );
+    // The same with a higher cap is not the same.
+    let over = UploadError::OverCost { cost: Atto(2), cap: Atto(1) };
+    assert_eq!(hint(over), "nothing more was paid; raise --max-cost to go on");
+}
+
+#[test]
+fn sessions_have_codes_and_say_what_to_do() {
+    let session = || "s-1".to_owned();
+    let none = SessionError::NotFound { session: session() };
+    assert_eq!(
+        Failure::from(none).to_string(),
+        "there is no session s-1; `spillway status` lists the names"
+    );
+    assert_eq!(code(SessionError::Ambiguous { session: session(), found: 2 }), Code::Usage);
+    assert_eq!(code(SessionError::Busy { session: session() }), Code::Locked);
+    let other = SessionError::OtherPayer { session: session(), payer: ACCOUNT };
+    assert_eq!(code(UploadError::Session(other)), Code::Failure);
+    let over = Failure::from(UploadError::HandedOver { session: session(), at: UnixTime(1) });
+    let hint = "`spillway session import FILE` takes it back; `spillway forget s-1` begins anew";
+    assert_eq!((over.code, over.hint.as_deref()), (Code::Failure, Some(hint)));
+    let lost = UploadError::LostChunks { session: session(), lost: vec![ADDRESS] };
+    assert_eq!(Failure::from(lost).details["lost"], json!([ADDRESS.to_string()]));
+}
+
+#[test]
+fn what_would_be_lost_is_said_with_its_times() {
+    let stakes = Stakes {
+        unstored_chunks: 2,
+        unstored: Atto(10u128.pow(18)),
+        store_until: Some(UnixTime(1_795_260_315)),
+        undecided_payments: 1,
+        undecided: Atto(3),
+        refundable_batches: 1,
+        refundable: Atto(2 * 10u128.pow(18)),
+        refundable_from: Some(UnixTime(1_795_260_315)),
+    };
+    let error = ForgetError::AtStake { session: "s-1".into(), stakes: Box::new(stakes) };
+    let failure = Failure::from(error);
+    assert_eq!(failure.code, Code::Failure);
+    assert_eq!(
+        failure.to_string(),
+        "session s-1 is kept: with it would be lost 2 chunks, paid for with 1 tokens, not stored yet; \
+         1 payment of 0.000000000000000003 tokens, signed and perhaps taken; up to 2 tokens that may \
+         come back; `spillway resume s-1` goes on until 2026-11-21 11:25:15 UTC; `spillway refund s-1` \
+         takes back what nobody claims from 2026-11-21 11:25:15 UTC on; --even-paid gives all of it up"
+    );
+    assert_eq!(failure.details["unstored_atto"], "1000000000000000000");
+    assert_eq!(failure.details["refundable_from"], 1_795_260_315);
 }
 
 #[test]
@@ -199,8 +256,8 @@ fn what_is_over_does_not_stay_paid() {
         }
         Failure::from(error).hint.unwrap()
     };
-    let over = "the upload window of some chunks is over: run the same command again 60 minutes \
-                after its end to pay for these anew; ";
+    let over = "the upload window of some chunks is over: `spillway resume session`, 60 minutes after \
+                its end, pays for these anew; ";
     let batch = "what nobody claims of its batches comes back with `spillway refund`";
     for cause in [None, Some(UploadError::Interrupted)] {
         assert_eq!(
@@ -214,7 +271,7 @@ fn what_is_over_does_not_stay_paid() {
     );
     assert_eq!(
         hint(PaymentMode::Batch, ChunkFailure::NotPaid, None),
-        "run the same command again to store the rest; what is paid stays paid"
+        "`spillway resume session` goes on, as the same command does; what is paid stays paid"
     );
 }
 
@@ -235,6 +292,12 @@ fn a_partial_upload_lists_what_is_missing() {
         go_on.as_deref(),
         Some("run the same command again to go on; what is paid stays paid")
     );
+    let known = Failure::of_upload(UploadError::Interrupted, Some("s-1"));
+    assert_eq!(
+        known.hint.as_deref(),
+        Some("`spillway resume s-1` goes on, as the same command does; what is paid stays paid")
+    );
+    assert_eq!(known.details["upload_id"], "s-1");
     // Where nothing is paid, nothing is said of it.
     assert_eq!(Failure::from(&NetError::Closed).to_string(), "interrupted");
     assert_eq!(code(DownloadError::Interrupted), Code::Interrupted);

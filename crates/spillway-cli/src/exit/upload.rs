@@ -4,12 +4,41 @@ use serde_json::{Value, json};
 use spillway_client::{
     BatchRefused, ChunkFailure, PaymentMode, SourceError, Spend, UploadError, Uploaded,
 };
-use spillway_types::limits::QUOTE_LIFETIME;
+use spillway_types::{Retry, limits::QUOTE_LIFETIME};
 
 use super::{Code, Failure, chain_of};
+use crate::render::count;
 
-/// What to do about an upload that was interrupted.
-const GO_ON: &str = "run the same command again to go on; what is paid stays paid";
+/// What to do about an upload that was interrupted, and may have come to a session.
+fn go_on(session: Option<&str>) -> String {
+    let how = match session {
+        Some(session) => format!("`spillway resume {session}` goes on, as the same command does"),
+        None => "run the same command again to go on".to_owned(),
+    };
+    format!("{how}; what is paid stays paid")
+}
+
+impl Failure {
+    /// Why an upload failed. `session`: what it worked on, if it came so far.
+    pub(crate) fn of_upload(error: UploadError, session: Option<&str>) -> Self {
+        let is_for_good = error.retry() == Retry::Never;
+        let is_interrupted = matches!(error, UploadError::Interrupted);
+        let names_itself = matches!(error, UploadError::PartialUpload { .. });
+        let mut failure = Self::from(error);
+        let Some(session) = session else { return failure };
+        failure.details.entry("upload_id").or_insert_with(|| session.into());
+        if is_interrupted {
+            return failure.hint(go_on(Some(session)));
+        }
+        if is_for_good || names_itself {
+            return failure;
+        }
+        let go_on = format!("`spillway resume {session}` goes on");
+        let hint =
+            failure.hint.take().map_or_else(|| go_on.clone(), |hint| format!("{hint}; {go_on}"));
+        failure.hint(hint)
+    }
+}
 
 impl From<UploadError> for Failure {
     fn from(error: UploadError) -> Self {
@@ -19,7 +48,19 @@ impl From<UploadError> for Failure {
             UploadError::Network(error) => Self::from(error),
             UploadError::Chain(error) => Self::from(error),
             UploadError::Payment { source, spend } => Self::from(source.as_ref()).spent(spend),
-            UploadError::Interrupted => Self::interrupted().hint(GO_ON),
+            UploadError::Interrupted => Self::interrupted().hint(go_on(None)),
+            UploadError::Session(error) => Self::from(error),
+            UploadError::HandedOver { session, .. } => Self::new(Code::Failure, chain_of(&error))
+                .hint(format!(
+                    "`spillway session import FILE` takes it back; `spillway forget {session}` begins anew"
+                ))
+                .detail("upload_id", session.clone()),
+            UploadError::LostChunks { session, lost } => {
+                Self::new(Code::Failure, chain_of(&error))
+                    .hint("run `spillway upload` of the same contents; what is paid stays paid")
+                    .detail("upload_id", session.clone())
+                    .detail("lost", texts(lost))
+            }
             UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(&error))
                 .hint("make room, or choose another place with --data-dir")
                 .detail("needed_bytes", *needed)
@@ -116,11 +157,13 @@ fn partial(error: &UploadError) -> Failure {
     };
     let is_late = failed.iter().any(|(_, reason)| matches!(reason, ChunkFailure::WindowOver));
     let hint = match (is_late, cause.as_deref()) {
-        (true, _) => late(*payment_mode),
-        (false, Some(UploadError::Interrupted)) => GO_ON.to_owned(),
-        (false, _) => {
-            "run the same command again to store the rest; what is paid stays paid".to_owned()
-        }
+        (true, _) => late(session, *payment_mode),
+        (false, Some(UploadError::LostChunks { lost, .. })) => format!(
+            "run `spillway upload` of the same contents for the {} that {} lost; what is paid stays paid",
+            count(lost.len() as u64, "chunk"),
+            if lost.len() == 1 { "is" } else { "are" },
+        ),
+        (false, _) => go_on(Some(session)),
     };
     let failure = match cause.as_deref() {
         Some(UploadError::Interrupted) => Failure::interrupted().hint(hint),
@@ -143,7 +186,7 @@ fn partial(error: &UploadError) -> Failure {
 }
 
 /// Nobody takes what was paid for and not stored in time.
-fn late(mode: Option<PaymentMode>) -> String {
+fn late(session: &str, mode: Option<PaymentMode>) -> String {
     let wait = QUOTE_LIFETIME.as_secs() / 60;
     let comes_back = match mode {
         Some(PaymentMode::Batch | PaymentMode::Mixed) => {
@@ -152,8 +195,8 @@ fn late(mode: Option<PaymentMode>) -> String {
         _ => "a direct payment does not come back",
     };
     format!(
-        "the upload window of some chunks is over: run the same command again {wait} minutes after \
-         its end to pay for these anew; {comes_back}; `spillway status` says when"
+        "the upload window of some chunks is over: `spillway resume {session}`, {wait} minutes after its \
+         end, pays for these anew; {comes_back}; `spillway status` says when"
     )
 }
 
@@ -175,12 +218,19 @@ impl Failure {
                 let hint = format!("everything is stored, and the data map is in {path}");
                 failure.hint(hint).detail("data_map", path)
             }
-            Err(_) => failure.hint(
-                "everything is stored: run it again with another -o to get the data map, nothing \
-                 is paid again",
-            ),
+            Err(_) => failure.hint(format!(
+                "everything is stored: `spillway session data-map {} -o FILE` writes the data map",
+                uploaded.upload_id
+            )),
         };
         failure.spent(&uploaded.spend)
+    }
+
+    /// Everything is stored, by a run that did not verify it.
+    pub(crate) fn not_verified(uploaded: &Uploaded) -> Self {
+        Self::new(Code::Failure, "everything is stored, and was not verified")
+            .hint("`spillway verify` asks the network for each chunk of a data map")
+            .detail("upload_id", uploaded.upload_id.clone())
     }
 
     /// What was spent before it failed.

@@ -59,8 +59,22 @@ impl Console {
     /// The last thing that a successful command says: an object, or text for people. What was asked
     /// for itself (`result`, such as a link) is printed even with `--quiet`.
     pub(crate) fn summary<S: Serialize>(&self, summary: &S, text: &Text) -> Result<(), Failure> {
+        self.said("summary", summary, text)
+    }
+
+    /// What came of one upload of several, as its own command would say it; the summary comes last.
+    pub(crate) fn upload<S: Serialize>(&self, summary: &S, text: &Text) -> Result<(), Failure> {
+        self.said("upload", summary, text)
+    }
+
+    fn said<S: Serialize>(
+        &self,
+        message_type: &'static str,
+        summary: &S,
+        text: &Text,
+    ) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.json_line("summary", summary),
+            Format::Json => self.json_line(message_type, summary),
             Format::Human => {
                 if !self.quiet {
                     self.out(&text.report)?;
@@ -111,8 +125,17 @@ impl Console {
 
     /// Why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
+        self.failure_as("exit_error", failure);
+    }
+
+    /// Why one thing of several failed; the command goes on with the next.
+    pub(crate) fn failure_of_one(&self, failure: &Failure) {
+        self.failure_as("error", failure);
+    }
+
+    fn failure_as(&self, message_type: &'static str, failure: &Failure) {
         let line = match self.format {
-            Format::Json => format!("{}\n", failure.to_json()),
+            Format::Json => format!("{}\n", failure.to_json(message_type)),
             Format::Human if self.color => format!("\u{1b}[1;31merror\u{1b}[0m: {failure}\n"),
             Format::Human => format!("error: {failure}\n"),
         };

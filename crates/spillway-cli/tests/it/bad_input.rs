@@ -360,7 +360,7 @@ fn no_uploads_are_no_error() {
     let ran = place.run(&["status"]);
     assert_eq!(ran.to_string(), "exit code: 0\n----- stdout -----\nNo uploads.\n");
     let ran = place.run(&["status", "--json"]);
-    assert_eq!(ran.stdout, "{\"message_type\":\"summary\",\"sessions\":[]}\n");
+    assert_eq!(ran.stdout, "{\"message_type\":\"summary\",\"sessions\":[],\"processes\":[]}\n");
     // Looking makes nothing.
     assert!(!place.path().join("user").exists());
 }

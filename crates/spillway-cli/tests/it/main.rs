@@ -11,4 +11,5 @@ mod help;
 mod network;
 mod node;
 mod program;
+mod sessions;
 mod wallet;

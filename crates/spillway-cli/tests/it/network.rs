@@ -134,6 +134,7 @@ fn files_go_up_and_come_down(place: &Place) {
         "tx_hashes",
         "upload_id",
         "uplink_bytes",
+        "verified",
     ];
     assert_eq!(keys(&first), BTreeSet::from(expected));
     assert_eq!(first["bytes"], 4_620_001);

@@ -1,4 +1,4 @@
-use spillway_client::Spend;
+use spillway_client::{SessionStage, Spend, Stakes};
 use spillway_types::{EvmAddress, NetworkId};
 
 use super::*;
@@ -40,6 +40,7 @@ fn upload(batches: Vec<BatchStatus>, refunded: Atto) -> SessionStatus {
             ..Spend::default()
         },
         batches,
+        stage: SessionStage::Finished,
         finished: true,
         ..SessionStatus::default()
     }
@@ -156,23 +157,81 @@ fn what_was_not_stored_in_time_is_paid_for_anew() {
     let until = UnixTime(1_795_260_315);
     let late = SessionStatus {
         finished: false,
+        stage: SessionStage::Storing,
         upload_by: Some(until),
         chunks_lapsed: 7,
         ..upload(Vec::new(), Atto::ZERO)
     };
     let line = LINE.replace("finished   ", "interrupted");
     let lapsed = "            7 chunks paid for and not stored in time\n";
-    let again = "Run the same upload again to go on; it pays anew only for what was paid for and not \
-                 stored in time.\n";
+    let next =
+        "            paid, to be stored until 2026-11-21 11:25:15 UTC: `spillway resume a`\n";
+    let again = "Resume an upload by its name, or upload the same again; it pays anew only for what was \
+                 paid for and not stored in time.\n";
     let text = report(std::slice::from_ref(&late), None, until);
-    assert_eq!(text, format!("{line}{lapsed}{again}"));
+    assert_eq!(text, format!("{line}{lapsed}{next}{again}"));
     let text = report(std::slice::from_ref(&late), None, UnixTime(until.0 + 1));
     let over = "            the upload window is over; from 2026-11-21 12:25:15 UTC (1795263915) on \
                 what is not stored is paid for anew\n";
-    assert_eq!(text, format!("{line}{lapsed}{over}{again}"));
+    let later = "            paid, to be stored: `spillway resume a`\n";
+    assert_eq!(text, format!("{line}{lapsed}{over}{later}{again}"));
     let in_time = [SessionStatus { chunks_lapsed: 0, ..late }];
-    let again = "Run the same upload again to go on; what is paid stays paid.\n";
-    assert_eq!(report(&in_time, None, until), format!("{line}{again}"));
+    let again =
+        "Resume an upload by its name, or upload the same again; what is paid stays paid.\n";
+    assert_eq!(report(&in_time, None, until), format!("{line}{next}{again}"));
+}
+
+/// Each stage says where the upload stands and what goes on with it.
+#[test]
+fn what_to_do_next_is_said_for_each() {
+    let open = |stage| SessionStatus { finished: false, stage, ..upload(Vec::new(), Atto::ZERO) };
+    let said = |stage| next::line(&open(stage), FROM).unwrap();
+    assert_eq!(said(SessionStage::Sealed), "sealed, not priced: `spillway resume a`");
+    assert_eq!(said(SessionStage::Planned), "priced, not paid: `spillway resume a`");
+    assert_eq!(
+        said(SessionStage::Paying),
+        "signed, perhaps paid: `spillway resume a` asks the chain"
+    );
+    assert_eq!(
+        said(SessionStage::Expired),
+        "not stored in time: `spillway resume a` pays for the rest anew"
+    );
+    assert_eq!(said(SessionStage::Verifying), "stored, not verified yet: `spillway resume a`");
+    let [resume, forget] = ["spillway resume a", "spillway forget a"];
+    assert_eq!(next::commands(&open(SessionStage::Planned)), [resume, forget]);
+    // Where something would be lost, forgetting is not named.
+    let stakes = Stakes { unstored_chunks: 1, ..Stakes::default() };
+    let storing = SessionStatus { stakes, ..open(SessionStage::Storing) };
+    assert_eq!(next::commands(&storing), [resume]);
+    let running = SessionStatus { running: true, ..storing };
+    assert_eq!((next::line(&running, FROM), next::commands(&running)), (None, Vec::new()));
+}
+
+#[test]
+fn what_was_handed_over_goes_on_elsewhere() {
+    let over = [SessionStatus {
+        finished: false,
+        handed_over: Some(FROM),
+        stage: SessionStage::HandedOver,
+        ..upload(Vec::new(), Atto::ZERO)
+    }];
+    let line = LINE.replace("finished   ", "handed over");
+    let next = "            since 2026-11-21 11:25:15 UTC it goes on with its archive; `spillway forget \
+                a` ends it here\n";
+    assert_eq!(report(&over, None, FROM), format!("{line}{next}"));
+    let json = serde_json::to_value(session(&over[0], None)).unwrap();
+    assert_eq!((&json["state"], &json["stage"]), (&"handed_over".into(), &"handed_over".into()));
+    assert_eq!(
+        json["next"],
+        serde_json::json!(["spillway session export a -o FILE", "spillway forget a"])
+    );
+}
+
+#[test]
+fn what_is_over_can_be_forgotten() {
+    let text = report(&[upload(Vec::new(), Atto::ZERO)], None, FROM);
+    let hint = "`spillway forget --finished` takes those that are over from this list.\n";
+    assert_eq!(text, format!("{LINE}{hint}"));
 }
 
 #[test]
@@ -199,7 +258,7 @@ fn programs_get_every_batch() {
     assert_eq!(
         serde_json::to_string(&summary).unwrap(),
         format!(
-            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_lapsed":0,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"paid_anew_from":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}",{place},"draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}",{place},"draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}],"damage":null}}"#
+            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","stage":"finished","next":[],"bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_lapsed":0,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"paid_anew_from":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}",{place},"draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}",{place},"draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}],"damage":null}}"#
         )
     );
 }

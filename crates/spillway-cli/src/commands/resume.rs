@@ -1,0 +1,275 @@
+use std::{path::Path, path::PathBuf, sync::Arc, time::Instant};
+
+use serde::Serialize;
+use spillway_client::{
+    Clock, Connected, Disk, SessionError, SessionStatus, SystemClock, UploadOptions, Wallet,
+    session_data_map,
+};
+
+use super::{
+    Context,
+    mode::{pay_as, verify_as},
+    session::find,
+    summary::only_report,
+    upload::{Done, Job, Work},
+};
+use crate::{
+    args::Resume,
+    config::{Layer, Settings},
+    exit::{Code, Failure, Failures},
+    local::{self, Output},
+    render::count,
+};
+
+/// How many uploads are named when there are too many to choose from.
+const NAMED: usize = 10;
+
+/// The summary of `resume --all`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    uploads: usize,
+    finished: usize,
+}
+
+/// `resume`.
+pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure> {
+    let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
+    let settings = context.settings(flags)?;
+    let (data, chosen) = match Context::data(&settings)? {
+        Some(data) => {
+            let sessions = spillway_client::sessions(&data, SystemClock.now()).await?;
+            (Some(data), choose(sessions, args)?)
+        }
+        None => (None, choose(Vec::new(), args)?),
+    };
+    let Some(data) = data.filter(|_| !chosen.is_empty()) else {
+        return context.console.summary(
+            &Summary { uploads: 0, finished: 0 },
+            &only_report("No upload waits to be gone on with.\n".to_owned()),
+        );
+    };
+    let approve = context.approval(args.payment.yes, false)?;
+    let first = match chosen.as_slice() {
+        [one] if !args.all => output(args, one, &data).await?,
+        _ => None,
+    };
+    let start = Instant::now();
+    let all = All {
+        context,
+        args,
+        wallet: Arc::new(settings.wallet()?),
+        options: UploadOptions {
+            approve,
+            verify: verify_as(&args.verify),
+            ..pay_as(&args.mode, &settings)
+        },
+        settings: &settings,
+        data: &data,
+    };
+    let connected = context.connect(&settings).await?;
+    let outcome = if args.all {
+        all.go_on(&connected, &chosen).await
+    } else {
+        all.go_on_with(&connected, (&chosen[0].id, first), start).await
+    };
+    connected.shutdown().await;
+    outcome
+}
+
+/// Which uploads.
+fn choose(sessions: Vec<SessionStatus>, args: &Resume) -> Result<Vec<SessionStatus>, Failure> {
+    if let Some(name) = &args.session {
+        return Ok(vec![find(sessions, name)?]);
+    }
+    let mut open: Vec<SessionStatus> = sessions.into_iter().filter(is_open).collect();
+    // Oldest first: its payments end first.
+    open.reverse();
+    match open.len() {
+        _ if args.all => Ok(open),
+        0 => Err(Failure::new(Code::NotFound, "no upload waits to be gone on with")
+            .hint("`spillway status` lists all uploads")),
+        1 => Ok(open),
+        found => {
+            let names = open.iter().take(NAMED).map(|it| format!("{} ({})", it.id, it.source));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = if found > NAMED { ", …" } else { "" };
+            let ids: Vec<String> = open.iter().map(|session| session.id.clone()).collect();
+            Err(Failure::usage(format!("{found} uploads wait to be gone on with: {names}{more}"))
+                .hint("say which, or --all")
+                .detail("uploads", ids))
+        }
+    }
+}
+
+/// Whether there is something left to do here.
+pub(super) fn is_open(session: &SessionStatus) -> bool {
+    session.damage.is_none() && !session.finished && session.handed_over.is_none()
+}
+
+/// Where the data map goes.
+async fn output(
+    args: &Resume,
+    session: &SessionStatus,
+    data: &Arc<dyn Disk>,
+) -> Result<Option<Output>, Failure> {
+    let has_map = match session_data_map(data, &session.id).await {
+        Ok(_) => true,
+        Err(SessionError::NoDataMap { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let path = match (&args.output, has_map) {
+        (Some(_), false) => {
+            let none = SessionError::NoDataMap { session: session.id.clone() };
+            return Err(Failure::usage(none.to_string()).hint("leave -o out"));
+        }
+        (Some(path), true) => path.clone(),
+        (None, true) if !session.finished => default_path(session)?,
+        (None, _) => return Ok(None),
+    };
+    local::differs(Path::new(&session.source), &path)?;
+    Output::check(&path, args.overwrite).map(Some)
+}
+
+/// Where the upload would have written it.
+fn default_path(session: &SessionStatus) -> Result<PathBuf, Failure> {
+    let source = Path::new(&session.source);
+    match source.file_name() {
+        Some(name) if !local::is_stream(source) => Ok(local::data_map_name(Path::new(name))),
+        _ => Err(Failure::usage(format!("what session {} uploads has no name", session.id))
+            .hint("say where the data map goes with -o")),
+    }
+}
+
+/// Everything that uploads of this command have in common.
+struct All<'a> {
+    context: &'a Context,
+    args: &'a Resume,
+    settings: &'a Settings,
+    data: &'a Arc<dyn Disk>,
+    wallet: Arc<Wallet>,
+    options: UploadOptions,
+}
+
+impl All<'_> {
+    /// Goes on with one after the other.
+    async fn go_on(
+        &self,
+        connected: &Connected,
+        sessions: &[SessionStatus],
+    ) -> Result<(), Failure> {
+        let (mut failures, mut finished) = (Failures::default(), 0);
+        for session in sessions {
+            let start = Instant::now();
+            let one = async {
+                let output = output(self.args, session, self.data).await?;
+                self.go_on_with(connected, (&session.id, output), start).await
+            };
+            match Box::pin(one).await {
+                Ok(()) => finished += 1,
+                Err(failure) => {
+                    let id = session.id.as_str().into();
+                    let mut failure = failure;
+                    failure.details.entry("upload_id").or_insert(id);
+                    self.context.console.failure_of_one(&failure);
+                    failures.add(failure);
+                }
+            }
+            if self.context.stop.is_cancelled() {
+                break;
+            }
+        }
+        let text = format!("Finished {}, of {}.\n", count(finished, "upload"), sessions.len());
+        let finished = usize::try_from(finished).unwrap_or(usize::MAX);
+        let summary = Summary { uploads: sessions.len(), finished };
+        self.context.console.summary(&summary, &only_report(text))?;
+        failures.end(sessions.len(), "finished")
+    }
+
+    async fn go_on_with(
+        &self,
+        connected: &Connected,
+        (session, output): (&str, Option<Output>),
+        start: Instant,
+    ) -> Result<(), Failure> {
+        let job = Job {
+            work: Work::Resume(session.to_owned()),
+            wallet: Arc::clone(&self.wallet),
+            options: self.options.clone(),
+        };
+        let of_several = self.args.all;
+        let outcome = job.run_on(self.context, connected, (start, of_several)).await;
+        let (uploaded, measured) = outcome?;
+        let done = Done { uploaded, measured, output, of_several };
+        done.end(self.context, self.settings, &self.args.verify).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn args(words: &[&str]) -> Box<Resume> {
+        let cli = Cli::try_parse_from([&["spillway", "resume"], words].concat()).unwrap();
+        match cli.command {
+            Command::Resume(args) => args,
+            _ => panic!("another command"),
+        }
+    }
+
+    fn session(id: &str, finished: bool) -> SessionStatus {
+        let source = format!("/data/{id}.raw");
+        SessionStatus { id: id.into(), source, finished, ..SessionStatus::default() }
+    }
+
+    fn chosen(sessions: &[SessionStatus], words: &[&str]) -> Result<Vec<String>, Failure> {
+        let chosen = choose(sessions.to_vec(), &args(words))?;
+        Ok(chosen.into_iter().map(|session| session.id).collect())
+    }
+
+    #[test]
+    fn the_only_one_that_is_open_is_meant() {
+        let damaged = SessionStatus { damage: Some("why".into()), ..session("d", false) };
+        let handed = SessionStatus { handed_over: Some(SystemClock.now()), ..session("h", false) };
+        let sessions = [session("a1", false), session("b1", true), damaged, handed];
+        assert_eq!(chosen(&sessions, &[]).unwrap(), ["a1"]);
+        assert_eq!(chosen(&sessions, &["--all"]).unwrap(), ["a1"]);
+        assert_eq!(chosen(&sessions, &["b"]).unwrap(), ["b1"]);
+        assert_eq!(chosen(&sessions[1..], &["--all"]).unwrap(), Vec::<String>::new());
+        let failure = chosen(&sessions[1..], &[]).unwrap_err();
+        assert_eq!(failure.code, Code::NotFound);
+        let failure = chosen(&sessions, &["c"]).unwrap_err();
+        assert_eq!(failure.code, Code::NotFound);
+        assert_eq!(failure.message, "there is no session c");
+    }
+
+    #[test]
+    fn several_are_listed() {
+        let sessions = [session("a2", false), session("a1", false)];
+        let failure = chosen(&sessions, &[]).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert_eq!(
+            failure.to_string(),
+            "2 uploads wait to be gone on with: a1 (/data/a1.raw), a2 (/data/a2.raw); say which, or \
+             --all"
+        );
+        let failure = chosen(&sessions, &["a"]).unwrap_err();
+        assert_eq!(
+            (failure.code, failure.message.as_str()),
+            (Code::Usage, "2 sessions begin with a")
+        );
+        // The whole name is no beginning of another.
+        let sessions = [session("a1", false), session("a1-2", false)];
+        assert_eq!(chosen(&sessions, &["a1"]).unwrap(), ["a1"]);
+        assert_eq!(chosen(&sessions, &["--all"]).unwrap(), ["a1-2", "a1"]);
+    }
+
+    #[test]
+    fn a_data_map_goes_where_the_upload_would_have_put_it() {
+        assert_eq!(default_path(&session("a", false)).unwrap(), Path::new("a.raw.datamap"));
+        let stream = SessionStatus { source: "-".into(), ..session("a", false) };
+        assert_eq!(default_path(&stream).unwrap_err().code, Code::Usage);
+    }
+}
