@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spillway_net::{AdmittedPut, RequestKind, Serve};
 use spillway_types::{
-    ChunkAddress, HasRequest, HasResponse, PeerKey, PutRequest, PutResponse, QuoteRequest,
-    QuoteResponse, Refusal, WinsRequest, WinsResponse,
+    ChunkAddress, HasRequest, HasResponse, OfferRequest, PeerKey, PutRequest, PutResponse,
+    QuoteRequest, QuoteResponse, Refusal, WinsRequest, WinsResponse,
 };
 use tokio::sync::watch;
 
@@ -188,6 +188,15 @@ impl Serve for Tricky {
         }
     }
 
+    async fn admit_offer(
+        &self,
+        from: PeerKey,
+        request: OfferRequest,
+    ) -> Result<Box<dyn AdmittedPut>, Refusal> {
+        self.note(RequestKind::Offer, request.put.leaf.address);
+        self.inner.admit_offer(from, request).await
+    }
+
     async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
         self.note(RequestKind::Get, address);
         if self.tricks().hang.as_ref().is_some_and(|hangs| hangs(address)) {
@@ -203,7 +212,17 @@ impl Serve for Tricky {
 
     async fn has(&self, from: PeerKey, request: HasRequest) -> HasResponse {
         self.note(RequestKind::Has, request.addresses[0]);
-        self.inner.has(from, request).await
+        let addresses = request.addresses.clone();
+        let honest = self.inner.has(from, request).await;
+        match &self.tricks().has {
+            Some(trick) => {
+                let answer = |present: Vec<bool>| {
+                    addresses.iter().zip(present).map(|(address, is)| trick(*address, is)).collect()
+                };
+                HasResponse { present: honest.present.map(answer) }
+            }
+            None => honest,
+        }
     }
 
     async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {

@@ -7,6 +7,7 @@ type QuoteTrick = Box<dyn Fn(&QuoteRequest, QuoteResponse) -> QuoteResponse + Se
 type AdmitTrick = Box<dyn Fn(&PutRequest) -> Admit + Send + Sync>;
 type ReceiptTrick = Box<dyn Fn(Receipt) -> Receipt + Send + Sync>;
 type HangTrick = Box<dyn Fn(ChunkAddress) -> bool + Send + Sync>;
+type HasTrick = Box<dyn Fn(ChunkAddress, bool) -> bool + Send + Sync>;
 type GetTrick = Box<dyn Fn(ChunkAddress, Option<Bytes>) -> Option<Bytes> + Send + Sync>;
 
 /// What a node does with a put before it looks at it.
@@ -31,6 +32,8 @@ pub struct Tricks {
     pub receipt: Option<ReceiptTrick>,
     /// Which gets it never answers.
     pub hang: Option<HangTrick>,
+    /// Changes what it says that it has.
+    pub has: Option<HasTrick>,
     /// Changes what it gives.
     pub get: Option<GetTrick>,
 }

@@ -29,6 +29,13 @@ pub enum ChunkFailure {
     /// Its upload window is over.
     #[error("its upload window is over")]
     WindowOver,
+    /// It was stored, and when it was looked for, fewer than three of the peers that should have it
+    /// had it, also after it was stored again. Nothing is lost: its bytes and its proof are kept.
+    #[error("it was stored, and {copies} of 3 copies were found")]
+    NotVerified {
+        /// How many good copies were found.
+        copies: usize,
+    },
     /// Its sealed bytes are gone and the source is not what it was.
     #[error("its sealed bytes are lost and the source has changed")]
     LostBytes,

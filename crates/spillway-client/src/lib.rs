@@ -36,6 +36,7 @@ mod spill;
 mod testing;
 mod tree;
 mod upload;
+mod verify;
 mod workers;
 
 pub use account::{ChainOptions, connect_chain, withdraw};
@@ -50,7 +51,7 @@ pub use hand_over::{
 };
 pub use options::{
     Approve, BatchOptions, DownloadOptions, Offer, Remote, Source, StreamSource, Target,
-    UploadOptions,
+    UploadOptions, VerifyUpload,
 };
 pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded};
 pub use progress::{Progress, ProgressSender, Stage};
@@ -65,6 +66,9 @@ pub use settling::{
     settle_known,
 };
 pub use tree::TreeError;
+pub use verify::{
+    BadCopy, NotRepaired, ReadData, RepairFailure, Verified, VerifyError, VerifyOptions,
+};
 pub use workers::{Gauge, Gauges, WorkerLimits, Workers};
 
 // What an embedder needs to fill the options, so that this crate is the only one to name.

@@ -101,6 +101,38 @@ pub(crate) const ACTIVE_UPLOADS: u32 = 4;
 /// Chunks that are being verified at once. Most are only asked for; a sample is fetched, 4 MiB each.
 pub(crate) const VERIFY_WORKERS: usize = 8;
 
+/// Stored chunks of an upload that are asked for together, at most: a group takes what has come since
+/// the last one.
+pub(crate) const CHECK_GROUP: usize = 64;
+
+/// Groups of one upload that are asked for at once.
+pub(crate) const CHECK_GROUPS: usize = 2;
+
+/// Missed chunks of one upload that wait or are stored again at once; each holds a chunk.
+pub(crate) const MENDS: usize = 4;
+
+/// One in this many stored chunks is fetched and hashed while an upload is verified.
+pub(crate) const CHECK_READS: u32 = 16;
+
+/// How often a chunk that was missed is looked at again in one run.
+pub(crate) const CHECK_ATTEMPTS: u32 = 4;
+
+/// How long a chunk that was missed once is left alone; twice as long each time.
+pub(crate) const CHECK_BACKOFF: Duration = Duration::from_secs(2);
+
+/// The longest that it is left alone.
+pub(crate) const CHECK_BACKOFF_MOST: Duration = Duration::from_mins(1);
+
+/// Chunks whose copies are counted together: one `Has` a peer. Each has five peers of 32 bytes.
+pub(crate) const VERIFY_WINDOW: usize = limits::MAX_HAS_ITEMS;
+
+/// The part of the chunks whose copies are read by default, in percent.
+pub(crate) const READ_PERCENT: u8 = 5;
+
+/// Chunks that one call of `verify` repairs, at most, and that its report names: each needs its leaf,
+/// five quotes and a proof, 4 KiB together, so 32 MiB, for 32 GiB of full chunks.
+pub(crate) const MAX_REPAIRS: usize = 8_192;
+
 /// Segments and chunks in memory, in KiB: 160 MiB. All workers of one upload at their most hold 48 MiB
 /// to seal, then 32 MiB to store and as much to verify; eight fetches 64 MiB, or 96 MiB with all hedges.
 pub(crate) const HELD_KIBIBYTES: u32 = 160 * 1024;

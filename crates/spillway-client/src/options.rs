@@ -109,6 +109,19 @@ pub trait Approve: Send + Sync {
     async fn approve(&self, offer: &Offer) -> bool;
 }
 
+/// Whether an upload waits until its chunks are found where they were stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyUpload {
+    /// A quorum of signed receipts for every chunk is enough.
+    #[default]
+    No,
+    /// Beside storing, stored chunks are asked for, and every sixteenth is fetched and hashed; what
+    /// fewer than three of its peers have is stored again with the proof that was paid for. The spill
+    /// keeps a chunk until it is verified. An upload that was begun so goes on so.
+    Wait,
+}
+
 /// How to upload.
 #[derive(Clone)]
 pub struct UploadOptions {
@@ -130,6 +143,8 @@ pub struct UploadOptions {
     pub approve: Option<Arc<dyn Approve>>,
     /// Plaintext bytes of a segment; smaller ones are for tests and simulation.
     pub segment_bytes: usize,
+    /// Whether to wait until all is verified.
+    pub verify: VerifyUpload,
     /// Where progress goes.
     pub progress: ProgressSender,
 }
@@ -146,6 +161,7 @@ impl Default for UploadOptions {
             max_gas_cost: None,
             approve: None,
             segment_bytes: limits::SEGMENT_BYTES,
+            verify: VerifyUpload::No,
             progress: ProgressSender::default(),
         }
     }
@@ -158,6 +174,7 @@ impl std::fmt::Debug for UploadOptions {
             .field("mode", &self.mode)
             .field("batch", &self.batch)
             .field("secret", &self.secret.is_some())
+            .field("verify", &self.verify)
             .field("max_cost", &self.max_cost)
             .field("max_gas_cost", &self.max_gas_cost)
             .finish_non_exhaustive()

@@ -53,6 +53,8 @@ pub struct Uploaded {
     pub public_address: Option<ChunkAddress>,
     /// Files of a directory that were not uploaded because they are devices, sockets or pipes.
     pub skipped: Vec<std::path::PathBuf>,
+    /// Whether every chunk was verified after it was stored ([`crate::VerifyUpload::Wait`]).
+    pub verified: bool,
     /// How long this run took.
     pub elapsed: Duration,
 }

@@ -18,6 +18,8 @@ pub enum Stage {
     Pay,
     /// Storing chunks on peers.
     Store,
+    /// Looking whether chunks are where they were stored.
+    Verify,
     /// Fetching chunks from peers.
     Fetch,
     /// All is done.
@@ -33,6 +35,7 @@ impl Stage {
             Self::Quote => "quote",
             Self::Pay => "pay",
             Self::Store => "store",
+            Self::Verify => "verify",
             Self::Fetch => "fetch",
             Self::Done => "done",
         }
@@ -97,7 +100,7 @@ impl ProgressSender {
     pub(crate) fn begin(&self, stage: Stage, bytes: Option<u64>, chunks: Option<u64>) {
         self.0.send_modify(|progress| {
             let before = match stage {
-                Stage::Pay | Stage::Store | Stage::Done => *progress,
+                Stage::Pay | Stage::Store | Stage::Verify | Stage::Done => *progress,
                 // How is paid is not known before there are prices.
                 _ => Progress::default(),
             };
@@ -123,6 +126,15 @@ impl ProgressSender {
     /// Goes on to another stage of the same bytes.
     pub(crate) fn set_stage(&self, stage: Stage) {
         self.0.send_modify(|progress| progress.stage = stage);
+    }
+
+    /// Adds chunks that are verified: beside storing they are not what is counted.
+    pub(crate) fn verified(&self, chunks: u64) {
+        self.0.send_if_modified(|progress| {
+            let counts = progress.stage == Stage::Verify;
+            progress.chunks_done += if counts { chunks } else { 0 };
+            counts
+        });
     }
 
     /// Adds what was done.

@@ -128,11 +128,7 @@ impl Spill {
     /// Reads a chunk and hashes it: `None` when it is missing or no longer what was written.
     /// Blocks.
     pub(crate) fn read(&self, address: ChunkAddress) -> Result<Option<Bytes>, DiskError> {
-        match self.disk.read(&self.path(address), MAX_CHUNK_BYTES as u64) {
-            Ok(bytes) if ChunkAddress::of(&bytes) == address => Ok(Some(Bytes::from(bytes))),
-            Ok(_) | Err(DiskError::NotFound { .. } | DiskError::TooLong { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        read(self.disk.as_ref(), &self.name, address)
     }
 
     /// Removes a chunk that is stored. Fine if it is gone. Blocks.
@@ -163,6 +159,21 @@ impl Spill {
     pub(crate) fn destroy(self) -> Result<(), DiskError> {
         self.keep();
         remove_locked(self.disk.as_ref(), &self.dir)
+    }
+}
+
+/// Reads a chunk of the spill of this name and hashes it: `None` when it is missing or no longer what
+/// was written. Whoever holds the spill's lock may remove it meanwhile. Blocks.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    name: &str,
+    address: ChunkAddress,
+) -> Result<Option<Bytes>, DiskError> {
+    let path = Path::new(ROOT).join(name).join(address.to_string());
+    match disk.read(&path, MAX_CHUNK_BYTES as u64) {
+        Ok(bytes) if ChunkAddress::of(&bytes) == address => Ok(Some(Bytes::from(bytes))),
+        Ok(_) | Err(DiskError::NotFound { .. } | DiskError::TooLong { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -236,7 +236,7 @@ impl request_response::Codec for ChunkCodec {
         }
         match BodyRequest::of(request) {
             Ok(request) => self.read_put(connection.peer, request, io).await,
-            Err(request) => Ok(Exchange::Asked(Box::new(request))),
+            Err(request) => Ok(Exchange::Asked(request)),
         }
     }
 

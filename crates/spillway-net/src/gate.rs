@@ -45,7 +45,6 @@ impl Memory {
 }
 
 /// A request that a body follows.
-#[expect(clippy::large_enum_variant, reason = "both are large, and one lives at a time")]
 pub(crate) enum BodyRequest {
     Put(PutRequest),
     Offer(OfferRequest),
@@ -53,11 +52,11 @@ pub(crate) enum BodyRequest {
 
 impl BodyRequest {
     /// The request, unless no body follows it: then it is given back.
-    pub(crate) fn of(request: Request) -> Result<Self, Request> {
+    pub(crate) fn of(request: Request) -> Result<Self, Box<Request>> {
         match request {
             Request::Put(put) => Ok(Self::Put(put)),
             Request::Offer(offer) => Ok(Self::Offer(offer)),
-            request => Err(request),
+            request => Err(Box::new(request)),
         }
     }
 

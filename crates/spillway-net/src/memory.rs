@@ -163,7 +163,7 @@ impl MemoryPeers {
                     }
                     Err(refusal) => Reply::bare(RequestKind::Put.refuse(refusal)),
                 },
-                Err(request) => gate.answer(self.local, request).await,
+                Err(request) => gate.answer(self.local, *request).await,
             },
         };
         // What cannot be written breaks the stream; what cannot be read is no answer.

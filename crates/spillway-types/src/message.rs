@@ -144,7 +144,6 @@ pub struct WinsResponse {
 
 /// A request's header. A version of the protocol only ever adds variants at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, on its way to the wire")]
 pub enum Request {
     /// For prices.
     Quote(QuoteRequest),

@@ -145,6 +145,28 @@ fn hand_over_records() -> Vec<Record> {
     ]
 }
 
+/// What verifying has brought: records after those above.
+const VERIFIED: &str = include_str!("../../tests/golden/session-verified-v1.txt");
+
+fn verified_records() -> Vec<Record> {
+    vec![
+        Record::ToVerify,
+        Record::Missed { chunk: ChunkIx(300), attempt: 301, next: UnixTime(1_800_000_300) },
+        Record::Verified,
+    ]
+}
+
+#[test]
+fn records_of_verifying_are_byte_for_byte_as_documented() {
+    let made = format!("journal {}\n", hex::encode(journal::encode(&verified_records())));
+    assert_eq!(made, VERIFIED, "formats never change: a new one is a new version beside it");
+    let bytes = golden_of(VERIFIED, "journal");
+    assert_eq!(journal::parse(&bytes).unwrap(), (verified_records(), bytes.len()));
+    let progressed = Progressed::of(&verified_records());
+    assert!(progressed.to_verify && progressed.verified);
+    assert_eq!(progressed.missed[&ChunkIx(300)].attempt, 301);
+}
+
 #[test]
 fn records_of_a_hand_over_are_byte_for_byte_as_documented() {
     let made = format!("journal {}\n", hex::encode(journal::encode(&hand_over_records())));

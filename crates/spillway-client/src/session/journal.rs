@@ -47,6 +47,13 @@ pub(crate) enum Record {
     HandedOver { at: UnixTime, archive: [u8; 32] },
     /// The archive of this hash has its name.
     Exported { archive: [u8; 32] },
+    /// The upload is done only when it is verified: until then its spill stays.
+    ToVerify,
+    /// Too few of the peers that should have a stored chunk have it, for the `attempt`th time since it
+    /// was verified last. It is looked at and stored again from `next` on.
+    Missed { chunk: ChunkIx, attempt: u32, next: UnixTime },
+    /// All chunks were verified after they were stored.
+    Verified,
 }
 
 /// Why a journal cannot be read.

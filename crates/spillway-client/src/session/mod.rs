@@ -15,11 +15,13 @@
 //! with the files left as they are.
 
 mod batch;
+mod checks;
 mod files;
 mod foreign;
 #[cfg(test)]
 mod golden;
 mod journal;
+mod kept;
 mod key;
 mod manifest;
 mod open;
@@ -45,9 +47,11 @@ use spillway_types::{
 };
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
+pub(crate) use checks::{Checks, Found};
 pub(crate) use files::{FileKind, MAX_FILE_BYTES, decode, encode};
 pub(crate) use foreign::{Foreign, counted_elsewhere, foreign_plans, give_up_plan, planning_lock};
 pub(crate) use journal::{Journal, MAX_JOURNAL_BYTES, Record};
+pub(crate) use kept::{Kept, kept_proofs, receipts_of};
 pub(crate) use key::{KeyParts, SessionKey};
 pub(crate) use manifest::{ChunkInfo, Manifest, SourceNote};
 pub(crate) use open::{
@@ -122,8 +126,22 @@ pub(crate) struct Progressed {
     pub refunded: BTreeMap<PlanIx, Atto>,
     pub spend: Spend,
     pub finished: bool,
+    /// Whether it is only done when it is verified.
+    pub to_verify: bool,
+    /// Stored chunks that were not found where they should be, when they were looked for last.
+    pub missed: BTreeMap<ChunkIx, Miss>,
+    pub verified: bool,
     /// Since when it goes on elsewhere.
     pub handed_over: Option<HandedOver>,
+}
+
+/// A chunk that was not found where it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Miss {
+    /// How often, in all runs.
+    pub attempt: u32,
+    /// From when on it is looked at again.
+    pub next: UnixTime,
 }
 
 /// A session goes on elsewhere.
@@ -146,6 +164,11 @@ impl Progressed {
 
     pub(crate) fn is_done(&self, chunk: ChunkIx) -> bool {
         self.stored.contains(&chunk) || self.already.contains(&chunk)
+    }
+
+    /// How many chunks are done.
+    pub(crate) fn done(&self) -> usize {
+        self.stored.union(&self.already).count()
     }
 
     /// The record of a plan is gone from the chain: it has cost nothing so far.
@@ -179,6 +202,11 @@ impl Progressed {
                 self.dropped.insert(*plan);
             }
             Record::Finished => self.finished = true,
+            Record::ToVerify => self.to_verify = true,
+            Record::Missed { chunk, attempt, next } => {
+                self.missed.insert(*chunk, Miss { attempt: *attempt, next: *next });
+            }
+            Record::Verified => self.verified = true,
             Record::ClaimOver { plan, refundable } => {
                 self.refunded.remove(plan);
                 self.refundable.insert(*plan, *refundable);

@@ -20,6 +20,8 @@ pub enum SessionStage {
     Storing,
     /// Chunks were paid for and not stored in time: going on pays for them anew.
     Expired,
+    /// Everything is stored, and not verified yet.
+    Verifying,
     /// Everything is stored.
     Finished,
     /// It goes on with its archive, elsewhere or when that is imported here.
@@ -50,7 +52,9 @@ impl Snapshot {
                 false => Rank::Planned,
             });
         }
+        let is_stored = self.manifest.chunks.len() == progressed.done();
         match stages.first() {
+            None if progressed.to_verify && is_stored => SessionStage::Verifying,
             None => SessionStage::Sealed,
             Some(Rank::Storing) => SessionStage::Storing,
             Some(Rank::Paying) => SessionStage::Paying,

@@ -9,6 +9,7 @@ use spillway_types::{Atto, PaymentId, limits};
 
 use super::{
     Job,
+    checking::Checking,
     pay::{self, Counts},
     seal::Sealed,
     store::Bodies,
@@ -65,6 +66,8 @@ pub(super) struct Engine {
     pub undecided: BTreeSet<ChunkIx>,
     /// Why this run chose how to pay; in rounds, the last of them.
     pub reason: Option<ModeReason>,
+    /// Verifying, if this upload is only done when it is verified.
+    pub checking: Option<Checking>,
     /// Why paying stopped, if it did.
     pub pay_error: Option<UploadError>,
 }
@@ -90,8 +93,10 @@ impl Engine {
             adopted: BTreeSet::new(),
             undecided: BTreeSet::new(),
             reason: None,
+            checking: None,
             pay_error: None,
         };
+        engine.begin_checks().await?;
         engine.settle_plans().await?;
         Ok(engine)
     }
@@ -99,7 +104,10 @@ impl Engine {
     /// Does all that can be done.
     pub(super) async fn work(&mut self) -> Result<(), UploadError> {
         self.go_on().await?;
-        if self.pay_error.is_none() { self.begin_rest().await } else { Ok(()) }
+        if self.pay_error.is_none() {
+            self.begin_rest().await?;
+        }
+        self.finish_checks().await
     }
 
     /// Asks the chain what became of the plans that an earlier run left, and builds the batches. Plans

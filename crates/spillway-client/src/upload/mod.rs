@@ -1,12 +1,13 @@
 //! The upload engine: the only place that knows all stages.
 //!
-//! `seal → quote → choose → plan → pay → store`, one direction. What is left of an earlier run of the same
+//! `seal → quote → choose → plan → pay → store → verify`, one direction. What is left of an earlier run of the same
 //! session is paid and stored first; then everything that is not planned yet is priced, shown to the
 //! user, planned, paid and stored: at once, or in rounds of one batch each. Storing overlaps paying:
 //! chunks of a paid plan are on their way while the next plan is paid. Each boundary is durable in
 //! the session before the next stage acts on the world, so the engine may die between any two lines.
 
 mod adopt;
+mod checking;
 mod choosing;
 mod engine;
 mod middle;
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub(crate) use resume::resume;
+pub(crate) use store::{Terms, offer, put};
 
 /// What one upload works with.
 #[derive(Debug)]

@@ -106,7 +106,19 @@ impl Engine {
                 }
             }
         }
+        let already: Vec<ChunkIx> = records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Already { chunk, .. } => Some(*chunk),
+                _ => None,
+            })
+            .collect();
         self.session.record(records).await?;
+        if let Some(checking) = &mut self.checking {
+            for chunk in already {
+                checking.stored(chunk, None);
+            }
+        }
         for (batch, mut priced) in by_batch {
             priced.sort_by_key(|priced| priced.chunk);
             self.apply(batch, Event::Quoted { priced });

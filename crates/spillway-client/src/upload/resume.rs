@@ -98,6 +98,7 @@ fn said_again(session: &Session) -> Uploaded {
         data_map: manifest.root.clone(),
         public_address: manifest.public_address,
         skipped: manifest.source.skipped.iter().map(Into::into).collect(),
+        verified: progressed.verified,
         elapsed: std::time::Duration::ZERO,
     }
 }

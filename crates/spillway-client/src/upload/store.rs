@@ -8,14 +8,14 @@ use futures::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use spillway_disk::run;
 use spillway_seal::{DataMap, PackOptions, Sealer};
 use spillway_types::{
-    Leaf, LeafHash, PaymentId, PaymentProof, PeerKey, PutRequest, Quote, Receipt, ReceiptBody,
-    ReceiptError, Refusal, Retry, UnixTime,
+    Domain, Leaf, Nonce, OfferRequest, PaymentId, PaymentProof, PeerKey, PutRequest, PutResponse,
+    Quote, Receipt, ReceiptBody, ReceiptError, Refusal, Retry, UnixTime,
     limits::{CLOSE_GROUP, MAX_CLOCK_SKEW, RETRY_DELAYS, STORE_QUORUM},
 };
 
 use super::{Job, fresh_nonce};
 use crate::{
-    ChunkFailure, PutFailure, UploadError,
+    ChunkFailure, ClientParts, PutFailure, UploadError,
     limits::{LAG_PATIENCE, MAX_PEER_PAUSE, QUORUM_GRACE, WINDOWS_BYTES},
     session::ChunkInfo,
     source::Layout,
@@ -34,6 +34,19 @@ pub(crate) struct Order {
     pub proof: Arc<PaymentProof>,
     pub payment: PaymentId,
     pub upload_by: UnixTime,
+}
+
+impl Order {
+    fn terms(&self) -> Terms<'_> {
+        Terms {
+            leaf: &self.leaf,
+            size: self.info.size,
+            quotes: &self.quotes,
+            proof: &self.proof,
+            payment: self.payment,
+            upload_by: self.upload_by,
+        }
+    }
 }
 
 /// Where a chunk's bytes come from: the spill, or the source again.
@@ -132,14 +145,14 @@ impl Attempts {
     /// Puts the chunk on every peer that may still take it. When a quorum has it, the others get a
     /// little longer and are then left.
     async fn round(&mut self, job: &Job, order: &Order, body: &Bytes) {
-        let leaf = order.leaf.hash();
+        let terms = order.terms();
         let missing = order.quotes.iter().map(|quote| quote.peer).filter(|peer| {
             let stored = self.receipts.iter().any(|receipt| receipt.peer == *peer);
             let never = self.failures.get(peer).is_some_and(|f| f.retry() == Retry::Never);
             !stored && !never
         });
         let mut puts: FuturesUnordered<_> = missing
-            .map(|peer| async move { (peer, put(job, order, leaf, (peer, body.clone())).await) })
+            .map(|peer| async move { (peer, put(&job.parts, terms, (peer, body.clone())).await) })
             .collect();
         let mut grace = pin!(OptionFuture::from(None));
         loop {
@@ -193,41 +206,82 @@ impl Attempts {
     }
 }
 
+/// What shows that a chunk is paid for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'t> {
+    pub leaf: &'t Leaf,
+    pub size: u32,
+    pub quotes: &'t [Quote; CLOSE_GROUP],
+    pub proof: &'t PaymentProof,
+    pub payment: PaymentId,
+    pub upload_by: UnixTime,
+}
+
+impl Terms<'_> {
+    fn request(&self) -> PutRequest {
+        PutRequest {
+            leaf: self.leaf.clone(),
+            size: self.size,
+            proof: self.proof.clone(),
+            quotes: *self.quotes,
+            relay_to: Vec::new(),
+            nonce: fresh_nonce(),
+        }
+    }
+
+    /// Checks that an answer is this peer's own receipt.
+    fn receipt(
+        &self,
+        domain: &Domain,
+        (peer, nonce): (PeerKey, Nonce),
+        response: PutResponse,
+    ) -> Result<Receipt, PutFailure> {
+        let receipts = response.receipts.map_err(PutFailure::Refused)?;
+        let receipt = receipts.into_iter().next().ok_or(PutFailure::NoReceipt)?;
+        let expected = ReceiptBody {
+            domain: *domain,
+            payment: self.payment,
+            leaf: self.leaf.hash(),
+            address: self.leaf.address,
+            size: self.size,
+            time: UnixTime(0),
+            nonce,
+        };
+        receipt.check_paid(peer, domain, &expected)?;
+        Ok(receipt)
+    }
+}
+
 /// Puts a chunk on one peer and checks its receipt.
-async fn put(
-    job: &Job,
-    order: &Order,
-    leaf: LeafHash,
+pub(crate) async fn put(
+    parts: &ClientParts,
+    terms: Terms<'_>,
     (peer, body): (PeerKey, Bytes),
 ) -> Result<Receipt, PutFailure> {
-    let nonce = fresh_nonce();
-    let request = PutRequest {
-        leaf: order.leaf.clone(),
-        size: order.info.size,
-        proof: (*order.proof).clone(),
-        quotes: order.quotes,
-        relay_to: Vec::new(),
-        nonce,
-    };
-    let response = job.parts.peers.put(peer, request, body).await?;
-    let receipts = response.receipts.map_err(PutFailure::Refused)?;
-    let receipt = receipts.into_iter().next().ok_or(PutFailure::NoReceipt)?;
-    let expected = ReceiptBody {
-        domain: job.parts.domain,
-        payment: order.payment,
-        leaf,
-        address: order.info.address,
-        size: order.info.size,
-        time: UnixTime(0),
-        nonce,
-    };
-    receipt.check_paid(peer, &job.parts.domain, &expected)?;
+    let request = terms.request();
+    let nonce = request.nonce;
+    let response = parts.peers.put(peer, request, body).await?;
+    let receipt = terms.receipt(&parts.domain, (peer, nonce), response)?;
     // One dated later would be worth nothing when the chunk is offered to others.
-    let latest = job.parts.clock.now().saturating_add(MAX_CLOCK_SKEW).min(order.upload_by);
+    let latest = parts.clock.now().saturating_add(MAX_CLOCK_SKEW).min(terms.upload_by);
     if receipt.body.time > latest {
         return Err(ReceiptError::WrongTime { time: receipt.body.time }.into());
     }
     Ok(receipt)
+}
+
+/// Offers a chunk that was stored in time to one peer and checks its receipt.
+pub(crate) async fn offer(
+    parts: &ClientParts,
+    terms: Terms<'_>,
+    receipts: &[Receipt],
+    (peer, body): (PeerKey, Bytes),
+) -> Result<Receipt, PutFailure> {
+    let put = terms.request();
+    let nonce = put.nonce;
+    let request = OfferRequest { put, receipts: receipts.to_vec() };
+    let response = parts.peers.offer(peer, request, body).await?;
+    terms.receipt(&parts.domain, (peer, nonce), response)
 }
 
 impl PutFailure {

@@ -7,6 +7,7 @@ use spillway_disk::run;
 use spillway_types::{Atto, Receipt};
 
 use super::{
+    checking::Checking,
     engine::{Engine, Shown, Waiting},
     pay,
     store::{self, Order},
@@ -40,6 +41,7 @@ impl Engine {
             {
                 storing.push(self.store_one(waiting));
             }
+            self.launch_checks();
             if paying_done && storing.is_empty() && paid.is_empty() {
                 debug_assert!(self.shown.is_empty() && self.left.is_empty(), "all were counted");
                 return Ok(());
@@ -63,6 +65,9 @@ impl Engine {
                     self.take_pay_end(end, &plans).await?;
                 }
                 Some(stored) = storing.next() => self.take_stored(stored).await?,
+                Some(checked) = Checking::next(&mut self.checking) => {
+                    self.take_checked(checked).await?;
+                }
             }
         }
     }
@@ -157,6 +162,7 @@ impl Engine {
 
     async fn take_stored(&mut self, (waiting, result): Stored) -> Result<(), UploadError> {
         let Waiting { batch, plan, chunk } = waiting;
+        let place = self.shown.get(&plan).and_then(|shown| shown.places.get(&chunk).copied());
         self.count_down(plan);
         let info = *self.session.chunk(chunk);
         let event = match result? {
@@ -171,7 +177,10 @@ impl Engine {
             }
         };
         for effect in self.apply(batch, event) {
-            if let Effect::Release { chunk } = effect {
+            let Effect::Release { chunk } = effect else { continue };
+            if let Some(checking) = &mut self.checking {
+                checking.stored(chunk, place.map(|at| (plan, at)));
+            } else {
                 let (bodies, address) =
                     (Arc::clone(&self.bodies), self.session.chunk(chunk).address);
                 run(&self.job.parts.data, move |_| bodies.spill.remove(address)).await?;

@@ -20,3 +20,5 @@ mod rounds;
 mod sessions;
 mod sources;
 mod spill;
+mod verified_uploads;
+mod verify;

@@ -1,0 +1,186 @@
+//! Proofs that sessions keep: what was paid for once can be stored again without paying.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use spillway_disk::Disk;
+use spillway_types::{
+    ChunkAddress, Domain, Leaf, PaymentId, PaymentProof, Quote, Receipt, UnixTime,
+    limits::{CLOSE_GROUP, STORE_QUORUM},
+};
+
+use super::{
+    ChunkIx, PlanFile, PlanIx, Progressed, Record,
+    open::{is_there, load_ids, load_manifest, load_plans, load_records},
+};
+use crate::{UnreadableSession, UploadError};
+
+/// A chunk's proof, and what shows that it was stored in time.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub leaf: Leaf,
+    /// Its sealed size, in bytes.
+    pub size: u32,
+    /// In share order.
+    pub quotes: [Quote; CLOSE_GROUP],
+    pub proof: Arc<PaymentProof>,
+    pub payment: PaymentId,
+    pub upload_by: UnixTime,
+    /// Receipts for this payment and leaf that are not dated after the window, one a quoted peer.
+    pub receipts: Vec<Receipt>,
+}
+
+impl Kept {
+    /// Whether it can be put still.
+    pub(crate) fn is_open(&self, now: UnixTime) -> bool {
+        now <= self.upload_by
+    }
+
+    /// Whether it can be offered.
+    pub(crate) fn is_offer(&self) -> bool {
+        self.receipts.len() >= STORE_QUORUM
+    }
+
+    /// Takes in of these receipts what an offer may be made with.
+    pub(crate) fn add_receipts(&mut self, receipts: &[Receipt]) {
+        let leaf = self.leaf.hash();
+        for receipt in receipts {
+            let body = &receipt.body;
+            let subject = (body.payment, body.leaf, body.address, body.size);
+            let quoted = self.quotes.iter().any(|quote| quote.peer == receipt.peer);
+            let here = self.receipts.iter().any(|known| known.peer == receipt.peer);
+            if subject == (self.payment, leaf, self.leaf.address, self.size)
+                && body.time <= self.upload_by
+                && quoted
+                && !here
+                && receipt.verify_signature().is_ok()
+            {
+                self.receipts.push(*receipt);
+            }
+        }
+    }
+}
+
+/// Which proofs sessions keep of some chunks.
+#[derive(Debug, Default)]
+pub(crate) struct KeptProofs {
+    /// The best one of each chunk, with the spill of its session.
+    pub found: BTreeMap<ChunkAddress, (Kept, String)>,
+    /// Sessions that cannot be read: there may be more in them.
+    pub unreadable: Vec<UnreadableSession>,
+}
+
+/// The proofs that sessions keep of these chunks, for payments that are recorded on this network. One
+/// that can still be put comes before one that can be offered. Blocks.
+///
+/// # Errors
+/// When our disk fails.
+pub(crate) fn kept_proofs(
+    disk: &dyn Disk,
+    (domain, now): (&Domain, UnixTime),
+    wanted: &BTreeSet<ChunkAddress>,
+) -> Result<KeptProofs, UploadError> {
+    let mut proofs = KeptProofs::default();
+    for session in load_ids(disk)? {
+        match of_session(disk, &session, domain, wanted) {
+            Ok((kept, spill)) => {
+                for kept in kept {
+                    proofs.add(kept, &spill, now);
+                }
+            }
+            Err(_) if !is_there(disk, &session)? => {}
+            Err(error) => {
+                let why = error.to_string();
+                proofs.unreadable.push(UnreadableSession { session, why });
+            }
+        }
+    }
+    Ok(proofs)
+}
+
+impl KeptProofs {
+    fn add(&mut self, kept: Kept, spill: &str, now: UnixTime) {
+        let rank = |kept: &Kept| (kept.is_open(now), kept.is_offer(), kept.upload_by);
+        let address = kept.leaf.address;
+        let better = self.found.get(&address).is_none_or(|(known, _)| rank(known) < rank(&kept));
+        if better {
+            self.found.insert(address, (kept, spill.to_owned()));
+        }
+    }
+}
+
+fn of_session(
+    disk: &dyn Disk,
+    id: &str,
+    domain: &Domain,
+    wanted: &BTreeSet<ChunkAddress>,
+) -> Result<(Vec<Kept>, String), UploadError> {
+    let manifest = load_manifest(disk, id)?;
+    let wanted: BTreeMap<ChunkIx, ChunkAddress> = (0..)
+        .map(ChunkIx)
+        .zip(&manifest.chunks)
+        .filter(|(_, chunk)| wanted.contains(&chunk.address))
+        .map(|(ix, chunk)| (ix, chunk.address))
+        .collect();
+    if manifest.domain != *domain || wanted.is_empty() {
+        return Ok((Vec::new(), manifest.spill));
+    }
+    let (_, records) = load_records(disk, id)?;
+    let paid = Progressed::of(&records).paid;
+    let mut found = Vec::new();
+    for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, id)?) {
+        if !paid.contains_key(&plan) || !file.own_chunks().any(|ix| wanted.contains_key(&ix)) {
+            continue;
+        }
+        found.extend(of_plan(&file, &wanted));
+    }
+    let mut by_address: BTreeMap<ChunkAddress, Vec<&mut Kept>> = BTreeMap::new();
+    for kept in &mut found {
+        by_address.entry(kept.leaf.address).or_default().push(kept);
+    }
+    for record in &records {
+        let Record::Stored { chunk, receipts } = record else { continue };
+        let Some(address) = wanted.get(chunk) else { continue };
+        for kept in by_address.get_mut(address).into_iter().flatten() {
+            kept.add_receipts(receipts);
+        }
+    }
+    Ok((found, manifest.spill))
+}
+
+fn of_plan(file: &PlanFile, wanted: &BTreeMap<ChunkIx, ChunkAddress>) -> Vec<Kept> {
+    let Ok(proofs) = file.plan.proofs() else { return Vec::new() };
+    let payment = file.plan.id();
+    let places = file.chunks.iter().enumerate();
+    let places = places.filter(|(_, ix)| ix.is_some_and(|ix| wanted.contains_key(&ix)));
+    places
+        .map(|(at, _)| Kept {
+            leaf: file.plan.leaves[at].clone(),
+            size: file.quotes[at][0].terms.size,
+            quotes: file.quotes[at],
+            proof: proofs.of(at),
+            payment,
+            upload_by: file.plan.upload_by,
+            receipts: Vec::new(),
+        })
+        .collect()
+}
+
+/// All receipts that a session has written down for a chunk. Blocks.
+///
+/// # Errors
+/// When its journal cannot be read.
+pub(crate) fn receipts_of(
+    disk: &dyn Disk,
+    id: &str,
+    chunk: ChunkIx,
+) -> Result<Vec<Receipt>, UploadError> {
+    let (_, records) = load_records(disk, id)?;
+    let of_chunk = records.into_iter().filter_map(|record| match record {
+        Record::Stored { chunk: stored, receipts } if stored == chunk => Some(receipts),
+        _ => None,
+    });
+    Ok(of_chunk.flatten().collect())
+}

@@ -1,0 +1,362 @@
+//! Verifying in the background: chunks that are stored are looked for on the peers that should have
+//! them, beside storing the others. What too few of them have is stored again with its proof.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
+use spillway_disk::{Disk, run};
+use spillway_types::{
+    ChunkAddress, PeerKey, UnixTime,
+    limits::{CLOSE_GROUP, MAX_HAS_ITEMS, STORE_QUORUM},
+};
+
+use tokio::sync::Mutex;
+
+use super::{
+    Job,
+    engine::{Engine, Shown},
+    store::Bodies,
+};
+use crate::{
+    Stage, UploadError, VerifyUpload,
+    download::fetch_chunk,
+    limits::{CHECK_GROUP, CHECK_GROUPS, CHECK_READS, MENDS, VERIFY_WORKERS},
+    session::{self, Checks, ChunkInfo, ChunkIx, Found, Kept, PlanIx, Record, Session},
+    verify::{Copy, has, read_copy, store_again},
+    workers::Work,
+};
+
+/// The chunks of one look, and what came of it.
+pub(super) struct Checked {
+    chunks: Vec<ChunkIx>,
+    found: Result<Vec<Found>, UploadError>,
+    is_mend: bool,
+}
+
+/// Verifying under way.
+pub(super) struct Checking {
+    state: Checks,
+    /// Never locked: a lock is what lets the engine be shared between polls of its own futures.
+    running: Mutex<FuturesUnordered<BoxFuture<'static, Checked>>>,
+    groups: usize,
+    mends: usize,
+    /// The leaf of each chunk that this session has paid for.
+    places: BTreeMap<ChunkIx, (PlanIx, usize)>,
+}
+
+/// A chunk that is looked for.
+#[derive(Clone, Debug)]
+struct Item {
+    info: ChunkInfo,
+    /// Who was quoted for it; nobody for a chunk that the network had before.
+    quoted: Vec<PeerKey>,
+    /// Whether a copy is read.
+    read: bool,
+}
+
+impl Checking {
+    fn new(session: &Session) -> Self {
+        let progressed = &session.progressed;
+        let done = progressed.stored.union(&progressed.already).copied();
+        let mut places = BTreeMap::new();
+        for (plan, file) in session.numbered_plans() {
+            if progressed.paid.contains_key(&plan) {
+                let chunks = file.chunks.iter().enumerate();
+                places.extend(chunks.filter_map(|(at, chunk)| Some(((*chunk)?, (plan, at)))));
+            }
+        }
+        Self {
+            state: Checks::new(done, &progressed.missed),
+            running: Mutex::default(),
+            groups: 0,
+            mends: 0,
+            places,
+        }
+    }
+
+    /// This chunk is stored with this leaf.
+    pub(super) fn stored(&mut self, chunk: ChunkIx, place: Option<(PlanIx, usize)>) {
+        self.places.extend(place.map(|place| (chunk, place)));
+        self.state.stored(chunk);
+    }
+
+    /// The next look that has come to its end; `None` when none is under way.
+    pub(super) async fn next(checking: &mut Option<Self>) -> Option<Checked> {
+        match checking {
+            Some(checking) => checking.running.get_mut().next().await,
+            None => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to verify, if this upload is only done then.
+    pub(super) async fn begin_checks(&mut self) -> Result<(), UploadError> {
+        let wanted = self.job.options.verify == VerifyUpload::Wait;
+        if wanted && !self.session.progressed.to_verify {
+            self.session.record(vec![Record::ToVerify]).await?;
+        }
+        if self.session.progressed.to_verify && !self.session.progressed.verified {
+            self.checking = Some(Checking::new(&self.session));
+        }
+        Ok(())
+    }
+
+    /// Looks for as much as may be looked for at once.
+    pub(super) fn launch_checks(&mut self) {
+        let Some(mut checking) = self.checking.take() else { return };
+        while checking.groups < CHECK_GROUPS {
+            let chunks = checking.state.take_queued(CHECK_GROUP);
+            if chunks.is_empty() {
+                break;
+            }
+            checking.groups += 1;
+            let items = chunks.iter().map(|&chunk| self.item(&checking, chunk)).collect();
+            checking.running.get_mut().push(look(Arc::clone(&self.job), chunks, items).boxed());
+        }
+        while checking.mends < MENDS
+            && let Some((next, chunk)) = checking.state.take_missed()
+        {
+            checking.mends += 1;
+            let mend = Mend {
+                job: Arc::clone(&self.job),
+                bodies: Arc::clone(&self.bodies),
+                session: self.session.id().to_owned(),
+                chunk,
+                item: Item { read: true, ..self.item(&checking, chunk) },
+                kept: self.kept(&checking, chunk),
+                next,
+            };
+            checking.running.get_mut().push(mend.run().boxed());
+        }
+        self.checking = Some(checking);
+    }
+
+    fn item(&self, checking: &Checking, chunk: ChunkIx) -> Item {
+        let quoted = checking.places.get(&chunk).map(|&(plan, at)| {
+            let quotes = &self.session.plan(plan).quotes[at];
+            quotes.iter().map(|quote| quote.peer).collect()
+        });
+        Item {
+            info: *self.session.chunk(chunk),
+            quoted: quoted.unwrap_or_default(),
+            read: chunk.0.is_multiple_of(CHECK_READS),
+        }
+    }
+
+    /// The proof of a chunk that this session has paid for.
+    fn kept(&self, checking: &Checking, chunk: ChunkIx) -> Option<Kept> {
+        let &(plan, at) = checking.places.get(&chunk)?;
+        let file = self.session.plan(plan);
+        let proof = match self.shown.get(&plan) {
+            Some(shown) => shown.proofs.of(at),
+            None => Shown::of(file).proofs.of(at),
+        };
+        Some(Kept {
+            leaf: file.plan.leaves[at].clone(),
+            size: self.session.chunk(chunk).size,
+            quotes: file.quotes[at],
+            proof,
+            payment: file.plan.id(),
+            upload_by: file.plan.upload_by,
+            receipts: Vec::new(),
+        })
+    }
+
+    /// Writes misses down, and lets go of what is verified.
+    pub(super) async fn take_checked(&mut self, checked: Checked) -> Result<(), UploadError> {
+        let Checked { chunks, found, is_mend } = checked;
+        let Some(checking) = &mut self.checking else { return Ok(()) };
+        if is_mend {
+            checking.mends -= 1;
+        } else {
+            checking.groups -= 1;
+        }
+        let found = found?;
+        let now = self.job.parts.clock.now();
+        let both = chunks.iter().copied().zip(found);
+        let records: Vec<Record> = both
+            .clone()
+            .filter_map(|(chunk, found)| checking.state.take_in(chunk, found, now))
+            .collect();
+        self.session.record(records).await?;
+        let verified: Vec<ChunkAddress> = both
+            .filter(|(_, found)| *found == Found::Verified)
+            .map(|(chunk, _)| self.session.chunk(chunk).address)
+            .collect();
+        let (bodies, count) = (Arc::clone(&self.bodies), verified.len() as u64);
+        let release = move |_: &dyn Disk| {
+            verified.into_iter().try_for_each(|address| bodies.spill.remove(address))
+        };
+        run(&self.job.parts.data, release).await?;
+        self.job.options.progress.verified(count);
+        Ok(())
+    }
+
+    /// Verifies what is left.
+    pub(super) async fn finish_checks(&mut self) -> Result<(), UploadError> {
+        if self.checking.is_none() {
+            return Ok(());
+        }
+        self.job.options.progress.begin(Stage::Verify, None, None);
+        let stop = self.job.parts.stop.clone();
+        loop {
+            self.launch_checks();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(UploadError::Interrupted),
+                checked = Checking::next(&mut self.checking) => match checked {
+                    None => return Ok(()),
+                    Some(checked) => self.take_checked(checked).await?,
+                },
+            }
+        }
+    }
+
+    /// Chunks that were missed too often, with the copies that were found.
+    pub(super) fn unverified(&self) -> BTreeMap<ChunkIx, usize> {
+        let checking = self.checking.as_ref();
+        checking.map(|checking| checking.state.failed().clone()).unwrap_or_default()
+    }
+}
+
+async fn look(job: Arc<Job>, chunks: Vec<ChunkIx>, items: Vec<Item>) -> Checked {
+    let found = find(&job, &items).await;
+    let found = found.map(|all| all.into_iter().map(|seen| seen.found()).collect());
+    Checked { chunks, found, is_mend: false }
+}
+
+/// Who has a chunk.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    has: Vec<PeerKey>,
+    /// Those who say that they do not, gave something else or did not answer.
+    lacks: Vec<PeerKey>,
+}
+
+impl Seen {
+    fn found(&self) -> Found {
+        match self.has.len() {
+            copies if copies < STORE_QUORUM => Found::Missed { copies },
+            _ => Found::Verified,
+        }
+    }
+}
+
+/// Looks for chunks on the peers that should have them: those that were quoted, or else the closest.
+async fn find(job: &Job, items: &[Item]) -> Result<Vec<Seen>, UploadError> {
+    let groups: Vec<Vec<PeerKey>> = stream::iter(0..items.len())
+        .map(|at| group(job, &items[at]))
+        .buffered(VERIFY_WORKERS)
+        .collect()
+        .await;
+    let mut by_peer: BTreeMap<PeerKey, Vec<usize>> = BTreeMap::new();
+    for (at, peers) in groups.iter().enumerate() {
+        for peer in peers {
+            by_peer.entry(*peer).or_default().push(at);
+        }
+    }
+    const { assert!(CHECK_GROUP <= MAX_HAS_ITEMS, "a group is one question") };
+    let mut answers = stream::iter(by_peer)
+        .map(|(peer, asked)| async move {
+            let addresses = asked.iter().map(|&at| items[at].info.address).collect();
+            (peer, has(&job.parts, peer, addresses).await, asked)
+        })
+        .buffer_unordered(VERIFY_WORKERS);
+    let mut seen = vec![Seen::default(); items.len()];
+    while let Some((peer, present, asked)) = answers.next().await {
+        for (place, at) in asked.into_iter().enumerate() {
+            let is_there = present.as_ref().is_some_and(|present| present[place]);
+            let side = if is_there { &mut seen[at].has } else { &mut seen[at].lacks };
+            side.push(peer);
+        }
+    }
+    drop(answers);
+    for (item, seen) in items.iter().zip(&mut seen).filter(|(item, _)| item.read) {
+        read_one(job, item, seen).await;
+    }
+    Ok(seen)
+}
+
+/// Reads copies until one is good; those that are not do not count.
+async fn read_one(job: &Job, item: &Item, seen: &mut Seen) {
+    fastrand::shuffle(&mut seen.has);
+    while let Some(&peer) = seen.has.first() {
+        match read_copy(&job.parts, peer, item.info.address).await {
+            Copy::Good(_) => return,
+            Copy::Bad | Copy::Silent => {
+                tracing::warn!(%peer, chunk = %item.info.address, "says that it has the chunk");
+                seen.has.remove(0);
+                seen.lacks.push(peer);
+            }
+        }
+    }
+}
+
+async fn group(job: &Job, item: &Item) -> Vec<PeerKey> {
+    if !item.quoted.is_empty() {
+        return item.quoted.clone();
+    }
+    let _place = job.parts.workers.enter(Work::Lookup).await;
+    // Nobody is a miss, and it is looked for again.
+    job.parts.peers.closest(item.info.address, CLOSE_GROUP).await.unwrap_or_default()
+}
+
+/// A missed chunk that is stored again.
+struct Mend {
+    job: Arc<Job>,
+    bodies: Arc<Bodies>,
+    session: String,
+    chunk: ChunkIx,
+    item: Item,
+    kept: Option<Kept>,
+    /// Not before.
+    next: UnixTime,
+}
+
+impl Mend {
+    async fn run(self) -> Checked {
+        let chunks = vec![self.chunk];
+        let found = self.mend().await.map(|seen| vec![seen.found()]);
+        Checked { chunks, found, is_mend: true }
+    }
+
+    async fn mend(mut self) -> Result<Seen, UploadError> {
+        self.job.pause(self.next.since(self.job.parts.clock.now())).await?;
+        let seen = self.seen().await?;
+        if seen.found() == Found::Verified {
+            return Ok(seen);
+        }
+        // One that the network had before was paid for by others.
+        let Some(mut kept) = self.kept.take() else { return Ok(seen) };
+        let parts = &self.job.parts;
+        if !kept.is_open(parts.clock.now()) {
+            let (session, chunk) = (self.session.clone(), self.chunk);
+            let read = move |disk: &dyn Disk| Ok(session::receipts_of(disk, &session, chunk));
+            kept.add_receipts(&run(&parts.data, read).await??);
+        }
+        let Some(body) = self.body().await? else { return Ok(seen) };
+        store_again(parts, &kept, &seen.lacks, &body).await;
+        self.seen().await
+    }
+
+    async fn seen(&self) -> Result<Seen, UploadError> {
+        let seen = find(&self.job, std::slice::from_ref(&self.item)).await?;
+        Ok(seen.into_iter().next().unwrap_or_default())
+    }
+
+    /// Its bytes, from the spill or the source, or from a copy that is left.
+    async fn body(&self) -> Result<Option<Bytes>, UploadError> {
+        let (bodies, info) = (Arc::clone(&self.bodies), self.item.info);
+        let body = run(&self.job.parts.data, move |_| Ok(bodies.read(&info))).await??;
+        if body.is_some() {
+            return Ok(body);
+        }
+        Ok(fetch_chunk(&self.job.parts, info.address).await.ok())
+    }
+}

@@ -1,0 +1,111 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use spillway_types::{
+    ChunkAddress, PeerKey,
+    limits::{CLOSE_GROUP, STORE_QUORUM},
+};
+
+use super::{RepairFailure, count::Copies};
+use crate::{UnreadableSession, limits::MAX_REPAIRS};
+
+/// A copy that is not what its peer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BadCopy {
+    /// The chunk.
+    pub address: ChunkAddress,
+    /// Who says that it has it.
+    pub peer: PeerKey,
+}
+
+/// A chunk that still has fewer than five copies.
+#[derive(Debug)]
+pub struct NotRepaired {
+    /// The chunk.
+    pub address: ChunkAddress,
+    /// How many copies it has now.
+    pub copies: usize,
+    /// Why it has no more.
+    pub why: RepairFailure,
+}
+
+/// What verifying has found. Copies are those that the five closest peers have now.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Chunks of the upload, data maps included.
+    pub chunks_total: u64,
+    /// How many chunks had 0, 1, … 5 copies.
+    pub copies: [u64; CLOSE_GROUP + 1],
+    /// The same after repair.
+    pub copies_after: [u64; CLOSE_GROUP + 1],
+    /// Chunks of which copies were read.
+    pub chunks_read: u64,
+    /// Copies that were read and are good.
+    pub copies_read: u64,
+    /// Their bytes, sealed.
+    pub bytes_read: u64,
+    /// How many copies are not what their peers say.
+    pub bad_copies: u64,
+    /// The first 8,192 of them.
+    pub bad: Vec<BadCopy>,
+    /// Peers that did not answer a question: their copies are not counted.
+    pub silent: BTreeSet<PeerKey>,
+    /// Chunks that were short and have five copies now.
+    pub repaired: u64,
+    /// Copies that were added, of these and of others.
+    pub copies_added: u64,
+    /// Chunks that are still short, and why; without `repair` none are named. At most 8,192: see
+    /// [`Verified::left`].
+    pub not_repaired: Vec<NotRepaired>,
+    /// Chunks without any copy, nor bytes here: they are gone. At most 8,192; `copies_after` counts all.
+    pub lost: Vec<ChunkAddress>,
+    /// Chunks that were short and that this call has not looked after: verify again.
+    pub left: u64,
+    /// Sessions that cannot be read: they may keep further proofs.
+    pub unreadable: Vec<UnreadableSession>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Verified {
+    /// Chunks with fewer copies than make them stored, after repair.
+    pub fn short(&self) -> u64 {
+        self.copies_after[..STORE_QUORUM].iter().sum()
+    }
+
+    /// Whether every chunk has at least as many copies as make it stored.
+    pub fn is_sound(&self) -> bool {
+        self.short() == 0
+    }
+
+    pub(super) fn bad(&mut self, address: ChunkAddress, peer: PeerKey) {
+        tracing::warn!(%peer, chunk = %address, "a copy is not what the peer says");
+        self.bad_copies += 1;
+        if self.bad.len() < MAX_REPAIRS {
+            self.bad.push(BadCopy { address, peer });
+        }
+    }
+
+    /// Counts a chunk, and keeps it when it is short.
+    pub(super) fn count(&mut self, short: &mut Vec<Copies>, copies: Copies) {
+        let count = copies.has.len().min(CLOSE_GROUP);
+        self.copies[count] += 1;
+        if count == CLOSE_GROUP {
+            return;
+        }
+        if short.len() < MAX_REPAIRS {
+            short.push(copies);
+        } else {
+            self.left += 1;
+        }
+    }
+
+    /// So many copies were added to a chunk that had so many.
+    pub(super) fn added(&mut self, before: usize, added: usize) -> usize {
+        let after = (before + added).min(CLOSE_GROUP);
+        self.copies_after[before] -= 1;
+        self.copies_after[after] += 1;
+        self.copies_added += added as u64;
+        self.repaired += u64::from(after == CLOSE_GROUP);
+        after
+    }
+}
