@@ -38,7 +38,8 @@ fn both(place: &Place, words: &[&str], variables: &[(&str, &str)]) -> String {
     let text = place.run_with(words, variables);
     let json = place.run_with(&[words, &["--json"]].concat(), variables);
     assert_eq!(text.code, json.code);
-    let object: serde_json::Value = serde_json::from_str(json.stderr.trim_end()).unwrap();
+    let last = json.stderr.lines().last().unwrap();
+    let object: serde_json::Value = serde_json::from_str(last).unwrap();
     assert_eq!(object["message_type"], "exit_error");
     assert_eq!(object["code"].as_i64(), json.code.map(i64::from));
     format!("{text}----- json -----\n{}", json.stderr)
@@ -363,6 +364,35 @@ fn no_uploads_are_no_error() {
     assert_eq!(ran.stdout, "{\"message_type\":\"summary\",\"sessions\":[],\"processes\":[]}\n");
     // Looking makes nothing.
     assert!(!place.path().join("user").exists());
+}
+
+#[test]
+fn sessions_that_are_not_there() {
+    let place = Place::new();
+    let snapshot = |name: &str, words: &[&str]| {
+        assert_snapshot!(format!("session_{name}"), both(&place, words, &[]));
+    };
+    // Nothing was ever uploaded from here.
+    snapshot("none_to_resume", &["resume", "--yes"]);
+    snapshot("unknown_resume", &["resume", "abc", "--yes"]);
+    snapshot("unknown_forget", &["forget", "abc"]);
+    snapshot("unknown_several", &["forget", "abc", "def"]);
+    snapshot("unknown_export", &["session", "export", "abc", "-o", "box"]);
+    snapshot("unknown_data_map", &["session", "data-map", "abc", "-o", "map"]);
+    place.file("box", "this is no archive of a session, and long enough to be one");
+    snapshot("bad_archive", &["session", "import", "box", "--data-dir", "data"]);
+    snapshot("no_archive", &["session", "import", "none", "--data-dir", "data"]);
+    snapshot("forget_what", &["forget"]);
+    snapshot("resume_which", &["resume", "abc", "--all"]);
+    snapshot("verify_percent", &["verify", "none.datamap", "--read-data-subset", "5"]);
+    snapshot("verify_none", &["verify", "none.datamap"]);
+    let all = place.run(&["resume", "--all", "--json"]);
+    assert_eq!(
+        (all.code, all.stdout.as_str()),
+        (Some(0), "{\"message_type\":\"summary\",\"uploads\":0,\"finished\":0}\n")
+    );
+    let over = place.run(&["forget", "--finished"]);
+    assert_eq!(over.to_string(), "exit code: 0\n----- stdout -----\nNothing to forget.\n");
 }
 
 /// An RPC that says of everything that it is 1. It ends with the test.

@@ -81,8 +81,7 @@ struct Running {
 
 impl Running {
     fn start(place: &Place, words: &[&str]) -> Self {
-        let mut command =
-            place.command(&[words, &["--devnet", "devnet.json", "--json", "--yes"]].concat());
+        let mut command = place.command(&[words, &["--devnet", "devnet.json", "--json"]].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -135,6 +134,7 @@ fn uploads_survive_what_happens_to_them() {
     a_killed_upload_goes_on_elsewhere(&place);
     a_stopped_upload_says_how_to_go_on(&place);
     what_runs_is_seen(&place);
+    whatever_is_stopped_ends_with_130(&place);
     what_is_verified_is_said_to_a_command(&place);
     what_is_missing_is_found_and_stored_again(&place);
     assert_eq!(devnet.stop(Signal::TERM), Some(0));
@@ -144,7 +144,7 @@ fn uploads_survive_what_happens_to_them() {
 fn a_killed_upload_goes_on_elsewhere(place: &Place) {
     let before = tokens(place);
     place.file("large", noise(1, LARGE));
-    let mut upload = Running::start(place, &["upload", "large", "--mode", "direct"]);
+    let mut upload = Running::start(place, &["upload", "large", "--mode", "direct", "--yes"]);
     upload.wait_for("store");
     upload.signal(Signal::KILL);
     assert_eq!(upload.end().code, None);
@@ -212,7 +212,7 @@ fn finished_and_forgotten(place: &Place, name: &str) {
 fn a_stopped_upload_says_how_to_go_on(place: &Place) {
     let before = tokens(place);
     place.file("stopped", noise(2, LARGE));
-    let mut upload = Running::start(place, &["upload", "stopped", "--mode", "direct"]);
+    let mut upload = Running::start(place, &["upload", "stopped", "--mode", "direct", "--yes"]);
     upload.wait_for("store");
     upload.signal(Signal::INT);
     let (code, said) = failed(&upload.end());
@@ -240,7 +240,7 @@ fn a_stopped_upload_says_how_to_go_on(place: &Place) {
 /// A running upload tells `status` what it does; one that is stopped is seen without figures, and its
 /// session is locked.
 fn what_runs_is_seen(place: &Place) {
-    let words = ["upload", "-", "-o", "piped.datamap", "--mode", "direct"];
+    let words = ["upload", "-", "-o", "piped.datamap", "--mode", "direct", "--yes"];
     let mut upload = Running::start(place, &words);
     let pipe = upload.child.stdin.as_mut().unwrap();
     pipe.write_all(&noise(3, LARGE)).unwrap();
@@ -269,6 +269,30 @@ fn what_runs_is_seen(place: &Place) {
     assert_eq!(upload.end().code, Some(0));
     assert_eq!(processes(place), json!([]));
     assert_eq!(fs::read_dir(data_dir(place).join("run")).unwrap().count(), 0);
+}
+
+/// The first signal asks, the second does not: a pipe that never ends holds nobody.
+fn whatever_is_stopped_ends_with_130(place: &Place) {
+    let go_on = "run the same command again";
+    for (words, stage, hint) in [
+        (&["verify", "large.datamap", "--read-data"][..], "verify", go_on),
+        (&["download", "large.datamap", "-o", "part"][..], "fetch", go_on),
+    ] {
+        let mut running = Running::start(place, words);
+        running.wait_for(stage);
+        running.signal(Signal::INT);
+        let (code, said) = failed(&running.end());
+        assert_eq!(code, 130, "{said}");
+        assert!(said["hint"].as_str().unwrap().contains(hint), "{said}");
+    }
+    let words = ["upload", "-", "-o", "endless.datamap", "--yes"];
+    let mut endless = Running::start(place, &words);
+    endless.child.stdin.as_mut().unwrap().write_all(&noise(6, LARGE / 2)).unwrap();
+    endless.wait_for("seal");
+    endless.signal(Signal::HUP);
+    endless.signal(Signal::INT);
+    assert_eq!(endless.child.wait().unwrap().code(), Some(130));
+    assert!(!place.path().join("endless.datamap").exists());
 }
 
 /// The user's, below a home that is empty at first.
