@@ -46,6 +46,16 @@ pub fn play((name, run, seeds): Target, rounds: usize) {
     }
 }
 
+/// [`play`] of each of these.
+///
+/// # Panics
+/// When one of them does.
+pub fn play_all(targets: &[Target], rounds: usize) {
+    for target in targets {
+        play(*target, rounds);
+    }
+}
+
 fn run_one(name: &str, run: fn(&[u8]), input: &[u8]) {
     if let Err(cause) = panic::catch_unwind(AssertUnwindSafe(|| run(input))) {
         let mut digits = String::with_capacity(2 * input.len());

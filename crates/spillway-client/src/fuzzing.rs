@@ -297,7 +297,7 @@ fn tree_seeds() -> Vec<Vec<u8>> {
 mod tests {
     #[test]
     fn files_that_are_wrong_in_every_way() {
-        super::TARGETS.iter().for_each(|target| spillway_fuzz::play(*target, 1_000));
+        spillway_fuzz::play_all(super::TARGETS, 1_000);
     }
 
     #[test]

@@ -216,9 +216,7 @@ fn address_seeds() -> Vec<Vec<u8>> {
 mod tests {
     #[test]
     fn messages_that_are_wrong_in_every_way() {
-        super::TARGETS
-            .iter()
-            .for_each(|target| spillway_fuzz::play(*target, spillway_fuzz::ROUNDS));
+        spillway_fuzz::play_all(super::TARGETS, spillway_fuzz::ROUNDS);
     }
 
     #[test]

@@ -70,6 +70,6 @@ fn seeds() -> Vec<Vec<u8>> {
 mod tests {
     #[test]
     fn records_that_are_wrong_in_every_way() {
-        super::TARGETS.iter().for_each(|target| spillway_fuzz::play(*target, 500));
+        spillway_fuzz::play_all(super::TARGETS, 500);
     }
 }

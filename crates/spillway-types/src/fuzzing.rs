@@ -43,6 +43,6 @@ fn text_seeds() -> Vec<Vec<u8>> {
 mod tests {
     #[test]
     fn text_that_is_wrong_in_every_way() {
-        super::TARGETS.iter().for_each(|target| spillway_fuzz::play(*target, 5_000));
+        spillway_fuzz::play_all(super::TARGETS, 5_000);
     }
 }
