@@ -106,6 +106,10 @@ impl Disk for HookedDisk {
         self.inner.create_dir_all(path)
     }
 
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
+        self.inner.sync_dir(path)
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<Entry>, DiskError> {
         self.inner.list(path)
     }

@@ -218,6 +218,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`DiskError::BadPath`] when a file or link is in the way.
     fn create_dir_all(&self, path: &Path) -> Result<(), DiskError>;
 
+    /// Makes what a directory lists durable: a process that died between giving a file its name and
+    /// making that durable has left a name that the next power cut takes back.
+    ///
+    /// # Errors
+    /// [`DiskError::NotFound`].
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError>;
+
     /// Lists a directory, in name order.
     ///
     /// # Errors

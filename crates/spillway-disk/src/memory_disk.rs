@@ -223,6 +223,12 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
+        let mut tree = self.tree();
+        let dir = self.dir(&tree, &parts(path)?, path)?;
+        self.sync_dir(&mut tree, dir, path)
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<Entry>, DiskError> {
         self.look(DiskOp::List, path)?;
         let tree = self.tree();

@@ -284,6 +284,12 @@ impl Disk for RealDisk {
         Ok(())
     }
 
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
+        let step = self.step(path);
+        let dir = self.dir(&step, &parts(path)?, READ_DIR)?;
+        step.change(DiskOp::Sync, || dir.sync_all())
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<Entry>, DiskError> {
         let step = self.step(path);
         let dir = self.dir(&step, &parts(path)?, READ_DIR)?;

@@ -5,11 +5,17 @@ mod run;
 mod seed;
 mod settle;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_disk::{Clock, Disk, DiskError, FileLock};
 use spillway_types::{Atto, Domain, EvmAddress, PaymentId, RewardAddress, UnixTime, Wei};
+use tokio::sync::OwnedMutexGuard;
 
 use self::run::{Run, groups};
 use crate::{
@@ -18,7 +24,7 @@ use crate::{
 };
 
 pub use self::{
-    refund::{BatchState, ClaimState, OpenClaim, Refunded},
+    refund::{BatchState, ClaimState, OpenClaim, RefundRefused, Refunded},
     seed::{SeedNeeded, SeedPosted, SeedWanted},
     settle::{SettlePreview, SettleTerms, Settled, SkipReason, Skipped},
 };
@@ -139,12 +145,24 @@ pub struct Withdrawn {
 #[derive(Clone, Debug)]
 pub struct Payments {
     options: PaymentsOptions,
+    turns: Turns,
+}
+
+/// Who may send of a wallet, among all that share these payments. As many as wallets were used.
+type Turns = Arc<Mutex<BTreeMap<EvmAddress, Arc<tokio::sync::Mutex<()>>>>>;
+
+/// The right to send of a wallet: the first of this process to ask, and the only process.
+#[derive(Debug)]
+struct WalletLock {
+    // Before the turn: whoever is next finds the file free.
+    _file: Box<dyn FileLock>,
+    _turn: OwnedMutexGuard<()>,
 }
 
 impl Payments {
     /// Payments with these parts.
     pub fn new(options: PaymentsOptions) -> Self {
-        Self { options }
+        Self { options, turns: Turns::default() }
     }
 
     /// Where is paid.
@@ -264,7 +282,7 @@ impl Payments {
             self.check_plan(plan)?;
         }
         let terms = self.check_domain().await?;
-        let mut run = Run::new(&self.options, &request, terms.token, journal);
+        let mut run = Run::new(self, &request, terms.token, journal);
         match Box::pin(run.pay()).await {
             Ok(plans) => Ok(Paid { plans, spend: run.spend() }),
             Err(failure) => Err(PayError { failure: Box::new(failure), spend: run.spend() }),
@@ -285,7 +303,7 @@ impl Payments {
         payee: RewardAddress,
         journal: &mut dyn TxJournal,
     ) -> Result<Withdrawn, PayError> {
-        let _lock = lock(&self.options, wallet.address()).await?;
+        let _lock = lock(self, wallet.address()).await?;
         let terms = self.check_domain().await?;
         let owed = self.options.chain.credit(self.options.domain.vault, payee).await?;
         let amount = owed.saturating_sub(Atto(1));
@@ -314,7 +332,7 @@ impl Payments {
             confirmations: 0,
             commit: CommitChoice::default(),
         };
-        Run::new(&self.options, &request, token, journal)
+        Run::new(self, &request, token, journal)
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<(), PayFailure> {
@@ -345,15 +363,20 @@ impl Payments {
     }
 }
 
-/// The wallet's lock: one transaction of it is on its way at a time.
-async fn lock(
-    options: &PaymentsOptions,
-    wallet: EvmAddress,
-) -> Result<Box<dyn FileLock>, PayFailure> {
+/// The wallet's lock: one transaction of it is on its way at a time. Those of this process that share
+/// payments wait for each other; another process is not waited for.
+async fn lock(payments: &Payments, wallet: EvmAddress) -> Result<WalletLock, PayFailure> {
+    let options = &payments.options;
+    let turn = {
+        let mut turns = payments.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(wallet).or_default())
+    };
+    let turn = turn.lock_owned().await;
     let path = PathBuf::from(format!("{}-{wallet}.lock", options.domain.chain_id));
     let locked = spillway_disk::run(&options.wallet_locks, move |disk| disk.lock(&path));
-    locked.await.map_err(|error| match error {
-        DiskError::Locked { .. } => PayFailure::Locked { wallet },
-        error => PayFailure::Lock(error),
-    })
+    match locked.await {
+        Ok(file) => Ok(WalletLock { _file: file, _turn: turn }),
+        Err(DiskError::Locked { .. }) => Err(PayFailure::Locked { wallet }),
+        Err(error) => Err(PayFailure::Lock(error)),
+    }
 }

@@ -230,6 +230,10 @@ impl Disk for SimDisk {
         self.call(("mkdir", DiskOp::CreateDir), path, None, || self.inner.create_dir_all(path))
     }
 
+    fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
+        self.call(("sync", DiskOp::Sync), path, None, || self.inner.sync_dir(path))
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<Entry>, DiskError> {
         self.call(("list", DiskOp::List), path, None, || self.inner.list(path))
     }

@@ -199,6 +199,15 @@ fn an_unfinished_file_is_gone_on_with(disk: &dyn Disk) {
     fifth.keep(false);
     drop(fifth);
     assert_eq!(names(disk, ""), ["a"]);
+    let removed = resume();
+    good(removed.write_at(0, b"lost"));
+    good(disk.remove_file(path("a.part")));
+    assert_fails(disk, removed.persist(Overwrite::Replace), "not found", "a.part");
+    let swapped = resume();
+    swapped.keep(true);
+    good(disk.rename(path("a"), path("a.part"), Overwrite::Replace));
+    assert_fails(disk, swapped.persist(Overwrite::Replace), "not found", "a.part");
+    assert_eq!(names(disk, ""), ["a.part"], "what was never written here gets no name");
 }
 
 fn an_unfinished_file_is_one_holders(disk: &dyn Disk) {
@@ -225,6 +234,9 @@ fn directories(disk: &dyn Disk) {
     good(disk.create_dir_all(path("x/y/z")));
     good(disk.create_dir_all(path("x/y/z")));
     good(disk.create_dir_all(path("")));
+    good(disk.sync_dir(path("x/y")));
+    good(disk.sync_dir(path("")));
+    assert_fails(disk, disk.sync_dir(path("w")), "not found", "w");
     let stat = good(disk.stat(path("x/y")));
     assert_eq!((stat.kind, stat.mode), (EntryKind::Dir, 0o700));
     assert_eq!(good(disk.stat(path(""))).kind, EntryKind::Dir);

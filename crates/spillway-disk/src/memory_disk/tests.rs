@@ -27,6 +27,21 @@ async fn calls_from_async_code_are_made_in_place() {
 }
 
 #[test]
+fn a_name_whose_sync_failed_is_durable_when_its_directory_is_synced() {
+    let faults = Arc::new(crate::Faults::default());
+    let disk = MemoryDisk::new().with_faults(Arc::clone(&faults));
+    disk.create_dir_all(path("d")).unwrap();
+    // Open, write, sync, rename, sync of the directory.
+    faults.arm(FaultPlan::once(5, Fault::Io));
+    disk.write_durable(path("d/tx"), b"signed", Overwrite::Never).unwrap_err();
+    faults.disarm();
+    assert_eq!(disk.read(path("d/tx"), 9).unwrap(), b"signed", "it can be seen");
+    disk.crash(Survival::Nothing).read(path("d/tx"), 9).unwrap_err();
+    Disk::sync_dir(&disk, path("d")).unwrap();
+    assert_eq!(disk.crash(Survival::Nothing).read(path("d/tx"), 9).unwrap(), b"signed");
+}
+
+#[test]
 fn a_power_cut_takes_what_was_not_synced() {
     let disk = MemoryDisk::new();
     disk.write_durable(path("kept"), b"kept", Overwrite::Never).unwrap();

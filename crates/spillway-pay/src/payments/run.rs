@@ -10,12 +10,12 @@ mod sign;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_disk::FileLock;
 use spillway_types::{Atto, EvmAddress, PaymentId, RewardAddress, TxHash, UnixTime, Wei};
 
 pub(super) use self::groups::groups;
 use super::{
-    CONCURRENCY, Caps, CommitChoice, PayRequest, PaymentsOptions, estimate, goal::Goal, lock,
+    CONCURRENCY, Caps, CommitChoice, PayRequest, Payments, PaymentsOptions, WalletLock, estimate,
+    goal::Goal, lock,
 };
 use crate::{
     At, ChainError, PaidPlan, PayFailure, Plan, SignedTx, Spend, TxJournal, TxPurpose, TxReceipt,
@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub(super) struct Run<'a> {
+    payments: &'a Payments,
     pub(super) options: &'a PaymentsOptions,
     pub(super) wallet: &'a Wallet,
     /// All plans that are asked for.
@@ -46,19 +47,20 @@ pub(super) struct Run<'a> {
     /// Whether something that was mined was not any more.
     vanished: bool,
     /// The wallet's, once something may have to be sent.
-    lock: Option<Box<dyn FileLock>>,
+    lock: Option<WalletLock>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(
-        options: &'a PaymentsOptions,
+        payments: &'a Payments,
         request: &PayRequest<'a>,
         token: EvmAddress,
         journal: &'a mut dyn TxJournal,
     ) -> Self {
         let wallet = request.wallet.address();
         Self {
-            options,
+            payments,
+            options: &payments.options,
             wallet: request.wallet,
             plans: request.plans,
             caps: request.caps,
@@ -224,7 +226,7 @@ impl<'a> Run<'a> {
     /// From here on until the run ends, nobody else sends anything of this wallet.
     async fn hold_lock(&mut self) -> Result<(), PayFailure> {
         if self.lock.is_none() {
-            self.lock = Some(lock(self.options, self.wallet.address()).await?);
+            self.lock = Some(lock(self.payments, self.wallet.address()).await?);
         }
         Ok(())
     }
@@ -256,10 +258,9 @@ impl<'a> Run<'a> {
         mined.map(|tx| tx.nonce + 1).fold(self.used_nonce, u64::max)
     }
 
-    /// Whether one of the transactions that were signed from this one on was mined and succeeded.
-    pub(super) fn succeeded_since(&self, first: usize) -> bool {
-        let hashes = self.txs.iter().skip(first).map(|tx| tx.hash);
-        hashes.filter_map(|hash| self.receipts.get(&hash)).any(|receipt| receipt.success)
+    /// The receipts of the transactions that were signed from this one on and are mined.
+    pub(super) fn mined_since(&self, first: usize) -> impl Iterator<Item = &TxReceipt> {
+        self.txs.iter().skip(first).filter_map(|tx| self.receipts.get(&tx.hash))
     }
 
     /// The newest block that a known transaction is in; 0 without one.
