@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
+use serde_json::Value;
 use spillway_types::{EvmAddress, limits::SEGMENT_BYTES};
 use tokio::process::Command;
 
@@ -24,16 +25,6 @@ const NOISE_BYTES: usize = 64;
 
 /// A day and an hour: what nobody names and is so old is to be removed.
 const STALE_SECS: u64 = 25 * 3600;
-
-/// Which command goes on with an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GoOn {
-    /// The same upload again.
-    Upload,
-}
-
-/// How uploads are gone on with.
-pub(crate) const GO_ON: GoOn = GoOn::Upload;
 
 /// What the cycles of a run have in common.
 #[derive(Clone, Debug)]
@@ -137,16 +128,24 @@ impl<'w> Cycle<'w> {
         command
     }
 
-    /// Goes on with the upload.
-    pub(crate) fn resume(&self) -> Command {
-        match GO_ON {
-            GoOn::Upload => self.upload(),
-        }
+    /// Goes on with the upload: by its name, or, where it never came to a session, from the beginning.
+    pub(crate) async fn resume(&self) -> Result<Command> {
+        let status = program::run(self.command(&["status", "--json"])).await?;
+        let summary = status.summary.as_ref().with_context(|| status.said())?;
+        let sessions = summary["sessions"].as_array().context("no list of sessions")?;
+        let is_open = |session: &&Value| session["state"] != "finished";
+        let session = sessions.iter().find(is_open).or(sessions.first());
+        let Some(id) = session.and_then(|session| session["upload_id"].as_str()) else {
+            return Ok(self.upload());
+        };
+        let mut command = self.command(&["resume", id, "--yes", "--json", "--overwrite"]);
+        command.args(["--mode", self.mode, "-o"]).arg(self.data_map());
+        Ok(command)
     }
 
     /// Goes on once, which must finish it, and checks everything.
     pub(crate) async fn finish(&self) -> Result<()> {
-        let ran = program::run(self.resume()).await?;
+        let ran = program::run(self.resume().await?).await?;
         self.check(&ran).await
     }
 

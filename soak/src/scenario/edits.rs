@@ -52,7 +52,7 @@ pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
     file.write_all(&[0xa5]).context("cannot edit the file")?;
     drop(file);
 
-    let ran = program::run(cycle.resume()).await?;
+    let ran = program::run(cycle.upload()).await?;
     if ran.code != Some(0) {
         return Err(Found::Unfinished(format!("after an edit: {}", ran.said())).into());
     }

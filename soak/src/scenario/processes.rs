@@ -63,7 +63,7 @@ async fn one_wallet(scene: &Scene<'_>) -> Result<Done> {
         match ran.code {
             Some(0) => {}
             Some(LOCKED) => {
-                let again = crate::program::run(cycle.resume()).await?;
+                let again = crate::program::run(cycle.resume().await?).await?;
                 resumes += 1;
                 if again.code != Some(0) {
                     return Err(Found::Unfinished(again.said()).into());

@@ -1,0 +1,106 @@
+//! Uploads side by side share one set of limits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use spillway_client::{Gauge, Gauges, UploadError, WorkerLimits, Workers};
+use spillway_disk::MemoryDisk;
+use spillway_net::Fault;
+use spillway_tests::{Cluster, ClusterOptions, SEGMENT, noise};
+use tokio_util::sync::CancellationToken;
+
+/// How many uploads run at once.
+const UPLOADS: u64 = 6;
+
+fn limits() -> WorkerLimits {
+    WorkerLimits {
+        uploads: 2,
+        downloads: 2,
+        seals: 1,
+        lookups: 3,
+        quotes: 4,
+        stores: 2,
+        fetches: 1,
+        verifies: 1,
+        kibibytes: 4 * 1024,
+    }
+}
+
+fn by_name(gauges: Gauges) -> BTreeMap<&'static str, Gauge> {
+    let Gauges { uploads, seals, lookups, quotes, stores, fetches, verifies, kibibytes, .. } =
+        gauges;
+    [
+        ("uploads", uploads),
+        ("seals", seals),
+        ("lookups", lookups),
+        ("quotes", quotes),
+        ("stores", stores),
+        ("fetches", fetches),
+        ("verifies", verifies),
+        ("kibibytes", kibibytes),
+    ]
+    .into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_uploads_do_no_more_at_a_time_than_one_set_of_limits_allows() {
+    let cluster = Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() });
+    let workers = Workers::new(limits());
+    let most: Arc<Mutex<BTreeMap<&'static str, Gauge>>> = Arc::default();
+    let (seen, watched) = (Arc::clone(&most), workers.clone());
+    cluster.set_faults(move |_, _| {
+        let mut seen = seen.lock().unwrap();
+        for (name, gauge) in by_name(watched.gauges()) {
+            let most = seen.entry(name).or_insert(gauge);
+            most.active = most.active.max(gauge.active);
+            most.queued = most.queued.max(gauge.queued);
+        }
+        // So that the next is asked before this one has answered.
+        Fault::Delay(Duration::from_millis(1))
+    });
+    let data = Arc::new(MemoryDisk::new());
+    let client = cluster.client_among(data, CancellationToken::new(), workers.clone());
+    let uploads = (0..UPLOADS).map(|seed| {
+        let source = Cluster::file(&noise(seed, 4 * SEGMENT));
+        client.upload(source, &cluster.payer, Cluster::options())
+    });
+    // One wallet: they wait for each other to pay.
+    for done in join_all(uploads).await {
+        assert_eq!(done.unwrap().chunks_stored, 4);
+    }
+    assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
+    let most = most.lock().unwrap();
+    for (name, gauge) in most.iter() {
+        assert!(gauge.active <= gauge.budget, "{name}: {gauge:?}");
+    }
+    let at_most = |name: &str| most[name].active;
+    assert_eq!((at_most("uploads"), at_most("stores")), (2, 2), "{most:?}");
+    assert_eq!(most["uploads"].queued, UPLOADS - 2, "{most:?}");
+    assert!(most["stores"].queued > 0, "{most:?}");
+    let idle = by_name(workers.gauges());
+    assert!(idle.values().all(|gauge| (gauge.active, gauge.queued) == (0, 0)), "{idle:?}");
+}
+
+#[tokio::test]
+async fn what_is_given_up_gives_its_places_back() {
+    let cluster = Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() });
+    let workers = Workers::new(limits());
+    let (stop, data) = (CancellationToken::new(), MemoryDisk::new());
+    let client = cluster.client_among(Arc::new(data), stop.clone(), workers.clone());
+    let stopper = stop.clone();
+    cluster.set_faults(move |_, kind| {
+        if kind == spillway_net::RequestKind::Put {
+            stopper.cancel();
+        }
+        Fault::Deliver
+    });
+    let source = Cluster::file(&noise(9, 4 * SEGMENT));
+    let stopped = client.upload(source, &cluster.payer, Cluster::options()).await;
+    assert!(matches!(stopped, Err(UploadError::PartialUpload { .. })), "{stopped:?}");
+    let idle = by_name(workers.gauges());
+    assert!(idle.values().all(|gauge| (gauge.active, gauge.queued) == (0, 0)), "{idle:?}");
+}
