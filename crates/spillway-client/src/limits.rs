@@ -15,7 +15,8 @@ pub(crate) const STORE_WORKERS: usize = 6;
 /// What the transport holds of a chunk on its way to five peers: a window of 256 KiB each.
 pub(crate) const WINDOWS_BYTES: u64 = 5 * 256 * 1024;
 
-/// Chunks that are being fetched at once. Each holds one chunk and its plaintext: 8 × 8 MiB.
+/// Chunks that are being fetched at once, over all downloads, until they are on the disk. Each holds
+/// one chunk and its plaintext: 8 × 8 MiB.
 pub(crate) const FETCH_WORKERS: usize = 8;
 
 /// Look-ups of close groups at once.
@@ -97,6 +98,10 @@ pub(crate) const MAX_NAMED_SEEDS: usize = 64;
 /// Uploads of one process that have begun. Others wait before they read their source: each that has
 /// begun holds its list of chunks, prices and plans, about 8 KiB a leaf of the batch that is planned.
 pub(crate) const ACTIVE_UPLOADS: u32 = 4;
+
+/// Downloads of one process that have begun. Each holds its data map, of a directory the manifest, of
+/// at most 256 MiB, and for a stream what waits for its turn: 4 × 8 × 4 MiB = 128 MiB.
+pub(crate) const ACTIVE_DOWNLOADS: u32 = 4;
 
 /// Chunks that are being verified at once. Most are only asked for; a sample is fetched, 4 MiB each.
 pub(crate) const VERIFY_WORKERS: usize = 8;

@@ -5,7 +5,7 @@
 //! with the number of its uploads: those over [`WorkerLimits::uploads`] wait before they read their
 //! source. A permit is given back when it is dropped, also by a task that is cancelled or panics.
 //!
-//! Order of gates, which keeps them free of deadlocks: uploads; then seals, fetches or verifies; then
+//! Order of gates, which keeps them free of deadlocks: uploads or downloads; then seals, fetches or verifies; then
 //! bytes; then stores, whose permits are never held while anything else is waited for. A chunk that waits
 //! before it is tried again holds its bytes and no place.
 
@@ -21,6 +21,8 @@ use crate::limits;
 pub struct WorkerLimits {
     /// Uploads that have begun; others wait before they read their source.
     pub uploads: u32,
+    /// Downloads that have begun; others wait before they fetch anything.
+    pub downloads: u32,
     /// Segments that are read, hashed or sealed.
     pub seals: u32,
     /// Look-ups of close groups.
@@ -41,6 +43,7 @@ impl Default for WorkerLimits {
     fn default() -> Self {
         Self {
             uploads: limits::ACTIVE_UPLOADS,
+            downloads: limits::ACTIVE_DOWNLOADS,
             seals: count(limits::SEAL_WORKERS),
             lookups: count(limits::LOOKUP_WORKERS),
             quotes: count(limits::QUOTE_WORKERS),
@@ -62,6 +65,8 @@ fn count(workers: usize) -> u32 {
 pub struct Gauges {
     /// Uploads.
     pub uploads: Gauge,
+    /// Downloads.
+    pub downloads: Gauge,
     /// Segments that are read, hashed or sealed.
     pub seals: Gauge,
     /// Look-ups of close groups.
@@ -87,6 +92,7 @@ pub struct Workers(Arc<Gates>);
 #[derive(Debug)]
 struct Gates {
     uploads: Gate,
+    downloads: Gate,
     seals: Gate,
     lookups: Gate,
     quotes: Gate,
@@ -105,10 +111,19 @@ impl Default for Workers {
     }
 }
 
+/// A place for one piece of work and the right to hold its bytes, until it is dropped.
+#[derive(Debug)]
+#[must_use = "both are given back when it is dropped"]
+pub(crate) struct Held<'w> {
+    _place: Permit<'w>,
+    _bytes: Permit<'w>,
+}
+
 /// A kind of work with a gate of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Upload,
+    Download,
     Seal,
     Lookup,
     Quote,
@@ -123,6 +138,7 @@ impl Workers {
     pub fn new(limits: WorkerLimits) -> Self {
         Self(Arc::new(Gates {
             uploads: Gate::new(limits.uploads),
+            downloads: Gate::new(limits.downloads),
             seals: Gate::new(limits.seals),
             lookups: Gate::new(limits.lookups),
             quotes: Gate::new(limits.quotes),
@@ -138,6 +154,7 @@ impl Workers {
         let gates = &self.0;
         Gauges {
             uploads: gates.uploads.gauge(),
+            downloads: gates.downloads.gauge(),
             seals: gates.seals.gauge(),
             lookups: gates.lookups.gauge(),
             quotes: gates.quotes.gauge(),
@@ -157,6 +174,7 @@ impl Workers {
         let gates = &self.0;
         let gate = match work {
             Work::Upload => &gates.uploads,
+            Work::Download => &gates.downloads,
             Work::Seal => &gates.seals,
             Work::Lookup => &gates.lookups,
             Work::Quote => &gates.quotes,
@@ -174,6 +192,15 @@ impl Workers {
     pub(crate) async fn reserve(&self, bytes: u64) -> Permit<'_> {
         let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         self.0.kibibytes.enter(kibibytes).await
+    }
+
+    /// Waits for a place, then for the right to hold so many bytes.
+    ///
+    /// # Cancel safety
+    /// As [`Workers::enter`].
+    pub(crate) async fn hold(&self, work: Work, bytes: u64) -> Held<'_> {
+        let place = self.enter(work).await;
+        Held { _place: place, _bytes: self.reserve(bytes).await }
     }
 }
 

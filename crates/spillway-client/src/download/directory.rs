@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -36,15 +37,16 @@ pub(super) async fn restore(
     let root = if merge { &path } else { &hidden };
     let mut done = write(job, &disk, &manifest, (root, merge)).await;
     if done.is_ok() && !merge {
-        let (from, to) = (hidden.clone(), path);
-        let renamed = run(&disk, move |disk| disk.rename(&from, &to, Overwrite::Never)).await;
-        done = renamed.map_err(DownloadError::from).and(done);
+        let (from, to, emptied) = (hidden.clone(), path, Arc::clone(&manifest));
+        let rename = move |disk: &dyn Disk| {
+            // Should this process end before the manifest is removed, it is known to be of no use.
+            emptied.set_len(0)?;
+            disk.rename(&from, &to, Overwrite::Never)
+        };
+        done = run(&disk, rename).await.map_err(DownloadError::from).and(done);
     }
-    let useless = match &done {
-        Ok(_) | Err(DownloadError::Tree(_)) => true,
-        Err(_) => !job.has_any(),
-    };
-    if useless {
+    // Not even when the manifest is torn and cannot be fetched: what is in the directory is good.
+    if matches!(done, Ok(_) | Err(DownloadError::Tree(_))) {
         // Still under the lock.
         match run(&disk, move |disk| remove_tree(disk, &hidden)).await {
             Ok(()) | Err(DiskError::NotFound { .. }) => {}
@@ -106,7 +108,7 @@ async fn kept(
         job.resumed(&BTreeSet::from([index]));
         return Ok(segment.into());
     }
-    let segment = job.segment(index).await?;
+    let (segment, _held) = job.segment(index).await?;
     let (writer, bytes) = (Arc::clone(manifest), segment.clone());
     let write = move |_: &dyn Disk| {
         writer.write_at(start, &bytes)?;
@@ -155,6 +157,20 @@ async fn fill(
     let (files, bytes) = (restore.files(), restore.bytes());
     run(disk, move |disk| restore.finish(disk)).await?;
     Ok((bytes, files))
+}
+
+/// Removes the empty part of a target that exists: a run that was finished, and ended before it could.
+/// Blocks.
+pub(super) fn remove_emptied(disk: &dyn Disk, path: &Path, part: &OsStr) -> Result<(), DiskError> {
+    let found = match disk.stat(&path.with_file_name(part)) {
+        Err(DiskError::NotFound { .. }) => return Ok(()),
+        found => found?,
+    };
+    if (found.kind, found.len) == (EntryKind::File, 0) {
+        // Under its lock: who has it may be about to write. Dropped, it goes unless anything is in it.
+        drop(disk.resume(path, part, Mode::Private)?);
+    }
+    Ok(())
 }
 
 /// Removes a directory that is of no use. Links are removed, not followed. Blocks.

@@ -9,7 +9,7 @@ use spillway_types::{
 use crate::{
     ClientParts, DownloadError,
     limits::{FETCH_HEDGES, FETCH_PATIENCE, FETCH_PEERS},
-    workers::Work,
+    workers::{Held, Work},
 };
 
 /// What came of asking peers for one chunk.
@@ -23,24 +23,32 @@ struct Asked {
     last: Option<PeersError>,
 }
 
-/// Fetches one chunk: from the nearest peers that are known already, then from the nearest that the
-/// network names. The bytes hash to the address.
+/// Fetches one chunk when it is its turn among all that the process fetches: from the nearest peers
+/// that are known already, then from the nearest that the network names. The bytes hash to the
+/// address.
 pub(crate) async fn fetch_chunk(
     parts: &ClientParts,
     address: ChunkAddress,
 ) -> Result<Bytes, DownloadError> {
+    fetch_held(parts, address, 0).await.map(|(chunk, _)| chunk)
+}
+
+/// The same for a chunk of which `more` bytes are made: its place, and the right to hold it and them,
+/// last until what comes with it is dropped.
+pub(super) async fn fetch_held(
+    parts: &ClientParts,
+    address: ChunkAddress,
+    more: u64,
+) -> Result<(Bytes, Held<'_>), DownloadError> {
+    let in_place = async {
+        let held = parts.workers.hold(Work::Fetch, MAX_CHUNK_BYTES as u64 + more).await;
+        Ok((search(parts, address).await?, held))
+    };
     tokio::select! {
         biased;
         () = parts.stop.cancelled() => Err(DownloadError::Interrupted),
-        chunk = in_place(parts, address) => chunk,
+        chunk = in_place => chunk,
     }
-}
-
-/// Fetches it when it is its turn among all that the process fetches.
-async fn in_place(parts: &ClientParts, address: ChunkAddress) -> Result<Bytes, DownloadError> {
-    let _place = parts.workers.enter(Work::Fetch).await;
-    let _held = parts.workers.reserve(MAX_CHUNK_BYTES as u64).await;
-    search(parts, address).await
 }
 
 async fn search(parts: &ClientParts, address: ChunkAddress) -> Result<Bytes, DownloadError> {

@@ -12,6 +12,12 @@
 //! directory, finished files count by what is in them too; they must have length, mode and time of
 //! the manifest. What goes into a stream is gone, and the data maps above the lowest are fetched
 //! again.
+//!
+//! What a process holds does not grow with the number of its downloads: those over
+//! [`crate::WorkerLimits::downloads`] wait. A segment for the disk keeps its place among all fetches,
+//! and its bytes, until it is written. One for a stream gives both back as soon as it is opened:
+//! streams may be slow without end, and one must not keep the others from fetching. What waits for
+//! its turn there is at most as much as a download fetches at once.
 
 mod directory;
 mod fetch;
@@ -36,11 +42,13 @@ use spillway_types::SegmentHash;
 
 pub(crate) use fetch::fetch_chunk;
 
+use fetch::fetch_held;
 use names::Names;
 
 use crate::{
     ClientParts, DownloadError, DownloadOptions, Downloaded, ProgressSender, Remote, Stage, Target,
     limits::FETCH_WORKERS,
+    workers::{Held, Work},
 };
 
 /// Downloads what a data map describes.
@@ -51,7 +59,12 @@ pub(crate) async fn download(
     options: DownloadOptions,
 ) -> Result<Downloaded, DownloadError> {
     let started = parts.clock.monotonic();
-    refuse_existing(&target).await?;
+    refuse_existing(&remote, &target).await?;
+    let _place = tokio::select! {
+        biased;
+        () = parts.stop.cancelled() => return Err(DownloadError::Interrupted),
+        place = parts.workers.enter(Work::Download) => place,
+    };
     let (map, names, map_chunks) = resolve(parts, remote).await?;
     let job = Job {
         parts: parts.clone(),
@@ -130,15 +143,26 @@ struct Counts {
 }
 
 /// An output that is there already is said before anything is fetched.
-async fn refuse_existing(target: &Target) -> Result<(), DownloadError> {
+async fn refuse_existing(remote: &Remote, target: &Target) -> Result<(), DownloadError> {
     let Target::Path { disk, path, overwrite: Overwrite::Never } = target else {
         return Ok(());
     };
     let path = path.clone();
+    let names = match remote {
+        Remote::DataMap(bytes) => Some(Names::of(bytes)),
+        Remote::Public(_) => None,
+    };
     let found = run(disk, move |disk| match disk.stat(&path) {
         Err(DiskError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(disk.display(&path))),
+        Ok(_) => {
+            if let Some(names) = names
+                && let Err(error) = directory::remove_emptied(disk, &path, &names.part(&path))
+            {
+                tracing::debug!(%error, "what a finished download left could not be removed");
+            }
+            Ok(Some(disk.display(&path)))
+        }
     });
     match found.await? {
         None => Ok(()),
@@ -177,13 +201,15 @@ async fn resolve(
 }
 
 impl Job {
-    /// Fetches and opens one segment.
-    async fn segment(self: &Arc<Self>, index: usize) -> Result<Bytes, DownloadError> {
+    /// Fetches and opens one segment. What comes with it is dropped when it is written.
+    async fn segment(self: &Arc<Self>, index: usize) -> Result<(Bytes, Held<'_>), DownloadError> {
         let entry = self.map.entries()[index];
-        let chunk = fetch_chunk(&self.parts, entry.address).await?;
+        let (chunk, held) = fetch_held(&self.parts, entry.address, u64::from(entry.len)).await?;
         let job = Arc::clone(self);
         let opened = run(&self.parts.data, move |_| Ok(job.open(index, &chunk))).await?;
-        opened.map_err(|source| DownloadError::Open { address: entry.address, source })
+        let segment =
+            opened.map_err(|source| DownloadError::Open { address: entry.address, source })?;
+        Ok((segment, held))
     }
 
     fn open(&self, index: usize, chunk: &[u8]) -> Result<Bytes, spillway_seal::OpenError> {
@@ -214,7 +240,7 @@ impl Job {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let segment = self.segment(index).await?;
+                let (segment, _held) = self.segment(index).await?;
                 let len = segment.len() as u64;
                 take(index, segment).await?;
                 self.written(len);
@@ -246,9 +272,13 @@ impl Job {
             .map(|index| {
                 let (job, read) = (Arc::clone(self), Arc::clone(&read));
                 async move {
-                    if job.parts.stop.is_cancelled() {
-                        return Err(DownloadError::Interrupted);
-                    }
+                    let len = u64::from(job.map.entries()[index].len);
+                    let _held = tokio::select! {
+                        biased;
+                        () = job.parts.stop.cancelled() => return Err(DownloadError::Interrupted),
+                        held = job.parts.workers.hold(Work::Seal, len) => held,
+                    };
+                    let job = Arc::clone(&job);
                     let check = move |disk: &dyn Disk| {
                         Ok(job.good(index, |buffer| read(disk, index, buffer)).is_some())
                     };
@@ -302,11 +332,6 @@ impl Job {
         self.progress.add(bytes, chunks);
     }
 
-    /// Whether any segment is where it belongs.
-    fn has_any(&self) -> bool {
-        self.counts().chunks > 0
-    }
-
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().expect("invariant: no panic while it is held")
     }
@@ -329,7 +354,7 @@ async fn to_stream(
 ) -> Result<u64, DownloadError> {
     let output = Arc::new(Mutex::new(output));
     let mut segments = stream::iter(0..job.map.entries().len())
-        .map(|index| job.segment(index))
+        .map(|index| async move { job.segment(index).await.map(|(segment, _)| segment) })
         .buffered(FETCH_WORKERS);
     while let Some(segment) = segments.try_next().await? {
         let (output, len) = (Arc::clone(&output), segment.len() as u64);

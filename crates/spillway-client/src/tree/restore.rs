@@ -10,6 +10,10 @@ use spillway_disk::{Disk, DiskError, EntryKind, FileStat, Mode, Overwrite, Unfin
 
 use super::{Modified, Node, Place, Tree, TreeError};
 
+/// Parts of earlier runs that are gone on with. Each is open until its last segment has come. A run
+/// leaves about as many as it fetches at once, eight; what is over is begun anew.
+const HELD_PARTS: usize = 64;
+
 /// A directory that is being written: directories are there, files are filled segment by segment,
 /// links and attributes come last.
 ///
@@ -63,7 +67,7 @@ struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Earlier {
     Nowhere,
-    /// In the file that is not finished.
+    /// In the file that is not finished, which is open from when it was found.
     Unfinished,
     /// In the file that has the name. It has the right length, mode and time, too.
     Whole,
@@ -210,7 +214,7 @@ impl Restore {
 
     /// Finds what earlier runs have left.
     fn look(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut held) = (BTreeSet::new(), 0);
         for file in &mut self.files {
             let whole = stat(disk, &file.path)?;
             if let Some(there) = &whole
@@ -225,15 +229,17 @@ impl Restore {
             }
             let unfinished = stat(disk, &file.path.with_file_name(&file.unfinished))?;
             let attributes = (EntryKind::File, file.len, file.mode, file.modified);
-            file.earlier = match (whole, unfinished) {
-                (_, Some(there)) if there.len > 0 => Earlier::Unfinished,
-                (Some(there), _)
-                    if (there.kind, there.len, there.mode, there.modified) == attributes =>
-                {
-                    Earlier::Whole
+            let is_whole = whole.is_some_and(|there| {
+                (there.kind, there.len, there.mode, there.modified) == attributes
+            });
+            if unfinished.is_some_and(|there| there.len > 0) {
+                if held < HELD_PARTS && file.hold(disk)? {
+                    held += 1;
+                    file.earlier = Earlier::Unfinished;
                 }
-                _ => Earlier::Nowhere,
-            };
+            } else if is_whole {
+                file.earlier = Earlier::Whole;
+            }
         }
         Ok(())
     }
@@ -253,12 +259,15 @@ impl Restore {
     ) -> Result<(), DiskError> {
         for run in &self.runs[segment] {
             let file = &self.files[run.file];
-            let earlier = match file.earlier {
-                Earlier::Whole => disk.open(&file.path)?,
-                _ => disk.open(&file.path.with_file_name(&file.unfinished))?,
+            let buffer = &mut buffer[run.segment_offset..run.segment_offset + run.len];
+            if file.earlier == Earlier::Whole {
+                disk.open(&file.path)?.read_at(run.file_offset, buffer)?;
+                continue;
+            }
+            match &file.lock().1 {
+                Some(part) => part.read_at(run.file_offset, buffer)?,
+                None => return Err(DiskError::NotFound { path: disk.display(&file.path) }),
             };
-            let end = run.segment_offset + run.len;
-            earlier.read_at(run.file_offset, &mut buffer[run.segment_offset..end])?;
         }
         Ok(())
     }
@@ -277,9 +286,13 @@ impl Restore {
         here.retain(|segment| !self.runs[*segment].iter().any(spoilt));
         missing = self.missing(here);
         for (state, missing) in self.files.iter().zip(missing) {
-            state.lock().0 = missing;
+            let mut open = state.lock();
+            open.0 = missing;
             if missing == 0 && state.earlier != Earlier::Whole {
-                state.finish(state.resume(disk)?)?;
+                let held = open.1.take();
+                // Only of an empty file nothing is held.
+                let file = held.map_or_else(|| state.resume(disk), Ok)?;
+                state.finish(file)?;
             }
         }
         Ok(())
@@ -366,8 +379,21 @@ impl FileState {
         self.open.lock().expect("invariant: no panic while a file is written")
     }
 
+    /// Private until it has the mode of the manifest.
     fn resume(&self, disk: &dyn Disk) -> Result<Box<dyn Unfinished>, DiskError> {
-        disk.resume(&self.path, &self.unfinished, Mode::Shared)
+        disk.resume(&self.path, &self.unfinished, Mode::Private)
+    }
+
+    /// Opens what an earlier run has left and keeps it; whether there is anything in it. What is
+    /// verified must be what gets the name in the end: under the name of the part may be another
+    /// file a moment later, and one that is not this user's alone is made anew, empty.
+    fn hold(&mut self, disk: &dyn Disk) -> Result<bool, DiskError> {
+        let part = self.resume(disk)?;
+        let any = part.stat()?.len > 0;
+        if any {
+            self.lock().1 = Some(part);
+        }
+        Ok(any)
     }
 
     fn finish(&self, file: Box<dyn Unfinished>) -> Result<(), DiskError> {
@@ -385,3 +411,6 @@ fn stat(disk: &dyn Disk, path: &Path) -> Result<Option<FileStat>, DiskError> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

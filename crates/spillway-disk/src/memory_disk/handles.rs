@@ -53,6 +53,9 @@ impl NewFile {
         self.disk.change(DiskOp::Rename, &self.path)?;
         let mut tree = self.disk.tree();
         let node = Node::File(Arc::clone(&self.file));
+        if !tree.get(self.dir, temporary).is_some_and(|named| named.same(&node)) {
+            return Err(self.disk.not_found(&self.path.with_file_name(temporary)));
+        }
         let there = tree.get(self.dir, &self.name);
         self.disk.check_rename(
             &tree,

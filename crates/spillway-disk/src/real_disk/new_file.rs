@@ -5,7 +5,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode as Permissions, OFlags, Timestamps, openat, unlinkat},
+    fs::{AtFlags, Mode as Permissions, OFlags, Timestamps, fstat, openat, unlinkat},
     io::{Errno, retry_on_intr},
 };
 
@@ -13,6 +13,7 @@ use super::{
     Step,
     open_file::{read_at, stat},
     rename_fresh, times,
+    unfinished::is_named,
 };
 use crate::{
     DiskError, DiskOp, FileStat, Mode, Overwrite, ReadAt, TEMPORARY_PREFIX, Unfinished, WriteAt,
@@ -68,6 +69,11 @@ impl NewFile {
     pub(super) fn publish(mut self, overwrite: Overwrite) -> Result<(), DiskError> {
         self.step.change(DiskOp::Sync, || self.file.sync_all())?;
         if let Some(temporary) = &self.temporary {
+            // The name of an unfinished file can be guessed: another may have it by now.
+            let ours = self.step.look(DiskOp::Stat, || fstat(&self.file))?;
+            if !is_named(&self.step, &self.dir, temporary, &ours)? {
+                return Err(DiskError::NotFound { path: self.step.path.with_file_name(temporary) });
+            }
             self.step.change(DiskOp::Rename, || {
                 rename_fresh((&self.dir, temporary), (&self.dir, &self.name), overwrite)
             })?;

@@ -2,6 +2,7 @@
 //! what is not is, and the target is there whole or not at all.
 
 mod directories;
+mod limits;
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,7 @@ use std::{
 
 use spillway_client::{
     DiskError, DownloadError, DownloadOptions, Downloaded, Overwrite, Progress, ProgressSender,
-    Remote, Source, Target, UploadOptions,
+    Remote, Source, Target, UploadOptions, WorkerLimits, Workers,
 };
 use spillway_disk::{Disk, MemoryDisk, Survival};
 use spillway_seal::DataMap;
@@ -81,8 +82,19 @@ impl Stored {
         progress: ProgressSender,
         stop: CancellationToken,
     ) -> Result<Downloaded, DownloadError> {
-        let target = Target::Path { disk: Arc::new(disk.clone()), path: BACK.into(), overwrite };
-        let client = self.cluster.client_on(Arc::new(MemoryDisk::new()), stop);
+        let workers = Workers::new(WorkerLimits::default());
+        self.run_among(Arc::new(disk.clone()), overwrite, progress, (stop, workers)).await
+    }
+
+    async fn run_among(
+        &self,
+        disk: Arc<dyn Disk>,
+        overwrite: Overwrite,
+        progress: ProgressSender,
+        (stop, workers): (CancellationToken, Workers),
+    ) -> Result<Downloaded, DownloadError> {
+        let target = Target::Path { disk, path: BACK.into(), overwrite };
+        let client = self.cluster.client_among(Arc::new(MemoryDisk::new()), stop, workers);
         client
             .download(Remote::DataMap(self.map.clone()), target, DownloadOptions { progress })
             .await

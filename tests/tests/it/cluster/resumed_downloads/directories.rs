@@ -1,6 +1,6 @@
 //! Directories that are gone on with, and power cuts everywhere.
 
-use spillway_disk::{Fault, FaultPlan, Faults, ManualClock, Mode};
+use spillway_disk::{Fault, FaultPlan, Faults, ManualClock, Mode, RealDisk};
 use spillway_tests::Picture;
 use spillway_types::UnixTime;
 
@@ -108,6 +108,108 @@ async fn merging_keeps_the_files_that_are_finished() {
     assert_eq!(merge().await.unwrap().chunks, 8);
     assert_eq!(Picture::of(&stored.disk, Path::new(BACK)), picture);
     assert_eq!(stored.disk.list(Path::new("")).unwrap().len(), 1, "nothing beside it");
+}
+
+/// A directory with one file of four segments.
+async fn stored_large() -> (Stored, Picture) {
+    let disk = MemoryDisk::new();
+    disk.create_dir_all(Path::new("album")).unwrap();
+    let large = Path::new("album/large");
+    disk.write_durable(large, &noise(320, 4 * SEGMENT), Overwrite::Never).unwrap();
+    disk.set_attributes(large, 0o600, (1_600_000_000, 3)).unwrap();
+    disk.set_attributes(Path::new("album"), 0o700, (1_500_000_000, 2)).unwrap();
+    let picture = Picture::of(&disk, Path::new("album"));
+    let source = Source::Path { disk: Arc::new(disk), path: "album".into() };
+    (Stored::of(six(), source).await, picture)
+}
+
+#[tokio::test]
+async fn a_part_that_got_a_second_name_is_fetched_again_and_not_written_into() {
+    let (stored, picture) = stored_large().await;
+    let place = tempfile::tempdir().unwrap();
+    let real = || -> Arc<dyn Disk> { Arc::new(RealDisk::open(place.path()).unwrap()) };
+    stored.cluster.book().give_only(3);
+    let (progress, mut seen) = ProgressSender::channel();
+    let stop = CancellationToken::new();
+    let among = |stop| (stop, Workers::new(WorkerLimits::default()));
+    let first = stored.run_among(real(), Overwrite::Never, progress, among(stop.clone()));
+    let (first, ()) = tokio::join!(first, async {
+        seen.wait_for(|now| now.chunks_done == 3).await.unwrap();
+        stop.cancel();
+    });
+    assert!(matches!(first, Err(DownloadError::Unfinished { chunks: 3, .. })), "{first:?}");
+    let tree = place.path().join(stored.part().with_extension("spillway-tree"));
+    let parts: Vec<_> = std::fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(parts.len(), 1);
+    // As a backup makes it that links what has not changed.
+    let backup = place.path().join("backup");
+    std::fs::hard_link(parts[0].path(), &backup).unwrap();
+    let before = std::fs::read(&backup).unwrap();
+    stored.cluster.book().behave();
+    stored.cluster.take_log();
+    let progress = ProgressSender::default();
+    let done = stored
+        .run_among(real(), Overwrite::Never, progress, among(CancellationToken::new()))
+        .await
+        .unwrap();
+    let back = real();
+    assert!(Picture::of(back.as_ref(), Path::new(BACK)) == picture, "other bytes, said to be good");
+    assert_eq!(
+        (done.chunks, done.chunks_resumed),
+        (4, 1),
+        "only the list of files is gone on with"
+    );
+    assert!(std::fs::read(&backup).unwrap() == before, "a file of somebody else was written into");
+}
+
+#[tokio::test]
+async fn a_torn_list_of_files_does_not_cost_the_files() {
+    let (stored, picture) = stored_album().await;
+    let all = stored.entries().len();
+    let images = stored.dropped_after(all - 1, &[Survival::Everything]).await;
+    let tree = stored.part().with_extension("spillway-tree");
+    for torn in [Some(&b"torn"[..]), Some(&b""[..]), None] {
+        let image = images[0].crash(Survival::Everything);
+        image.remove_file(&stored.part()).unwrap();
+        if let Some(torn) = torn {
+            image.write_durable(&stored.part(), torn, Overwrite::Never).unwrap();
+        }
+        let before = Picture::of(&image, &tree);
+        for index in 0..stored.cluster.members.len() {
+            let get = Box::new(|_, _: Option<_>| None);
+            let tricks = spillway_tests::Tricks { get: Some(get), ..Default::default() };
+            stored.cluster.book().play(index, tricks);
+        }
+        let result = stored.run(&image).await;
+        assert!(matches!(result, Err(DownloadError::NotFound { .. })), "{result:?}");
+        assert_eq!(Picture::of(&image, &tree), before);
+        stored.cluster.book().behave();
+        let done = stored.run(&image).await.unwrap();
+        assert!(done.chunks_resumed > 5, "{done:?}");
+        assert_eq!(Picture::of(&image, Path::new(BACK)), picture);
+        assert_eq!(image.list(Path::new("")).unwrap().len(), 1, "nothing beside it");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_ends_before_its_last_step_leaves_nothing_for_ever() {
+    let (stored, picture) = stored_large().await;
+    // Removing the hidden directory and then the list of files is what comes last.
+    let faults = Arc::new(Faults::default());
+    let dying = stored.disk.clone().with_faults(Arc::clone(&faults));
+    faults.arm(FaultPlan::onwards(1, Fault::Io).only(spillway_disk::DiskOp::Remove));
+    stored.run(&dying).await.unwrap();
+    assert_eq!(stored.disk.stat(&stored.part()).unwrap().len, 0);
+    let exists = |result: Result<Downloaded, _>| {
+        matches!(result, Err(DownloadError::Disk(DiskError::Exists { .. })))
+    };
+    assert!(exists(stored.run(&stored.disk).await));
+    assert!(stored.disk.stat(&stored.part()).is_err());
+    assert_eq!(Picture::of(&stored.disk, Path::new(BACK)), picture);
+    // One with something in it may be gone on with.
+    stored.disk.write_durable(&stored.part(), b"something", Overwrite::Never).unwrap();
+    assert!(exists(stored.run(&stored.disk).await));
+    assert_eq!(stored.disk.read(&stored.part(), 99).unwrap(), b"something");
 }
 
 /// The disk dies at its Nth change, for every N; then a power cut; then again on what is left.
