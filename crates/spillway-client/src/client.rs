@@ -167,9 +167,8 @@ pub async fn sessions(
     data: &Arc<dyn Disk>,
     now: UnixTime,
 ) -> Result<Vec<SessionStatus>, UploadError> {
-    let found = run(data, session::list).await?;
-    let mut statuses: Vec<SessionStatus> =
-        found.into_iter().map(|(id, loaded)| status(id, loaded, now)).collect();
+    let look = move |disk: &dyn Disk| session::list(disk, |id, loaded| status(id, loaded, now));
+    let mut statuses = run(data, look).await?;
     statuses.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
     Ok(statuses)
 }

@@ -224,6 +224,15 @@ pub enum UploadError {
         /// The cap.
         cap: Wei,
     },
+    /// The session came with an archive, with payments that this wallet has not signed, and there is
+    /// neither somebody to ask nor a cap on the cost. Nothing of them was paid.
+    #[error("session {session} came with payments of {cost} that nobody here has agreed to")]
+    ImportedPlans {
+        /// Which session.
+        session: String,
+        /// What they come to, gas apart.
+        cost: Atto,
+    },
     /// The user said no to the price. Nothing was paid.
     #[error("not approved")]
     Declined {

@@ -198,10 +198,12 @@ impl Reaper<'_> {
         for copy in copies {
             let Some(lock) = self.lock(&copy.manifest.key) else { return };
             let Ok(snapshot) = Snapshot::load(self.disk(), &copy.id) else { continue };
-            let payments = snapshot.payments();
+            // Only what was imported can have come of the copy, and any doubt keeps it.
             let knows_all = |live: &Known| {
-                Snapshot::load(self.disk(), &live.id)
-                    .is_ok_and(|live| live.payments().is_superset(&payments))
+                live.progressed.imported
+                    && Snapshot::load(self.disk(), &live.id).is_ok_and(|live| {
+                        session::goes_on_from(self.disk(), &live, &snapshot).unwrap_or(false)
+                    })
             };
             if !live.iter().copied().any(knows_all) {
                 continue;

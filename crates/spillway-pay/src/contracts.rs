@@ -8,7 +8,9 @@ use alloy::{
     },
     sol,
 };
-use spillway_types::{Atto, BatchTerms, DrawSet, EvmAddress, PaymentId, RewardAddress, UnixTime};
+use spillway_types::{
+    Atto, BatchTerms, DrawSet, EvmAddress, NodeHash, PaymentId, RewardAddress, UnixTime,
+};
 
 sol! {
     /// The vault. See `contracts/src/ChunkVault.sol`.
@@ -158,5 +160,17 @@ pub(crate) fn batch(terms: &BatchTerms) -> IVault::Batch {
         tip: U96::wrapping_from(terms.tip.0),
         uploadBy: U40::saturating_from(terms.upload_by.0),
         draws: terms.draws,
+    }
+}
+
+/// The terms of a batch in the vault's words.
+pub(crate) fn batch_terms(batch: &IVault::Batch) -> BatchTerms {
+    BatchTerms {
+        payer: EvmAddress(batch.payer.into_array()),
+        root: NodeHash(batch.root.0),
+        total: Atto(batch.total.to()),
+        tip: Atto(batch.tip.to()),
+        upload_by: UnixTime(batch.uploadBy.to()),
+        draws: batch.draws,
     }
 }

@@ -73,7 +73,7 @@ pub use payments::{
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};
 pub use rpc_chain::{MAX_RPC_CALLS, RpcChain, RpcOptions, rpc_calls};
-pub use signed_tx::{SignedTx, TxPurpose};
+pub use signed_tx::{SignedTx, TxMismatch, TxPurpose};
 pub use spend::{GasEstimate, Paid, PaidPlan, PlanStatus, Spend};
 pub use sum_tree::{NotANode, SumNode, SumTree, TreeError};
 pub use verify::{LeafSpan, ProofError};

@@ -262,7 +262,7 @@ pub fn direct_is_sound(direct: &DirectProof) -> Result<(), ProofError> {
 }
 
 /// Checks what the vault checks of a plan, but for times.
-pub(crate) fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
+pub fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
     // Before the proof cuts amounts into words.
     let shares = || plan.leaves.iter().flat_map(|leaf| &leaf.shares);
     for (index, share) in shares().enumerate() {

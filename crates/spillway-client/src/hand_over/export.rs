@@ -74,6 +74,11 @@ impl Export {
         let key = session::load_manifest(disk, &id)?.key;
         let lock = KeyLock::take(disk, &key)?;
         let mut snapshot = Snapshot::load(disk, &id)?;
+        // Nobody would import it: whether its peers were the right ones, only that wallet knows.
+        let own = snapshot.manifest.payer;
+        if let Some(file) = snapshot.plans.iter().find(|file| file.plan.payer != own) {
+            return Err(SessionError::OtherPayer { session: id, payer: file.plan.payer });
+        }
         if self.options.overwrite == Overwrite::Never && self.to.exists(&self.path)? {
             return Err(DiskError::Exists { path: self.to.display(&self.path) }.into());
         }
@@ -129,7 +134,8 @@ impl Export {
         Ok(())
     }
 
-    /// The sealed chunks that are not stored; those that are lost.
+    /// The sealed chunks that this session has not stored, and those of them that are lost. Whoever
+    /// imports it asks the network again for what it had already, so that goes too if it is here.
     fn chunks(
         &self,
         writer: &mut Writer,
@@ -137,28 +143,31 @@ impl Export {
         snapshot: &Snapshot,
     ) -> Result<(u64, Vec<ChunkAddress>), SessionError> {
         let numbered = (0..).map(ChunkIx).zip(&snapshot.manifest.chunks);
-        let open: Vec<ChunkAddress> = numbered
-            .filter(|(chunk, _)| {
-                !snapshot.progressed.finished && !snapshot.progressed.is_done(*chunk)
-            })
-            .map(|(_, info)| info.address)
+        let progressed = &snapshot.progressed;
+        let open: Vec<(ChunkIx, ChunkAddress)> = numbered
+            .filter(|(chunk, _)| !progressed.finished && !progressed.stored.contains(chunk))
+            .map(|(chunk, info)| (chunk, info.address))
             .collect();
+        let is_lost = |(chunk, _): &&(ChunkIx, ChunkAddress)| !progressed.is_done(*chunk);
         let spill = match Spill::open(&self.data, &snapshot.manifest.spill) {
             Ok(spill) => spill,
-            Err(DiskError::NotFound { .. } | DiskError::BadPath { .. }) => return Ok((0, open)),
+            Err(DiskError::NotFound { .. } | DiskError::BadPath { .. }) => {
+                return Ok((0, open.iter().filter(is_lost).map(|(_, address)| *address).collect()));
+            }
             Err(DiskError::Locked { .. }) => {
                 return Err(SessionError::Busy { session: id.to_owned() });
             }
             Err(error) => return Err(error.into()),
         };
         let (mut count, mut lost) = (0, Vec::new());
-        for address in open {
-            match spill.read(address)? {
+        for open in &open {
+            match spill.read(open.1)? {
                 Some(bytes) => {
                     writer.bytes(Entry::Chunk, &bytes)?;
                     count += 1;
                 }
-                None => lost.push(address),
+                None if is_lost(&open) => lost.push(open.1),
+                None => {}
             }
         }
         Ok((count, lost))

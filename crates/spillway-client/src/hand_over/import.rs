@@ -9,13 +9,28 @@ use spillway_types::{ChunkAddress, PaymentId, UnixTime};
 
 use super::{
     archive::{Entry, Reader, bad},
-    check,
+    check, proofs,
 };
 use crate::{
     SessionError, forget,
-    session::{self, FileKind, KeyLock, Manifest, SESSIONS, Snapshot, VaultNote},
+    session::{
+        self, FileKind, KeyLock, MAX_FILE_BYTES, Manifest, Record, SESSIONS, Snapshot, VaultNote,
+    },
     spill::Spill,
 };
+
+/// Bytes of one kind that an archive may have beside those of its chunks, at most: a plan of another
+/// session that it has taken over may be as large as a file.
+const BESIDE_BYTES: u64 = MAX_FILE_BYTES;
+/// Bytes of plans a chunk, at most: 1,700 of a leaf, planned anew three times.
+const PLAN_BYTES: u64 = 4 * 1_700;
+/// Bytes of transactions a chunk, at most: 320 of a direct payment and a part of the rest, signed anew
+/// three times.
+const TX_BYTES: u64 = 4 * 512;
+/// Bytes of journal a chunk, at most: 1,600 of receipts, stored anew four times.
+const JOURNAL_BYTES: u64 = 5 * 1_600;
+/// What a file counts at least, in bytes: so there are 4,096 of each kind beside those of the chunks.
+const LEAST_FILE_BYTES: u64 = 64 * 1024;
 
 /// How a session is imported.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +53,22 @@ pub struct Imported {
 }
 
 /// Takes a session over from its archive: all of it, or nothing. Everything in it is checked, with
-/// limits, before the session is there, and nothing outside the data directory is written. A session
+/// limits, before the session is there, and nothing outside the data directory is written: prices and
+/// receipts are signed by the peers that they name, transactions by the wallet that pays. A session
 /// that was handed over from here comes back so.
 ///
-/// Memory: one chunk and one session's files. Disk: as much as the archive has.
+/// What an archive says is still its author's word. So when the session goes on, chunks count as stored
+/// only for payments that the chain has recorded, chunks that the network is said to have are asked for
+/// again, and plans that the wallet has not signed are shown to the user once more.
+///
+/// Memory: one chunk and one session's files, which are at most 256 MiB of each kind and 16 KiB a chunk.
+/// Disk: as much as the archive has.
 ///
 /// # Errors
 /// [`SessionError::BadArchive`], [`SessionError::NewerArchive`]; [`SessionError::AlreadyHere`] when the
 /// same upload goes on here or is finished here with the same payments;
-/// [`SessionError::OlderThanHere`]; [`SessionError::Busy`].
+/// [`SessionError::OlderThanHere`] when it does not begin as the copy that was handed over from here
+/// ends; [`SessionError::Busy`].
 ///
 /// # Cancel safety
 /// It runs to its end, unobserved. A crash leaves the session whole or not there; what is left of it
@@ -129,7 +151,10 @@ impl Import<'_> {
         let name = format!("{TEMPORARY_PREFIX}{id}");
         let snapshot = Snapshot::load(disk, &name).map_err(|error| bad(&error.to_string()))?;
         check::history(&snapshot)?;
-        let old = compare(here, &snapshot)?;
+        proofs::check(&snapshot, &session::load_records(disk, &name)?.1)?;
+        let old = compare(disk, here, &snapshot)?;
+        let Snapshot { mut journal, .. } = snapshot;
+        journal.append(disk, &[Record::Imported])?;
         // Kept before the session is there: a spill that nobody names goes when it is stale, a session
         // without its spill would have lost its chunks.
         spill.keep();
@@ -167,8 +192,10 @@ impl Import<'_> {
         let mut wanted: BTreeSet<ChunkAddress> =
             self.manifest.chunks.iter().map(|chunk| chunk.address).collect();
         let (mut plans, mut txs, mut chunks, mut map) = (0_u32, 0_u32, 0, None);
+        let mut room = Room::of(&self.manifest);
         loop {
             let (entry, len) = reader.next()?;
+            room.take(entry, len)?;
             let name = match entry {
                 Entry::End => break,
                 Entry::Manifest => return Err(bad("it has two manifests")),
@@ -207,8 +234,41 @@ impl Import<'_> {
     }
 }
 
-/// Compares what is here with what came; returns the copy that was handed over.
-fn compare(here: Vec<Here>, came: &Snapshot) -> Result<Option<Here>, SessionError> {
+/// How much of each kind an archive may still bring, in bytes: all of it is in memory when it goes on.
+struct Room {
+    plans: u64,
+    txs: u64,
+    journal: u64,
+}
+
+impl Room {
+    fn of(manifest: &Manifest) -> Self {
+        let chunks = manifest.chunks.len() as u64;
+        let all = |a_chunk: u64| a_chunk.saturating_mul(chunks).saturating_add(BESIDE_BYTES);
+        Self { plans: all(PLAN_BYTES), txs: all(TX_BYTES), journal: all(JOURNAL_BYTES) }
+    }
+
+    fn take(&mut self, entry: Entry, len: u64) -> Result<(), SessionError> {
+        let left = match entry {
+            Entry::Plan => &mut self.plans,
+            Entry::Tx => &mut self.txs,
+            Entry::Journal => &mut self.journal,
+            _ => return Ok(()),
+        };
+        let rest = left.checked_sub(len.max(LEAST_FILE_BYTES));
+        *left =
+            rest.ok_or_else(|| bad("more plans, transactions or records than its chunks need"))?;
+        Ok(())
+    }
+}
+
+/// Compares what is here with what came; returns the copy that was handed over, of which nothing is lost
+/// when what came takes its place.
+fn compare(
+    disk: &dyn Disk,
+    here: Vec<Here>,
+    came: &Snapshot,
+) -> Result<Option<Here>, SessionError> {
     let payments = came.payments();
     let mut old = None;
     for copy in here {
@@ -216,7 +276,7 @@ fn compare(here: Vec<Here>, came: &Snapshot) -> Result<Option<Here>, SessionErro
             if !copy.payments.is_disjoint(&payments) {
                 return Err(SessionError::AlreadyHere { session: copy.id });
             }
-        } else if payments.is_superset(&copy.payments) {
+        } else if session::goes_on_from(disk, came, &copy.snapshot)? {
             old = Some(copy);
         } else if !copy.snapshot.progressed.finished {
             return Err(SessionError::OlderThanHere { session: copy.id });

@@ -12,13 +12,20 @@
 //! What this cannot know: an archive that is imported on two machines is two sessions. They still pay
 //! for every plan of the archive once, since the vault takes a plan once; what each plans from there on
 //! is paid by each. The archive carries the keys of the contents and, of signed payments, the bytes:
-//! whoever has it can read the contents and send those payments, and nothing else of the wallet. Import
-//! archives of your own only: what is signed in one is sent without another question.
+//! whoever has it can read the contents and send those payments, and nothing else of the wallet.
+//!
+//! An archive may be a stranger's work, and nothing in it says whose it is. What peers and the wallet have
+//! signed is checked when it is imported, and the journal gets a record of that import, which no archive can
+//! take back: from there on stored chunks count only for payments of this wallet that the chain
+//! has recorded, and only what this wallet has signed is sent without another question.
 
 mod archive;
 mod check;
 mod export;
 mod import;
+mod proofs;
+#[cfg(test)]
+mod tests;
 
 pub use export::{ExportOptions, Exported, export_session};
 #[cfg(any(test, fuzzing))]

@@ -9,7 +9,7 @@ use std::{
 
 use spillway_disk::{Disk, DiskError, DiskExt, FileLock};
 use spillway_pay::{SignedTx, TxPurpose};
-use spillway_types::{Atto, ChunkAddress, Domain, PaymentId, UnixTime};
+use spillway_types::{Atto, ChunkAddress, Domain, EvmAddress, PaymentId, UnixTime};
 
 use super::{
     KeyLock, PlanFile, PlanIx, Progressed, Record, SessionKey,
@@ -42,14 +42,14 @@ impl Foreign {
 }
 
 /// The plans of all sessions but `own` that hold one of these chunks, were not dropped, and whose
-/// upload window is not over. Blocks.
+/// upload window is not over. Those of another payer that came with an archive are nobody's here. Blocks.
 ///
 /// # Errors
 /// When a session cannot be read: what it has paid for is not known then, so nothing may be planned.
 pub(crate) fn foreign_plans(
     disk: &dyn Disk,
     own: &str,
-    (domain, now): (&Domain, UnixTime),
+    (domain, payer, now): (&Domain, EvmAddress, UnixTime),
     wanted: &BTreeSet<ChunkAddress>,
 ) -> Result<Vec<Foreign>, UploadError> {
     let mut found = Vec::new();
@@ -57,7 +57,8 @@ pub(crate) fn foreign_plans(
     for_each_plan(disk, own, domain, is_any, |other, (plan, file)| {
         // How old the session is says nothing: its last plan may have been paid much later.
         let over = file.is_over(now) || other.progressed.dropped.contains(&plan);
-        if over || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
+        let strange = other.progressed.is_strange(file.plan.payer, payer);
+        if over || strange || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
             return Ok(());
         }
         let payment = file.plan.id();

@@ -168,6 +168,16 @@ fn records_of_verifying_are_byte_for_byte_as_documented() {
 }
 
 #[test]
+fn the_record_of_an_import_is_byte_for_byte_as_documented() {
+    let golden = include_str!("../../tests/golden/session-imported-v1.txt");
+    let records = [Record::Already { chunk: ChunkIx(1), receipts: Vec::new() }, Record::Imported];
+    let made = format!("journal {}\n", hex::encode(journal::encode(&records[1..])));
+    assert_eq!(made, golden, "formats never change: a new one is a new version beside it");
+    let progressed = Progressed::of(&records);
+    assert!(progressed.imported && progressed.already.is_empty());
+}
+
+#[test]
 fn records_of_a_hand_over_are_byte_for_byte_as_documented() {
     let made = format!("journal {}\n", hex::encode(journal::encode(&hand_over_records())));
     assert_eq!(made, HANDED_OVER, "formats never change: a new one is a new version beside it");

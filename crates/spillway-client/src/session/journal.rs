@@ -19,6 +19,11 @@ const HEADER_BYTES: usize = 4 + 8 + 4 + 4;
 pub(crate) const MAX_JOURNAL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Largest record, in bytes: a chunk's receipts are about 1.5 KiB.
 const MAX_RECORD_BYTES: usize = 64 * 1024;
+/// How much is checksummed to find a good record behind a bad one, in bytes: a second or less. A torn
+/// write has next to no place that looks like a record; what has more is damage.
+const MAX_SEARCH_BYTES: usize = 256 * 1024 * 1024;
+/// How much of two journals is compared at once, in bytes.
+const COMPARED_BYTES: usize = 64 * 1024;
 
 /// One thing that happened. Variants are only ever added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +59,9 @@ pub(crate) enum Record {
     Missed { chunk: ChunkIx, attempt: u32, next: UnixTime },
     /// All chunks were verified after they were stored.
     Verified,
+    /// What stands before came with an archive, and is another's word: written by who imports it. An
+    /// archive may carry those of earlier imports; they only make less count.
+    Imported,
 }
 
 /// Why a journal cannot be read.
@@ -109,6 +117,26 @@ impl Journal {
     /// What an archive takes of it, in bytes from its beginning.
     pub(crate) fn live_len(&self) -> u64 {
         self.live_len
+    }
+
+    /// Whether it begins with what the other was before that was handed over. Blocks.
+    pub(crate) fn goes_on_from(&self, disk: &dyn Disk, other: &Self) -> Result<bool, DiskError> {
+        let len = other.live_len;
+        if len == 0 || self.len < len {
+            return Ok(len == 0);
+        }
+        let (ours, theirs) = (disk.open(&self.path)?, disk.open(&other.path)?);
+        let (mut a, mut b) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+        let mut at = 0;
+        while at < len {
+            let want = usize::try_from(len - at).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+            let read = (ours.read_at(at, &mut a[..want])?, theirs.read_at(at, &mut b[..want])?);
+            if read != (want, want) || a[..want] != b[..want] {
+                return Ok(false);
+            }
+            at += want as u64;
+        }
+        Ok(true)
     }
 
     /// Whether it ends in a part of a record.
@@ -223,6 +251,25 @@ fn live_len(bytes: &[u8], records: &[Record]) -> usize {
     at
 }
 
+/// Whether something is behind a bad record that a torn write does not leave: a good record, or more
+/// that looks like records than is looked at.
+fn has_more(bytes: &[u8], most: usize) -> bool {
+    let mut left = most;
+    (1..bytes.len()).any(|later| {
+        let rest = &bytes[later..];
+        if !rest.starts_with(MAGIC) {
+            return false;
+        }
+        match left.checked_sub(rest.len().min(MAX_RECORD_BYTES)) {
+            None => true,
+            Some(less) => {
+                left = less;
+                framed(rest).is_some()
+            }
+        }
+    })
+}
+
 /// The good records and how many bytes they take.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> {
     let mut records = Vec::new();
@@ -236,7 +283,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> 
             // A repeated or missing record, or a bad one with good ones behind it.
             Frame::Good(..) => return Err(JournalError::Damaged { at }),
             Frame::Newer => return Err(JournalError::Newer { at }),
-            Frame::Bad if (at + 1..bytes.len()).any(|later| framed(&bytes[later..]).is_some()) => {
+            Frame::Bad if has_more(&bytes[at..], MAX_SEARCH_BYTES) => {
                 return Err(JournalError::Damaged { at });
             }
             Frame::Bad => break,
@@ -312,6 +359,20 @@ mod tests {
         let (mut bytes, ends) = frames(&records());
         bytes.extend_from_slice(&[0; 100]);
         assert_eq!(parse(&bytes).unwrap(), (records(), ends[4]));
+    }
+
+    #[test]
+    fn a_tail_that_is_made_to_look_like_records_is_damage_and_soon_seen() {
+        let (good, ends) = frames(&records());
+        // The head of a long record, again and again, and none of them is one.
+        let mut head = good[..HEADER_BYTES].to_vec();
+        head[12..16].copy_from_slice(&(MAX_RECORD_BYTES as u32).to_le_bytes());
+        let tail = head.repeat(8_000);
+        assert!(!has_more(&tail, usize::MAX), "all of it is looked at");
+        assert!(has_more(&tail, 1024 * 1024), "no more than this");
+        assert!(!has_more(&[0; 100_000], 0), "zeros cost nothing");
+        let bytes = [&good[..], b"x", &good[ends[3]..]].concat();
+        assert!(matches!(parse(&bytes), Err(JournalError::Damaged { .. })));
     }
 
     #[test]

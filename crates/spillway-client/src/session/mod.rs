@@ -17,6 +17,7 @@
 mod batch;
 mod checks;
 mod files;
+mod follow;
 mod foreign;
 #[cfg(test)]
 mod golden;
@@ -42,13 +43,14 @@ use serde::{Deserialize, Serialize};
 use spillway_disk::{Disk, DiskError, FileLock, Overwrite, run};
 use spillway_pay::{PaymentMode, Plan, SignedTx, Windows};
 use spillway_types::{
-    Atto, Quote, UnixTime,
+    Atto, EvmAddress, PaymentId, Quote, UnixTime,
     limits::{CLOSE_GROUP, QUOTE_LIFETIME},
 };
 
 pub(crate) use batch::{Batch, Effect, Event, Priced};
 pub(crate) use checks::{Checks, Found};
 pub(crate) use files::{FileKind, MAX_FILE_BYTES, decode, encode};
+pub(crate) use follow::goes_on_from;
 pub(crate) use foreign::{Foreign, counted_elsewhere, foreign_plans, give_up_plan, planning_lock};
 pub(crate) use journal::{Journal, MAX_JOURNAL_BYTES, Record};
 pub(crate) use kept::{Kept, kept_proofs, receipts_of};
@@ -56,9 +58,9 @@ pub(crate) use key::{KeyParts, SessionKey};
 pub(crate) use manifest::{ChunkInfo, Manifest, SourceNote};
 pub(crate) use open::{
     KeyLock, SESSIONS, Snapshot, discard, free_id, hidden, is_there, list, load_ids, load_journal,
-    load_manifest, lock_files, remove_leftover, resolve,
+    load_manifest, load_records, lock_files, remove_leftover, resolve,
 };
-pub(crate) use receipts::receipts_elsewhere;
+pub(crate) use receipts::{Vouchers, receipts_elsewhere, vouched_for};
 pub(crate) use refunds::{BatchPaid, batches_paid, note};
 pub(crate) use regroup::{even_parts, regroup};
 pub(crate) use stakes::stakes;
@@ -133,6 +135,9 @@ pub(crate) struct Progressed {
     pub verified: bool,
     /// Since when it goes on elsewhere.
     pub handed_over: Option<HandedOver>,
+    /// Whether something of it came with an archive: what is said there of payments and of stored
+    /// chunks counts only as far as wallet, peers and chain confirm it.
+    pub imported: bool,
 }
 
 /// A chunk that was not found where it should be.
@@ -169,6 +174,11 @@ impl Progressed {
     /// How many chunks are done.
     pub(crate) fn done(&self) -> usize {
         self.stored.union(&self.already).count()
+    }
+
+    /// Whether it came with an archive and is another wallet's: nothing here relies on it.
+    pub(crate) fn is_strange(&self, payer: EvmAddress, own: EvmAddress) -> bool {
+        self.imported && payer != own
     }
 
     /// The record of a plan is gone from the chain: it has cost nothing so far.
@@ -218,6 +228,14 @@ impl Progressed {
             }
             Record::HandedOver { at, .. } => {
                 self.handed_over = Some(HandedOver { at: *at, exported: false });
+            }
+            Record::Imported => {
+                self.imported = true;
+                // Whose word it was that the network has a chunk cannot be told: it is asked again.
+                if !self.finished {
+                    self.already.clear();
+                    self.verified = false;
+                }
             }
             Record::Exported { .. } => {
                 if let Some(handed_over) = &mut self.handed_over {
@@ -305,6 +323,12 @@ impl Session {
     pub(crate) fn gas_is_known(&self) -> bool {
         let nonces: BTreeSet<u64> = self.txs.iter().map(|tx| tx.nonce).collect();
         self.progressed.spend.tx_hashes.len() >= nonces.len()
+    }
+
+    /// Whether a transaction that pays this is signed. Those that came with an archive were checked
+    /// then: this wallet has signed them.
+    pub(crate) fn is_signed(&self, payment: PaymentId) -> bool {
+        self.txs.iter().any(|tx| tx.purpose.pays(payment))
     }
 
     /// Plans that are recorded on the chain.

@@ -33,9 +33,6 @@ pub(crate) struct Snapshot {
     pub journal: Journal,
 }
 
-/// A session's id, and its files with whether a process works on it.
-pub(crate) type Listed = (String, Result<(Snapshot, bool), UploadError>);
-
 /// The lock of all uploads with one key.
 #[derive(Debug)]
 pub(crate) struct KeyLock(Box<dyn FileLock>);
@@ -140,8 +137,12 @@ pub(crate) fn is_there(disk: &dyn Disk, id: &str) -> Result<bool, DiskError> {
     DiskExt::exists(disk, &Path::new(SESSIONS).join(id))
 }
 
-/// Every session with its files and whether a process works on it. Blocks.
-pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<Listed>, DiskError> {
+/// What `told` says of every session, from its files and whether a process works on it: of one after the
+/// other, since the plans of one may be large. Blocks.
+pub(crate) fn list<T>(
+    disk: &dyn Disk,
+    told: impl Fn(String, Result<(Snapshot, bool), UploadError>) -> T,
+) -> Result<Vec<T>, DiskError> {
     let mut sessions = Vec::new();
     for id in load_ids(disk)? {
         let snapshot = Snapshot::load(disk, &id).map(|snapshot| {
@@ -151,7 +152,7 @@ pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<Listed>, DiskError> {
             );
             (snapshot, running)
         });
-        sessions.push((id, snapshot));
+        sessions.push(told(id, snapshot));
     }
     Ok(sessions)
 }
@@ -227,7 +228,7 @@ pub(crate) fn load_journal(
     Ok((journal, Progressed::of(&records)))
 }
 
-pub(super) fn load_records(
+pub(crate) fn load_records(
     disk: &dyn Disk,
     id: &str,
 ) -> Result<(Journal, Vec<Record>), UploadError> {
@@ -369,7 +370,10 @@ impl Session {
 /// Makes it certain that a session is found again after a power cut. The start that made it may have
 /// died, or its sync failed, between giving the directory its name and making that name durable.
 fn keep_entry(disk: &dyn Disk, id: &str) -> Result<(), DiskError> {
-    disk.create_dir_all(&Path::new(SESSIONS).join(id))
+    let dir = Path::new(SESSIONS).join(id);
+    disk.create_dir_all(&dir)?;
+    // The same for its files: bytes that were signed, and perhaps sent, must not be forgotten.
+    disk.sync_dir(&dir)
 }
 
 /// Removes what a start that died has left. Nothing in it was ever acted on.

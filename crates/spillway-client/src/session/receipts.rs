@@ -1,36 +1,104 @@
-//! Receipts of other sessions for chunks of this one: what is stored and paid for there is neither
-//! asked for nor stored again here.
+//! What vouches for a stored chunk: receipts that peers which were quoted for it have signed, for a
+//! payment. Those of other sessions count here too: what is stored and paid for there is neither asked
+//! for nor stored again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use spillway_disk::Disk;
-use spillway_types::{ChunkAddress, Domain, PaymentId, Receipt, UnixTime, limits::STORE_QUORUM};
+use spillway_types::{
+    ChunkAddress, Domain, EvmAddress, PaymentId, Receipt, UnixTime, limits::STORE_QUORUM,
+};
 
 use super::{
-    PlanIx, Progressed, Record,
+    ChunkIx, PlanFile, PlanIx, Progressed, Record,
     open::{is_there, load_ids, load_manifest, load_plans, load_records},
 };
 use crate::UploadError;
 
-/// Receipts that other sessions hold for these chunks: a quorum for a payment that is recorded and
-/// whose upload window is not over. When it is over, the network is asked again. A session that
-/// cannot be read gives none. Blocks.
+/// Plans of one session, by payment, with the leaf of each chunk.
+pub(crate) struct Vouchers<'p>(BTreeMap<PaymentId, (&'p PlanFile, BTreeMap<ChunkIx, usize>)>);
+
+impl<'p> Vouchers<'p> {
+    pub(crate) fn of(plans: impl IntoIterator<Item = &'p PlanFile>) -> Self {
+        let leaves = |file: &PlanFile| {
+            let places = file.chunks.iter().enumerate();
+            places.filter_map(|(at, chunk)| chunk.map(|chunk| (chunk, at))).collect()
+        };
+        Self(plans.into_iter().map(|file| (file.plan.id(), (file, leaves(file)))).collect())
+    }
+
+    /// The payment for which a quorum of the peers that were quoted for a chunk say, over their
+    /// signatures, that they have stored it; with what they say, once a peer.
+    pub(crate) fn quorum(
+        &self,
+        chunk: ChunkIx,
+        receipts: &[Receipt],
+    ) -> Option<(PaymentId, Vec<Receipt>)> {
+        let payments: BTreeSet<PaymentId> = receipts.iter().map(|r| r.body.payment).collect();
+        payments.into_iter().find_map(|payment| {
+            let (file, places) = self.0.get(&payment)?;
+            let at = *places.get(&chunk)?;
+            let (leaf, quotes) = (file.plan.leaves.get(at)?, file.quotes.get(at)?);
+            let subject = (payment, leaf.hash(), leaf.address, quotes[0].terms.size);
+            let mut sound: Vec<Receipt> = Vec::new();
+            for receipt in receipts {
+                let body = &receipt.body;
+                if (body.payment, body.leaf, body.address, body.size) == subject
+                    && body.domain == file.plan.domain
+                    && quotes.iter().any(|quote| quote.peer == receipt.peer)
+                    && !sound.iter().any(|known| known.peer == receipt.peer)
+                    && receipt.verify_signature().is_ok()
+                {
+                    sound.push(*receipt);
+                }
+            }
+            (sound.len() >= STORE_QUORUM).then_some((payment, sound))
+        })
+    }
+}
+
+/// The chunks of a session that its receipts vouch for, of these payments. Blocks.
+///
+/// # Errors
+/// When the session cannot be read.
+pub(crate) fn vouched_for(
+    disk: &dyn Disk,
+    id: &str,
+    payments: &BTreeSet<PaymentId>,
+) -> Result<BTreeSet<ChunkIx>, UploadError> {
+    let plans = load_plans(disk, id)?;
+    let vouchers = Vouchers::of(plans.iter().filter(|file| payments.contains(&file.plan.id())));
+    let (_, records) = load_records(disk, id)?;
+    let stored = records.into_iter().filter_map(|record| match record {
+        Record::Stored { chunk, receipts } => vouchers.quorum(chunk, &receipts).map(|_| chunk),
+        _ => None,
+    });
+    Ok(stored.collect())
+}
+
+/// Receipts of other sessions: by payment, of each chunk.
+pub(crate) type Elsewhere = BTreeMap<PaymentId, BTreeMap<ChunkAddress, Vec<Receipt>>>;
+
+/// Receipts that other sessions hold for these chunks: a quorum for a payment that is noted as
+/// recorded and whose upload window is not over. Whether it is recorded is the chain's to say. When it
+/// is over, the network is asked again. A session that cannot be read gives none, nor does one of
+/// another payer that came with an archive. Blocks.
 ///
 /// # Errors
 /// When our disk fails.
 pub(crate) fn receipts_elsewhere(
     disk: &dyn Disk,
     own: &str,
-    (domain, now): (&Domain, UnixTime),
+    of: (&Domain, EvmAddress, UnixTime),
     wanted: &BTreeSet<ChunkAddress>,
-) -> Result<BTreeMap<ChunkAddress, Vec<Receipt>>, UploadError> {
-    let mut found = BTreeMap::new();
+) -> Result<Elsewhere, UploadError> {
+    let mut found = Elsewhere::new();
     for id in load_ids(disk)? {
         if id == own || wanted.is_empty() {
             continue;
         }
-        match of_session(disk, &id, (domain, now), wanted) {
-            Ok(mut receipts) => found.append(&mut receipts),
+        match of_session(disk, &id, of, wanted, &mut found) {
+            Ok(()) => {}
             Err(UploadError::Disk(error)) if is_there(disk, &id)? => return Err(error.into()),
             Err(UploadError::Disk(_)) => {}
             // Before anything is planned it stops the upload; what is paid goes on without it.
@@ -43,33 +111,36 @@ pub(crate) fn receipts_elsewhere(
 fn of_session(
     disk: &dyn Disk,
     id: &str,
-    (domain, now): (&Domain, UnixTime),
+    (domain, payer, now): (&Domain, EvmAddress, UnixTime),
     wanted: &BTreeSet<ChunkAddress>,
-) -> Result<BTreeMap<ChunkAddress, Vec<Receipt>>, UploadError> {
+    found: &mut Elsewhere,
+) -> Result<(), UploadError> {
     let manifest = load_manifest(disk, id)?;
     let ours = manifest.chunks.iter().any(|chunk| wanted.contains(&chunk.address));
     if manifest.domain != *domain || !ours {
-        return Ok(BTreeMap::new());
+        return Ok(());
     }
     let (_, records) = load_records(disk, id)?;
     let progressed = Progressed::of(&records);
-    let plans = (0..).map(PlanIx).zip(load_plans(disk, id)?);
-    let payments: BTreeSet<PaymentId> = plans
-        .filter(|(plan, file)| progressed.paid.contains_key(plan) && !file.is_over(now))
-        .map(|(_, file)| file.plan.id())
-        .collect();
-    let mut found = BTreeMap::new();
+    if progressed.is_strange(manifest.payer, payer) {
+        return Ok(());
+    }
+    let plans = load_plans(disk, id)?;
+    let plans = (0..).map(PlanIx).zip(&plans);
+    let vouchers = Vouchers::of(
+        plans
+            .filter(|(plan, file)| progressed.paid.contains_key(plan) && !file.is_over(now))
+            .map(|(_, file)| file),
+    );
     for record in records {
-        let Record::Stored { chunk, mut receipts } = record else { continue };
+        let Record::Stored { chunk, receipts } = record else { continue };
         let Some(info) = manifest.chunks.get(chunk.0 as usize) else { continue };
-        receipts.retain(|receipt| {
-            let body = &receipt.body;
-            payments.contains(&body.payment)
-                && (body.address, body.size) == (info.address, info.size)
-        });
-        if wanted.contains(&info.address) && receipts.len() >= STORE_QUORUM {
-            found.insert(info.address, receipts);
+        if !wanted.contains(&info.address) {
+            continue;
+        }
+        if let Some((payment, receipts)) = vouchers.quorum(chunk, &receipts) {
+            found.entry(payment).or_default().insert(info.address, receipts);
         }
     }
-    Ok(found)
+    Ok(())
 }

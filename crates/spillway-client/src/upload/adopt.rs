@@ -40,10 +40,18 @@ impl Adopted {
 impl Engine {
     /// Plans of other sessions that pay for chunks which would be planned here.
     pub(super) async fn foreign_plans(&self) -> Result<Vec<Foreign>, UploadError> {
-        let wanted: BTreeSet<ChunkAddress> = self.wanted().into_keys().collect();
+        self.foreign_plans_of(self.wanted().into_keys().collect()).await
+    }
+
+    /// Plans of other sessions that pay for these.
+    pub(super) async fn foreign_plans_of(
+        &self,
+        wanted: BTreeSet<ChunkAddress>,
+    ) -> Result<Vec<Foreign>, UploadError> {
         let (id, domain) = (self.session.id().to_owned(), self.job.parts.domain);
-        let now = self.job.parts.clock.now();
-        let look = move |disk: &dyn Disk| Ok(foreign_plans(disk, &id, (&domain, now), &wanted));
+        let (payer, now) = (self.job.wallet.address(), self.job.parts.clock.now());
+        let look =
+            move |disk: &dyn Disk| Ok(foreign_plans(disk, &id, (&domain, payer, now), &wanted));
         run(&self.job.parts.data, look).await?
     }
 

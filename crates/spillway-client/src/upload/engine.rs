@@ -96,6 +96,7 @@ impl Engine {
             checking: None,
             pay_error: None,
         };
+        engine.doubt_imported().await?;
         engine.begin_checks().await?;
         engine.settle_plans().await?;
         Ok(engine)
@@ -128,6 +129,9 @@ impl Engine {
                 PlanStatus::Paid { .. } if paid => {}
                 PlanStatus::Paid { recorded } => recorded_now.push((plan, recorded)),
                 PlanStatus::Dropped => records.push(Record::Dropped { plan }),
+                PlanStatus::Open if self.is_paid_elsewhere(file).await? => {
+                    records.push(Record::Dropped { plan });
+                }
                 PlanStatus::Open => undone.push(plan),
             }
         }
@@ -192,7 +196,7 @@ impl Engine {
         self.pay_and_store().await
     }
 
-    /// Leaves the plans that can still be recorded and are within the caps. Those that are too late
+    /// Leaves the plans that can still be recorded and are agreed to. Those that are too late
     /// have to wait until the chain says that they never will be.
     async fn check_open_plans(&mut self) -> Result<(), UploadError> {
         let now = self.job.parts.clock.now();
@@ -215,7 +219,7 @@ impl Engine {
         let to_pay = plans.map(|file| file.own_chunks().count() as u64).sum();
         let offer = pay::offer(&open, None, gas, self.counts(to_pay));
         self.job.options.progress.set_mode(offer.mode, None);
-        pay::check_caps(&self.job, &offer, &self.session.progressed.spend)
+        self.agree(offer).await
     }
 
     /// The chunks of the upload, when so many of them are to be paid now.

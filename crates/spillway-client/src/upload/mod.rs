@@ -10,6 +10,7 @@ mod adopt;
 mod checking;
 mod choosing;
 mod engine;
+mod imported;
 mod middle;
 mod pay;
 mod planning;

@@ -152,7 +152,7 @@ impl Engine {
     }
 
     /// Compares the price with the caps and shows it to the user. `plans`: those that are new.
-    async fn approve(&self, plans: &[Plan], offer: Offer) -> Result<(), UploadError> {
+    pub(super) async fn approve(&self, plans: &[Plan], offer: Offer) -> Result<(), UploadError> {
         self.job.options.progress.set_mode(offer.mode, offer.reason);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)?;
         if let Some(approve) = &self.job.options.approve

@@ -1,8 +1,12 @@
 //! Going on with a session by its name: everything is in its files and its spill.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use spillway_disk::{Disk, run};
+use spillway_pay::At;
 use spillway_seal::DataMap;
 use spillway_types::{ChunkAddress, Receipt};
 
@@ -166,9 +170,18 @@ pub(super) async fn keep_receipts(job: &Job, sealed: &mut Sealed) -> Result<(), 
         .collect();
     let wanted: BTreeSet<ChunkAddress> = open.iter().map(|(address, _)| *address).collect();
     let (id, domain) = (session.id().to_owned(), job.parts.domain);
-    let look =
-        move |disk: &dyn Disk| Ok(session::receipts_elsewhere(disk, &id, (&domain, now), &wanted));
-    let mut found = run(&job.parts.data, look).await??;
+    let (payer, vault) = (job.wallet.address(), domain.vault);
+    let look = move |disk: &dyn Disk| {
+        Ok(session::receipts_elsewhere(disk, &id, (&domain, payer, now), &wanted))
+    };
+    let mut found: BTreeMap<ChunkAddress, Vec<Receipt>> = BTreeMap::new();
+    for (payment, receipts) in run(&job.parts.data, look).await?? {
+        // What a journal says of it may have been undone, or never have been true.
+        let record = job.parts.payments.chain().record(vault, payment, At::Depth(0)).await?;
+        if record.recorded.is_some() {
+            found.extend(receipts);
+        }
+    }
     let records = open.into_iter().filter_map(|(address, chunk)| {
         let receipts: Vec<Receipt> = found.remove(&address)?;
         Some(Record::Already { chunk, receipts })

@@ -76,7 +76,8 @@ async fn adopt(
     let done: BTreeSet<usize> = (0..chunks.len())
         .filter(|&at| {
             let ix = u32::try_from(at).expect("invariant: chunks are counted in 32 bits");
-            session.progressed.is_done(ChunkIx(ix))
+            // What is said to be done in one that was imported may be open after a look at the chain.
+            !session.progressed.imported && session.progressed.is_done(ChunkIx(ix))
         })
         .collect();
     let spill = run(&job.parts.data, move |_| {
