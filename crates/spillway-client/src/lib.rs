@@ -57,7 +57,8 @@ pub use outcome::{BatchStatus, Cost, Downloaded, SessionStatus, Spend, Uploaded}
 pub use progress::{Progress, ProgressSender, Stage};
 pub use reap::Reaped;
 pub use refunds::{
-    RefundReport, RefundStopped, Refundable, RefundedBatch, UnreadableSession, refund, refundable,
+    RefundReport, RefundStopped, Refundable, RefundedBatch, RefusedRefund, UnreadableSession,
+    refund, refundable,
 };
 pub use session::SessionStage;
 pub use session_error::{ForgetError, SessionError, Stakes};

@@ -1,9 +1,12 @@
 //! What comes back of batches: the draws that nobody has settled when their claim window is over.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use spillway_disk::{Disk, run};
-use spillway_pay::{At, ClaimState, Payments, Stopped, Wallet};
+use spillway_pay::{At, ClaimState, Payments, RefundRefused, Stopped, Wallet};
 use spillway_types::{Atto, BatchTerms, PaymentId, Retry, UnixTime};
 
 use crate::{
@@ -54,8 +57,23 @@ pub struct RefundReport {
     pub busy: Vec<String>,
     /// Sessions whose files cannot be read: what their batches hold is not known.
     pub unreadable: Vec<UnreadableSession>,
+    /// Batches that the chain refused to refund, though they are due.
+    pub refused: Vec<RefusedRefund>,
     /// What the transactions have cost.
     pub spend: spillway_pay::Spend,
+}
+
+/// A batch that the chain refused to refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRefund {
+    /// The session that has paid it.
+    pub session: String,
+    /// The vault's id of it.
+    pub payment: PaymentId,
+    /// What would have come back.
+    pub amount: Atto,
+    /// What vault or token said.
+    pub reason: Option<String>,
 }
 
 /// A session whose files cannot be read.
@@ -120,8 +138,8 @@ pub async fn refundable(
 /// cannot be told from draws that were settled.
 ///
 /// # Errors
-/// When our disk or the chain fails, or the chain refuses; with what came back before, which is
-/// written down. What was refunded before is looked at again, as [`refundable`] does; of a session that
+/// When our disk or the chain fails; with what came back before, which is written down. A batch that
+/// the chain refuses to refund is no error: the report names it. What was refunded before is looked at again, as [`refundable`] does; of a session that
 /// is named all of it. A session that cannot be read is no error: the report names it.
 ///
 /// # Cancel safety
@@ -172,7 +190,13 @@ async fn refund_into(
         Err(Stopped { done, error }) => (done, Some(error)),
     };
     report.spend = sent.spend;
-    let noted = note_refunded(payments, data, due, &sent.batches, report).await;
+    for RefundRefused { payment, refundable, reason } in sent.refused {
+        let Some(batch) = due.iter().find(|batch| batch.payment == payment) else { continue };
+        let session = batch.session.clone();
+        report.refused.push(RefusedRefund { session, payment, amount: refundable, reason });
+    }
+    let sent: BTreeMap<PaymentId, Atto> = sent.batches.into_iter().collect();
+    let noted = note_refunded(payments, data, due, &sent, report).await;
     match stopped {
         Some(error) => Err(error.into()),
         None => noted,
@@ -219,32 +243,34 @@ async fn note_refunded(
     payments: &Payments,
     data: &Arc<dyn Disk>,
     due: Vec<BatchPaid>,
-    sent: &[PaymentId],
+    amounts: &BTreeMap<PaymentId, Atto>,
     report: &mut RefundReport,
 ) -> Result<(), AccountError> {
     // What was sent comes first: a chain that fails now may not be asked about the rest.
     let (sent, rest): (Vec<_>, Vec<_>) =
-        due.into_iter().partition(|batch| sent.contains(&batch.payment));
+        due.into_iter().partition(|batch| amounts.contains_key(&batch.payment));
     for batch in sent {
-        note(data, batch, report).await?;
+        let amount = amounts.get(&batch.payment).copied();
+        note(data, batch, amount, report).await?;
     }
     let terms: Vec<BatchTerms> = rest.iter().map(|batch| batch.terms).collect();
     let claims = if terms.is_empty() { Vec::new() } else { payments.claims(&terms).await? };
     for (batch, claim) in rest.into_iter().zip(claims) {
         if claim.refundable == Atto::ZERO {
-            note(data, batch, report).await?;
+            note(data, batch, None, report).await?;
         }
     }
     Ok(())
 }
 
-/// A batch of which all came back.
+/// A batch of which all came back: what a transaction of ours has sent, or what was open before.
 async fn note(
     data: &Arc<dyn Disk>,
     batch: BatchPaid,
+    sent: Option<Atto>,
     report: &mut RefundReport,
 ) -> Result<(), AccountError> {
-    let amount = batch.refundable.unwrap_or(Atto::ZERO);
+    let amount = sent.or(batch.refundable).unwrap_or(Atto::ZERO);
     list(report, &batch, amount);
     // It came back, written down or not: a session that is busy now is noted next time.
     write(data, &batch, Record::Refunded { plan: batch.plan, amount }, report).await?;

@@ -13,8 +13,7 @@ use spillway_pay::{
     verify,
 };
 use spillway_types::{
-    Atto, BatchProof, LeafHash, PaymentId, PeerKey, Refusal, Retry, RewardAddress, Seed, UnixTime,
-    Win, WinsPage, WinsRequest,
+    BatchProof, LeafHash, PaymentId, PeerKey, Refusal, UnixTime, Win, WinsPage, WinsRequest,
 };
 
 use crate::{
@@ -25,8 +24,12 @@ use crate::{
 };
 
 mod named;
+mod report;
+
+pub use report::{SettleReport, SettleStopped, WinsFailure};
 
 use named::Named;
+use report::plus;
 
 /// What is settled, and with what seeds.
 #[derive(Clone, Debug, Default)]
@@ -42,81 +45,6 @@ pub struct SettleOptions {
     pub terms: SettleTerms,
     /// Only look: no seed is posted, nothing is settled and nothing is spent.
     pub dry_run: bool,
-}
-
-/// Why a node's wins are not known.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WinsFailure {
-    /// No answer.
-    #[error(transparent)]
-    Peer(#[from] PeersError),
-    /// It said no.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// Its pages are not in order.
-    #[error("its pages are not in order")]
-    OutOfOrder,
-}
-
-impl WinsFailure {
-    /// Whether the node may answer later.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Peer(error) => error.retry(),
-            Self::Refused(refusal) => refusal.retry(),
-            Self::OutOfOrder => Retry::Never,
-        }
-    }
-}
-
-/// What [`settle`] has done, or in a dry run would do.
-#[derive(Clone, Debug, Default)]
-pub struct SettleReport {
-    /// The seeds that were asked for; `None`: not known yet.
-    pub seeds: Vec<(UnixTime, Option<Seed>)>,
-    /// What making them known has cost, but for those that a settlement took along.
-    pub seed_spend: Spend,
-    /// Different wins that nodes have shown.
-    pub wins: u64,
-    /// What was settled, and what was not and why; of either the first 4,096. In a dry run there are
-    /// no transactions, and what it cost is what it would cost at least at the fees of the moment.
-    pub settled: Settled,
-    /// What these draws pay whom, as credit in the vault. Payees are those of draws that the vault has
-    /// paid, so nobody makes this long for nothing.
-    pub payees: BTreeMap<RewardAddress, Atto>,
-    /// Seeds that nodes wait for and that nobody has made known, although the draw is due and can be
-    /// claimed: asked of the chain. Each by an upload window that it draws, first what most nodes
-    /// named; at most 64.
-    pub missing: Vec<UnixTime>,
-    /// Nodes whose wins are not known, or not all.
-    pub silent: Vec<(PeerKey, WinsFailure)>,
-}
-
-/// Why [`settle`] did not come to its end, and what it has done.
-#[derive(Debug, thiserror::Error)]
-#[error("settling did not come to its end")]
-pub struct SettleStopped {
-    /// What was settled and made known before, and what that has cost. Which seeds are missing was
-    /// not asked.
-    pub done: Box<SettleReport>,
-    /// Why it stopped.
-    #[source]
-    pub error: AccountError,
-}
-
-impl SettleStopped {
-    /// Whether the same call may go on later.
-    pub fn retry(&self) -> Retry {
-        self.error.retry()
-    }
-}
-
-impl SettleReport {
-    /// What all transactions have cost in gas, those for seeds included.
-    pub fn spend(&self) -> Spend {
-        plus(&self.seed_spend, self.settled.spend.clone())
-    }
 }
 
 /// Gathers the wins of nodes and settles them, many draws a transaction. A node that is busy is asked
@@ -334,16 +262,7 @@ impl Round<'_> {
             Ok(settled) => (settled, None),
             Err(Stopped { done, error }) => (done, Some(error)),
         };
-        let total = &mut self.report.settled;
-        total.transactions += settled.transactions;
-        total.draws += settled.draws;
-        total.tips = total.tips.saturating_add(settled.tips);
-        total.prizes = total.prizes.saturating_add(settled.prizes);
-        let room = SETTLE_ROUND.saturating_sub(total.skipped.len());
-        total.skipped.extend(settled.skipped.into_iter().take(room));
-        let room = SETTLE_ROUND.saturating_sub(total.done.len());
-        total.done.extend(settled.done.into_iter().take(room));
-        total.spend = plus(&total.spend, settled.spend);
+        self.report.add(settled);
         let Some(PayError { failure, .. }) = error else { return Ok(()) };
         Err(PayError { failure, spend: self.report.spend() }.into())
     }
@@ -414,16 +333,6 @@ impl Round<'_> {
             let sum = self.report.payees.entry(share.payee).or_default();
             *sum = sum.saturating_add(share.amount);
         }
-    }
-}
-
-fn plus(before: &Spend, more: Spend) -> Spend {
-    Spend {
-        paid: before.paid.saturating_add(more.paid),
-        payments: [before.payments.clone(), more.payments].concat(),
-        gas_used: before.gas_used.saturating_add(more.gas_used),
-        gas_cost: before.gas_cost.saturating_add(more.gas_cost),
-        tx_hashes: [before.tx_hashes.clone(), more.tx_hashes].concat(),
     }
 }
 

@@ -6,7 +6,7 @@ use spillway_types::{
     limits::MAX_BEACON_LAG_EPOCHS,
 };
 
-use crate::ChainError;
+use crate::{ChainError, VaultEvent};
 
 /// Which state of the chain is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl BeaconState {
 }
 
 /// A mined transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxReceipt {
     /// Which.
     pub hash: TxHash,
@@ -102,6 +102,8 @@ pub struct TxReceipt {
     pub gas_used: u64,
     /// What it paid for gas.
     pub gas_cost: Wei,
+    /// What vaults did with draws, each with the contract that says so.
+    pub events: Vec<(EvmAddress, VaultEvent)>,
 }
 
 /// A call without a transaction: whom, what, from whom.

@@ -31,6 +31,7 @@ mod decimal;
 pub mod deploy;
 mod drand;
 mod error;
+mod events;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -60,6 +61,7 @@ pub use choose::{Candidate, Choice, ChooseInput, ModeChoice, ModeReason, choose}
 pub use deploy::{DeployOptions, Deployed, Deployer, DrandOptions};
 pub use drand::{DrandSignature, NotASignature};
 pub use error::ChainError;
+pub use events::VaultEvent;
 pub use gate::{Gate, Gauge, Permit};
 pub use journal::{JournalError, TxJournal};
 pub use keeper::{Keeper, KeeperOptions};
@@ -67,8 +69,8 @@ pub use memory_chain::{ChainFault, ChainOp, FaultHook, MemoryChain, MemoryChainO
 pub use pay_error::{PayError, PayFailure, Stopped};
 pub use payments::{
     BatchState, Caps, ClaimState, CommitChoice, OpenClaim, PayRequest, PayTiming, Payments,
-    PaymentsOptions, Refunded, SeedNeeded, SeedPosted, SeedWanted, SettlePreview, SettleTerms,
-    Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
+    PaymentsOptions, RefundRefused, Refunded, SeedNeeded, SeedPosted, SeedWanted, SettlePreview,
+    SettleTerms, Settled, SkipReason, Skipped, VaultTerms, Withdrawn,
 };
 pub use plan::{PaymentMode, Plan, PlanMode, PlanProofs};
 pub use planner::{ASSUMED_UPLOAD_RATE, PlanError, PlanInput, plan_direct};

@@ -25,6 +25,7 @@ use crate::{
         IBeacon, IDrandBeacon, IToken, IVault, address, atto, id_word, payee_address, recorded,
         settled,
     },
+    events::RpcLog,
     rpc_error::{Said, read_error, unexpected},
     rpc_transport::RpcTransport,
 };
@@ -97,6 +98,8 @@ struct RpcReceipt {
     effective_gas_price: Option<U256>,
     /// What a rollup takes for publishing the transaction, on top of gas.
     l1_fee: Option<U256>,
+    #[serde(default)]
+    logs: Vec<RpcLog>,
 }
 
 impl RpcBlock {
@@ -438,6 +441,7 @@ impl Chain for RpcChain {
             block: block.to(),
             gas_used: receipt.gas_used.saturating_to(),
             gas_cost: Wei(cost.saturating_to()),
+            events: receipt.logs.iter().filter_map(RpcLog::event).collect(),
         }))
     }
 }

@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+};
 
 use clap::Args;
 use spillway_client::{DrandSignature, NotASignature};
@@ -7,23 +10,31 @@ use spillway_types::Wei;
 use super::{
     AccountOnChainArgs, ChainArgs, ClientArgs, DataArgs, ManifestArgs, RateArgs, parse_wei,
 };
-use crate::{exit::Failure, local};
+use crate::{
+    exit::{Code, Failure},
+    local,
+};
 
 /// Where what a beacon of drand asks for is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SeedProof {
     Signature(Box<DrandSignature>),
+    /// In standard input.
+    Stdin,
     /// In this file.
     File(PathBuf),
 }
 
-/// Standard input, as a file.
-const STDIN: &str = "/dev/stdin";
+/// Bytes of standard input that are read for a proof, at most: a round in JSON is shorter than 512.
+const MAX_PROOF_BYTES: u64 = 4 * 1024;
+
+/// What the text of a proof may be.
+const HINT: &str = "a round of drand in JSON, or its signature in hexadecimal";
 
 fn parse_seed_proof(text: &str) -> Result<SeedProof, NotASignature> {
     match text.strip_prefix('@') {
         Some(path) => Ok(SeedProof::File(path.into())),
-        None if text == "-" => Ok(SeedProof::File(STDIN.into())),
+        None if text == "-" => Ok(SeedProof::Stdin),
         None => Ok(SeedProof::Signature(Box::new(text.parse()?))),
     }
 }
@@ -32,19 +43,40 @@ impl SeedProof {
     /// What the beacon takes.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no signature.
+    /// When the file or standard input cannot be read, is too long, or holds no signature.
     pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
-        let path = match self {
-            Self::Signature(signature) => return Ok(signature.proof()),
-            Self::File(path) => path,
-        };
-        let hint = "a round of drand in JSON, or its signature in hexadecimal";
-        let text = local::read_text(path, "the signature in", hint)?;
-        let signature: DrandSignature = text.parse().map_err(|error: NotASignature| {
-            Failure::usage(format!("{}: {error}", path.display())).hint(format!("expected {hint}"))
-        })?;
-        Ok(signature.proof())
+        match self {
+            Self::Signature(signature) => Ok(signature.proof()),
+            Self::Stdin => proof(&whole(io::stdin().lock())?, "standard input"),
+            Self::File(path) => {
+                let text = local::read_text(path, "the signature in", HINT)?;
+                proof(&text, &path.display().to_string())
+            }
+        }
     }
+}
+
+/// What is read of standard input.
+fn whole(input: impl Read) -> Result<String, Failure> {
+    let failed = |why: String| {
+        let message = format!("cannot read the signature in standard input: {why}");
+        Failure::new(Code::Failure, message).hint(HINT)
+    };
+    let mut text = String::new();
+    let read = input.take(MAX_PROOF_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > MAX_PROOF_BYTES {
+        return Err(failed(format!("more than {MAX_PROOF_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+/// What the beacon takes, of a text that is there.
+fn proof(text: &str, place: &str) -> Result<Vec<u8>, Failure> {
+    let signature: DrandSignature = text.parse().map_err(|error: NotASignature| {
+        Failure::usage(format!("{place}: {error}")).hint(format!("expected {HINT}"))
+    })?;
+    Ok(signature.proof())
 }
 
 /// `settle`.
@@ -113,7 +145,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::exit::Code;
 
     /// Round 1 of drand's quicknet, as published.
     const SIGNATURE: &str = "b55e7cb2d5c613ee0b2e28d6750aabbb78c39dcc96bd9d38c2c2e12198df95571de8e8e402a0cc48871c7089a2b3af4b";
@@ -123,7 +154,7 @@ mod tests {
         let proof = parse_seed_proof(SIGNATURE).unwrap().read().unwrap();
         assert_eq!(proof.len(), 128);
         assert_eq!(parse_seed_proof(&format!("0x{SIGNATURE}")).unwrap().read().unwrap(), proof);
-        assert_eq!(parse_seed_proof("-"), Ok(SeedProof::File("/dev/stdin".into())));
+        assert_eq!(parse_seed_proof("-"), Ok(SeedProof::Stdin));
         assert_eq!(parse_seed_proof("ff"), Err(NotASignature::Length { found: 1 }));
         assert_eq!(parse_seed_proof("xyz"), Err(NotASignature::Text));
         let dir = tempfile::tempdir().unwrap();
@@ -137,5 +168,19 @@ mod tests {
         let failure = read().unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         assert!(failure.message.contains("neither hexadecimal"), "{failure}");
+    }
+
+    #[test]
+    fn standard_input_is_read_to_its_end_and_no_further_than_4_kib() {
+        let text = format!("{SIGNATURE}\n");
+        assert_eq!(proof(&whole(text.as_bytes()).unwrap(), "standard input").unwrap().len(), 128);
+        assert_eq!(whole(&[b' '; 4_096][..]).unwrap().len(), 4_096);
+        let failure = whole(io::repeat(b' ')).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "cannot read the signature in standard input: more than 4096 bytes"
+        );
+        let failure = proof("none", "standard input").unwrap_err();
+        assert!(failure.message.starts_with("standard input: "), "{failure}");
     }
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 use spillway_client::{
     BatchStatus, Clock, Disk, Payments, RefundReport, RefundStopped, Refundable, RefundedBatch,
-    SessionStatus, SystemClock, UnreadableSession, Wallet,
+    RefusedRefund, SessionStatus, SystemClock, UnreadableSession, Wallet,
 };
 use spillway_types::{Atto, Domain};
 
@@ -27,6 +27,8 @@ struct Summary {
     busy: Vec<String>,
     /// Uploads whose files cannot be read: what their batches hold is not known.
     unreadable: Vec<Unreadable>,
+    /// What the vault or its token does not let come back.
+    refused: Vec<Refused>,
     /// Uploads that were paid to other vaults, which were not asked.
     elsewhere: Vec<Elsewhere>,
     refunded_atto: String,
@@ -55,6 +57,15 @@ struct Open {
     from: u64,
     from_utc: String,
     due: bool,
+}
+
+/// A batch that the chain refused to refund.
+#[derive(Debug, Serialize)]
+struct Refused {
+    upload_id: String,
+    payment: String,
+    amount_atto: String,
+    reason: Option<String>,
 }
 
 /// An upload whose files cannot be read.
@@ -105,6 +116,12 @@ pub(super) async fn run(context: &Context, args: &Refund) -> Result<(), Failure>
 
 /// What the report does not know.
 fn left_open(report: &RefundReport) -> Result<(), Failure> {
+    if !report.refused.is_empty() {
+        let batches = report.refused.len() as u64;
+        let what = if batches == 1 { "batch" } else { "batches" };
+        let message = format!("the chain refused to refund {batches} {what}");
+        return Err(Failure::new(Code::Failure, message).hint("the summary says which, and why"));
+    }
     if !report.unreadable.is_empty() {
         let message = "some of the uploads cannot be read: what their batches hold is not known";
         return Err(Failure::new(Code::Failure, message)
@@ -199,6 +216,7 @@ fn add(all: &mut RefundReport, one: RefundReport) {
     all.waiting.extend(one.waiting);
     all.busy.extend(one.busy);
     all.unreadable.extend(one.unreadable);
+    all.refused.extend(one.refused);
     all.spend.gas_used += one.spend.gas_used;
     all.spend.gas_cost = all.spend.gas_cost.saturating_add(one.spend.gas_cost);
     all.spend.tx_hashes.extend(one.spend.tx_hashes);
@@ -224,12 +242,19 @@ fn summary(report: &RefundReport, elsewhere: Vec<Elsewhere>, args: &Refund) -> S
         .unreadable
         .iter()
         .map(|it| Unreadable { upload_id: it.session.clone(), reason: it.why.clone() });
+    let refused = report.refused.iter().map(|it| Refused {
+        upload_id: it.session.clone(),
+        payment: it.payment.to_string(),
+        amount_atto: it.amount.to_string(),
+        reason: it.reason.clone(),
+    });
     Summary {
         dry_run: args.dry_run,
         refunded: refunded.collect(),
         refundable: refundable.collect(),
         busy: report.busy.clone(),
         unreadable: unreadable.collect(),
+        refused: refused.collect(),
         elsewhere,
         refunded_atto: report.amount().to_string(),
         gas_used: report.spend.gas_used,
@@ -252,6 +277,13 @@ fn text(report: &RefundReport, elsewhere: &[Elsewhere], args: &Refund) -> String
     }
     for UnreadableSession { session, why } in &report.unreadable {
         text.line(format_args!("Upload {session} cannot be read: {why}."));
+    }
+    for RefusedRefund { session, payment, amount: sum, reason } in &report.refused {
+        text.line(format_args!(
+            "{} tokens of batch {payment} of upload {session} did not come back, the chain refused: {}.",
+            amount(sum.get()),
+            reason.as_deref().unwrap_or("no reason given"),
+        ));
     }
     let is_silent = text.is_empty();
     for Elsewhere { upload_id, chain_id, vault, network } in elsewhere {
@@ -305,156 +337,4 @@ fn open(batch: &Refundable) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use spillway_types::{EvmAddress, NetworkId, PaymentId, UnixTime, Wei};
-
-    use super::*;
-    use crate::args::{AccountOnChainArgs, DataArgs};
-
-    fn args(dry_run: bool) -> Refund {
-        Refund {
-            sessions: vec!["a".into()],
-            dry_run,
-            data: DataArgs::default(),
-            account: AccountOnChainArgs::default(),
-        }
-    }
-
-    fn waiting(due: bool) -> Refundable {
-        Refundable {
-            session: "a".into(),
-            payment: PaymentId([2; 32]),
-            draws: 16,
-            settled: 3,
-            amount: Atto(1_500_000_000_000_000_000),
-            from: UnixTime(1_795_260_315),
-            due,
-        }
-    }
-
-    fn report() -> RefundReport {
-        let amount = Atto(250_000_000_000_000_000);
-        let mut report = RefundReport {
-            refunded: vec![RefundedBatch {
-                session: "a".into(),
-                payment: PaymentId([1; 32]),
-                amount,
-            }],
-            waiting: vec![waiting(false)],
-            busy: vec!["b".into()],
-            unreadable: vec![UnreadableSession { session: "c".into(), why: "a gap".into() }],
-            ..RefundReport::default()
-        };
-        report.spend.gas_used = 50_000;
-        report.spend.gas_cost = Wei(100_000_000_000_000);
-        report.spend.tx_hashes = vec![spillway_types::TxHash([3; 32])];
-        report
-    }
-
-    #[test]
-    fn what_came_back_and_what_may_is_said() {
-        let [one, two, three] = [1, 2, 3].map(|byte: u8| format!("0{byte}").repeat(32));
-        assert_eq!(
-            text(&report(), &[], &args(false)),
-            format!(
-                "0.25 tokens came back of batch 0x{one} of upload a.\n1.5 tokens of batch 0x{two} \
-                 of upload a can be refunded from 2026-11-21 11:25:15 UTC (1795260315) on, if no \
-                 further draw is settled; 3 of 16 are.\nAnother process works on upload \
-                 b.\nUpload c cannot be read: a gap.\nRefunded 0.25 tokens for 0.0001 coins of gas, in 1 transaction.\n"
-            )
-        );
-        assert_eq!(
-            serde_json::to_string(&summary(&report(), Vec::new(), &args(false))).unwrap(),
-            format!(
-                r#"{{"dry_run":false,"refunded":[{{"upload_id":"a","payment":"0x{one}","amount_atto":"250000000000000000"}}],"refundable":[{{"upload_id":"a","payment":"0x{two}","draws":16,"settled":3,"amount_atto":"1500000000000000000","from":1795260315,"from_utc":"2026-11-21 11:25:15 UTC","due":false}}],"busy":["b"],"unreadable":[{{"upload_id":"c","reason":"a gap"}}],"elsewhere":[],"refunded_atto":"250000000000000000","gas_used":50000,"gas_cost_wei":"100000000000000","tx_hashes":["0x{three}"]}}"#
-            )
-        );
-    }
-
-    #[test]
-    fn a_dry_run_says_what_would_come_back() {
-        let report = RefundReport { waiting: vec![waiting(true)], ..RefundReport::default() };
-        let two = "02".repeat(32);
-        assert_eq!(
-            text(&report, &[], &args(true)),
-            format!(
-                "1.5 tokens of batch 0x{two} of upload a can be refunded now, if no further draw is \
-                 settled; 3 of 16 are.\nNow 1.5 tokens would come back.\n"
-            )
-        );
-        assert_eq!(text(&RefundReport::default(), &[], &args(true)), "Nothing can be refunded.\n");
-    }
-
-    /// That nothing is due here says nothing of uploads to other networks.
-    #[test]
-    fn uploads_that_were_paid_elsewhere_are_named() {
-        let domain = |vault| Domain {
-            network: NetworkId([7; 32]),
-            chain_id: 42_161,
-            vault: EvmAddress([vault; 20]),
-        };
-        let paid = |vault, refunded| BatchStatus {
-            payment: PaymentId([1; 32]),
-            domain: domain(vault),
-            recorded: None,
-            upload_by: UnixTime(1),
-            draw_time: None,
-            refundable_from: None,
-            draws: 1,
-            escrow: Atto(5),
-            refundable: None,
-            refunded,
-        };
-        let session = |id: &str, batches| SessionStatus {
-            id: id.into(),
-            batches,
-            ..SessionStatus::default()
-        };
-        let sessions = [
-            session("a", vec![paid(2, None), paid(1, None), paid(2, None)]),
-            session("b", vec![paid(2, Some(Atto(5)))]),
-            session("c", vec![paid(3, None)]),
-        ];
-        let everything = Refund { sessions: Vec::new(), ..args(false) };
-        let ids = |args: &Refund| {
-            let found = elsewhere(&sessions, &domain(1), args);
-            found.iter().map(|it| it.upload_id.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            (ids(&everything), ids(&args(false))),
-            (vec!["a".into(), "c".into()], vec!["a".into()])
-        );
-        let found = elsewhere(&sessions, &domain(1), &args(false));
-        let (vault, network) = ("02".repeat(20), NetworkId([7; 32]));
-        assert_eq!(
-            text(&RefundReport::default(), &found, &args(false)),
-            format!(
-                "Upload a was paid elsewhere, which was not asked: chain 42161, vault 0x{vault}, \
-                 network {network}.\nNothing can be refunded here: name the chain and the vault of \
-                 the upload.\n"
-            )
-        );
-        let json = summary(&RefundReport::default(), found, &args(false));
-        let json = serde_json::to_value(json).unwrap();
-        assert_eq!(json["elsewhere"][0]["chain_id"], 42_161);
-        assert_eq!(json["elsewhere"][0]["vault"], format!("0x{vault}"));
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_success() {
-        let mut report = report();
-        assert_eq!(left_open(&report).unwrap_err().code, Code::Failure);
-        report.unreadable.clear();
-        assert_eq!(left_open(&report).unwrap_err().code, Code::Locked);
-        report.busy.clear();
-        left_open(&report).unwrap();
-    }
-
-    #[test]
-    fn an_upload_that_is_not_there_is_named() {
-        let failure = known(&["b".into()], &args(false)).unwrap_err();
-        assert_eq!(failure.code, Code::NotFound);
-        assert_eq!(failure.to_string(), "there is no upload a; `spillway status` lists them");
-        known(&["a".into()], &args(false)).unwrap();
-    }
-}
+mod tests;

@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use spillway_client::{
     AccountError, Address, ChainError, Client, PayFailure, Payments, SeedWanted, SettleOptions,
-    SettleReport, SettleStopped, SettleTerms, SkipReason, Skipped, Wallet, missing_seeds,
-    newest_seed, settle_known,
+    SettleReport, SettleStopped, SettleTerms, Wallet, missing_seeds, newest_seed, settle_known,
 };
 use spillway_types::{PeerKey, Seed, UnixTime};
 
@@ -64,8 +63,7 @@ pub(super) async fn run(context: &Context, args: &Settle) -> Result<(), Failure>
 
 /// What was to be settled or heard and was not.
 fn left_open(report: &SettleReport, nodes: usize) -> Result<(), Failure> {
-    let is_refused = |skipped: &&Skipped| matches!(skipped.reason, SkipReason::Refused { .. });
-    let refused = report.settled.skipped.iter().filter(is_refused).count() as u64;
+    let refused = report.refused();
     if refused > 0 {
         let message = format!("the vault refused {}", count(refused, "draw"));
         return Err(Failure::new(Code::Failure, message).hint("the summary says which, and why"));
@@ -217,6 +215,8 @@ impl Work<'_> {
             Ok(done) => (done, None),
             Err(SettleStopped { done, error }) => (*done, Some(error)),
         };
+        // Somebody else may have made it known meanwhile.
+        let sent = !done.seed_spend.tx_hashes.is_empty();
         report.seed_spend.gas_used += done.seed_spend.gas_used;
         report.seed_spend.gas_cost =
             report.seed_spend.gas_cost.saturating_add(done.seed_spend.gas_cost);
@@ -224,7 +224,7 @@ impl Work<'_> {
         match error {
             None => {
                 let seed = done.seeds.into_iter().find_map(|(_, seed)| seed);
-                Ok(seed.map_or(Post::NotYet, Post::Known))
+                Ok(seed.map_or(Post::NotYet, |seed| Post::Known { seed, sent }))
             }
             Some(AccountError::Payment(error)) if is_refused(&error.failure) => {
                 tracing::info!(%error, "the beacon asks for a proof, or for another one");
@@ -234,32 +234,48 @@ impl Work<'_> {
         }
     }
 
-    /// The seeds that are missing: those that uploads of this machine wait for, and some of those that
-    /// nodes do; for a proof all of them, or else the newest.
+    /// The seeds that are missing; see [`to_post`].
     async fn wanted(
         &self,
         payments: &Arc<Payments>,
         named: &[UnixTime],
     ) -> Result<Vec<UnixTime>, Failure> {
-        let mut wanted = match Context::data(self.settings)? {
+        let own = match Context::data(self.settings)? {
             Some(data) => missing_seeds(payments, &data).await?,
             None => Vec::new(),
         };
-        // With a proof they cost nothing but for the one that takes it.
-        let most = if self.proof.is_some() { usize::MAX } else { MAX_NAMED_POSTS };
-        let others = named.iter().filter(|named| !wanted.contains(named)).take(most);
-        let others: Vec<UnixTime> = others.copied().collect();
-        wanted.extend(others);
-        if wanted.is_empty() && self.proof.is_some() {
-            wanted.extend(newest_seed(payments).await?);
-        }
-        Ok(wanted)
+        let newest = match self.proof {
+            Some(_) => newest_seed(payments).await?,
+            None => None,
+        };
+        Ok(to_post(own, named, self.proof.is_some(), newest))
     }
+}
+
+/// The seeds that are to be made known: those that uploads of this machine wait for, and some of those
+/// that nodes do. For a proof all of them, and the newest: with a proof they cost nothing but for the
+/// one that takes it, and what others wait for says nothing of what it proves.
+fn to_post(
+    mut own: Vec<UnixTime>,
+    named: &[UnixTime],
+    with_proof: bool,
+    newest: Option<UnixTime>,
+) -> Vec<UnixTime> {
+    let most = if with_proof { usize::MAX } else { MAX_NAMED_POSTS };
+    let others = named.iter().filter(|named| !own.contains(named)).take(most);
+    let others: Vec<UnixTime> = others.copied().collect();
+    own.extend(others);
+    own.extend(newest.filter(|newest| !own.contains(newest)));
+    own
 }
 
 /// What became of making a seed known.
 enum Post {
-    Known(Seed),
+    /// By a post that was sent, or by somebody else before.
+    Known {
+        seed: Seed,
+        sent: bool,
+    },
     NotYet,
     /// The beacon asks for a proof, or for another one.
     Refused(Failure),
@@ -276,9 +292,10 @@ async fn post_all(
     let mut refused = None;
     for missing in seeds {
         match post(missing.upload_by).await {
-            Ok(Post::Known(seed)) => {
+            Ok(Post::Known { seed, sent }) => {
                 missing.seed = Some(seed);
-                if with_proof {
+                // What somebody else has made known says nothing of the proof.
+                if with_proof && sent {
                     return None;
                 }
             }

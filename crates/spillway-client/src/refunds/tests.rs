@@ -260,3 +260,38 @@ async fn only_the_newest_refunds_are_looked_at_again() {
     leave_out_old(&mut batches, 0);
     assert_eq!(batches.len(), 1);
 }
+
+/// As with a token that lets nobody have anything: there is not enough in the vault for either.
+#[tokio::test]
+async fn what_the_chain_refuses_is_named_and_stays_to_be_had() {
+    let world = World::new().await;
+    let short = Atto(ESCROW.0 - 1);
+    world.chain.set_tokens(TOKEN, DOMAIN.vault, short);
+    let report = world.refund().await.unwrap();
+    assert_eq!((report.refunded.len(), report.amount()), (0, Atto::ZERO));
+    let [one, two] = report.refused.as_slice() else { panic!("{report:?}") };
+    assert_ne!(one.payment, two.payment);
+    for refused in [one, two] {
+        assert_eq!((&refused.session, refused.amount), (&world.session, ESCROW));
+        assert!(refused.reason.as_ref().unwrap().contains("InsufficientBalance"), "{refused:?}");
+    }
+    world.chain.set_tokens(TOKEN, DOMAIN.vault, ESCROW);
+    let report = world.refund().await.unwrap();
+    assert_eq!((report.refunded.len(), report.refused.len()), (1, 1));
+    assert_eq!(report.amount(), ESCROW);
+    assert_ne!(report.refunded[0].payment, report.refused[0].payment);
+}
+
+/// A server that lags may show more than there is.
+#[tokio::test]
+async fn what_is_written_down_is_what_was_sent() {
+    let world = World::new().await;
+    let found = || session::batches_paid(&*world.data, &DOMAIN, None).unwrap().batches;
+    for (number, batch) in found().iter().enumerate() {
+        let sent = (number == 0).then_some(Atto(5));
+        let batch = BatchPaid { refundable: Some(ESCROW), ..batch.clone() };
+        note(&world.data, batch, sent, &mut RefundReport::default()).await.unwrap();
+    }
+    let written: Vec<_> = found().iter().map(|batch| batch.refunded).collect();
+    assert_eq!(written, [Some(Atto(5)), Some(ESCROW)]);
+}

@@ -12,8 +12,8 @@ use spillway_pay::{
 };
 use spillway_types::{
     Atto, BatchTerms, ChunkAddress, Domain, EvmAddress, HasRequest, HasResponse, Leaf, NetworkId,
-    OfferRequest, PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse, RewardAddress,
-    Share, Wei, WinsResponse,
+    OfferRequest, PeerSecret, PutRequest, PutResponse, QuoteRequest, QuoteResponse, Retry,
+    RewardAddress, Seed, Share, Wei, WinsResponse,
 };
 
 use super::*;
@@ -403,4 +403,24 @@ async fn the_gas_of_seeds_counts_under_the_cap() {
     let enough = Some(least.saturating_mul(2));
     let report = ask(Vec::new(), enough, false).await.unwrap();
     assert_eq!((report.settled.draws, report.seed_spend), (1, Spend::default()));
+}
+
+/// Wins that are none cost nothing to make: they must not hide what the vault has refused.
+#[test]
+fn no_number_of_wins_that_are_none_hides_a_refusal() {
+    let settled = |draws: u32, reason: SkipReason| {
+        let payment = PaymentId([1; 32]);
+        let skipped = |_| spillway_pay::Skipped { payment, draw: 0, reason: reason.clone() };
+        Settled { skipped: (0..draws).map(skipped).collect(), ..Settled::default() }
+    };
+    let mut report = SettleReport::default();
+    let lies = 2 * u32::try_from(SETTLE_ROUND).unwrap();
+    report.add(settled(lies, SkipReason::NotRecorded));
+    assert_eq!((report.refused(), report.unlisted()), (0, u64::from(lies) - 512));
+    let refused = SkipReason::Refused { reason: None };
+    report.add(settled(3, refused.clone()));
+    report.add(settled(1, SkipReason::NotRecorded));
+    assert_eq!((report.refused(), report.unlisted()), (3, u64::from(lies) + 1 - 512));
+    let listed = report.settled.skipped.iter().filter(|skipped| skipped.reason == refused);
+    assert_eq!((listed.count(), report.settled.skipped.len()), (3, 515));
 }

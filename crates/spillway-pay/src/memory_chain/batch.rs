@@ -17,7 +17,10 @@ use super::{
     vault::{Vault, check_deadline, check_sender, domain, share},
     world::{Context, Revert, World, revert},
 };
-use crate::{Windows, contracts::IVault};
+use crate::{
+    VaultEvent, Windows,
+    contracts::{IVault, atto},
+};
 
 fn terms(batch: &IVault::Batch) -> BatchTerms {
     BatchTerms {
@@ -91,6 +94,7 @@ impl World {
         let mut done = vault.settled.get(&id).copied().unwrap_or_default();
         let mut touched = BTreeSet::new();
         let mut settled = 0_u64;
+        let mut events = Vec::new();
         for (index, win) in (0_u64..).zip(&call.wins) {
             let index = U256::from(index);
             if win.draw >= terms.draws {
@@ -104,6 +108,9 @@ impl World {
             let point = U256::from(terms.draw_point(seed, id, win.draw).0);
             let sum = check_win(&terms, win, index, point)?;
             used += gas::WIN + gas::LEVEL * (win.siblings.len() as u64 / 2);
+            let event =
+                VaultEvent::Settled { payment: id, draw: win.draw, prize: terms.prize(win.draw) };
+            events.push((at, event));
             let prize = U256::from(terms.prize(win.draw).0);
             let mut left = prize;
             for (place, &word) in win.shares.iter().enumerate() {
@@ -120,6 +127,7 @@ impl World {
         vault.settled.insert(id, done);
         used += gas::SETTLED;
         let token = vault.token;
+        self.events.append(&mut events);
         if terms.tip != Atto::ZERO {
             let tips = U256::from(terms.tip.0) * U256::from(settled);
             self.move_tokens(token, at, context.sender, tips)?;
@@ -151,6 +159,8 @@ impl World {
             return Err(revert(&IVault::NothingToRefund { id: B256::new(id.0) }));
         }
         let token = vault.token;
+        let event = VaultEvent::Refunded { payment: id, amount: atto(amount) };
+        self.events.push((at, event));
         self.move_tokens(token, at, terms.payer, amount)?;
         Ok(gas::REFUND + gas::REFUND_DRAW * u64::from(terms.draws))
     }

@@ -94,7 +94,7 @@ impl Ledger {
 
     pub(super) fn receipt(&self, hash: TxHash, lag: u16) -> Option<TxReceipt> {
         let (seen, _) = self.at(At::Depth(0), lag);
-        self.receipts.get(&hash).copied().filter(|receipt| receipt.block <= seen.number)
+        self.receipts.get(&hash).filter(|receipt| receipt.block <= seen.number).cloned()
     }
 
     pub(super) fn pending_nonce(&self, account: EvmAddress, lag: u16) -> u64 {
@@ -276,15 +276,18 @@ impl Ledger {
             Ok(_) => (false, tx.gas_limit),
             Err(_) => (false, gas(gas::VIEW).min(tx.gas_limit)),
         };
+        let mut events = std::mem::take(&mut after.events);
         if success {
             *world = after;
+        } else {
+            events.clear();
         }
         let base = self.options.base_fee.0;
         let price = tx.max_fee.min(base + tx.priority);
         let cost = price.saturating_mul(gas_used.into());
         let coins = world.coins.entry(tx.sender).or_default();
         *coins = coins.saturating_sub(cost);
-        TxReceipt { hash: tx.hash, success, block: number, gas_used, gas_cost: Wei(cost) }
+        TxReceipt { hash: tx.hash, success, block: number, gas_used, gas_cost: Wei(cost), events }
     }
 }
 

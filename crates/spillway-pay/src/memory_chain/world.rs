@@ -10,7 +10,7 @@ use spillway_types::{EvmAddress, UnixTime};
 
 use super::{beacon::Beacon, gas, token::Token, vault::Vault};
 use crate::{
-    Windows,
+    VaultEvent, Windows,
     artifacts::{BEACON_CODE, TOKEN_CODE, VAULT_CODE},
     contracts::{
         IBeacon::{self, IBeaconCalls},
@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) tokens: BTreeMap<EvmAddress, Token>,
     pub(super) vaults: BTreeMap<EvmAddress, Vault>,
     pub(super) beacons: BTreeMap<EvmAddress, Beacon>,
+    /// What vaults did with draws in the transaction that runs; empty between transactions.
+    pub(super) events: Vec<(EvmAddress, VaultEvent)>,
 }
 
 /// Where and when a call runs.

@@ -57,14 +57,29 @@ pub struct OpenClaim {
 /// lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refunded {
-    /// What was refunded, by this call or by somebody else in the same moment.
-    pub batches: Vec<PaymentId>,
-    /// What went back to the payers of these.
+    /// What was refunded, with what went back to its payer: by the event in the receipt of this
+    /// call's transaction. What somebody else refunded in the same moment is here, too, with what it
+    /// held before.
+    pub batches: Vec<(PaymentId, Atto)>,
+    /// All that.
     pub amount: Atto,
     /// What cannot be refunded yet.
     pub not_yet: Vec<OpenClaim>,
+    /// What the chain refused to refund; the others were refunded nevertheless.
+    pub refused: Vec<RefundRefused>,
     /// What it cost in gas.
     pub spend: Spend,
+}
+
+/// A batch that the chain refused to refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundRefused {
+    /// Which.
+    pub payment: PaymentId,
+    /// What its open draws hold, tips included.
+    pub refundable: Atto,
+    /// What vault or token said; a token may not let its payer have anything.
+    pub reason: Option<String>,
 }
 
 impl Payments {
@@ -110,11 +125,12 @@ impl Payments {
 
     /// Sends the open draws of batches, tips included, back to their payers. Anybody may; the
     /// caller pays the gas, one transaction a batch. What others refund at the same moment is no
-    /// error.
+    /// error. A batch that the chain refuses to refund is listed, and the others are gone on with; it
+    /// is asked about for as long as [`PayTiming::outage`](crate::PayTiming::outage).
     ///
     /// # Errors
-    /// When the chain cannot be asked or refuses, another process uses the wallet, or there are too
-    /// few coins; with what was refunded before. Calling again goes on.
+    /// When the chain cannot be asked, a transaction is not mined, another process uses the wallet, or
+    /// there are too few coins; with what was refunded before. Calling again goes on.
     ///
     /// # Cancel safety
     /// A draw is refunded once, whatever is sent how often.
@@ -157,24 +173,35 @@ impl Payments {
         if due.is_empty() {
             return Ok(());
         }
-        let _lock = lock(&self.options, wallet.address()).await?;
+        let _lock = lock(self, wallet.address()).await?;
         let mut run = self.run(wallet, token, journal);
         let (vault, sender) = (self.options.domain.vault, wallet.address());
         for (terms, claim) in due {
             let payment = claim.payment;
             let goal = Goal::Refunded { vault, sender, payment, terms };
+            let first = run.known();
             let end = Box::pin(run.drive(goal)).await;
             refunded.spend = run.spend();
+            let sent = run.mined_since(first).find_map(|receipt| receipt.refunded(vault, payment));
             match end {
                 Ok(_) => {
-                    refunded.batches.push(payment);
-                    refunded.amount = refunded.amount.saturating_add(claim.refundable);
+                    let amount = sent.unwrap_or(claim.refundable);
+                    refunded.batches.push((payment, amount));
+                    refunded.amount = refunded.amount.saturating_add(amount);
                 }
                 // The chain's clock is behind ours.
                 Err(PayFailure::Chain(ChainError::Reverted { reason: Some(reason) }))
                     if reason.starts_with("ClaimOpen(") =>
                 {
                     refunded.not_yet.push(claim);
+                }
+                // The others are none of its concern.
+                Err(
+                    PayFailure::Chain(ChainError::Reverted { reason })
+                    | PayFailure::Failed { reason, .. },
+                ) => {
+                    let refundable = claim.refundable;
+                    refunded.refused.push(RefundRefused { payment, refundable, reason });
                 }
                 Err(failure) => {
                     return Err(PayError { failure: Box::new(failure), spend: run.spend() });

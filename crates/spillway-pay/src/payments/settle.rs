@@ -3,16 +3,13 @@
 mod preview;
 mod sorting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use spillway_types::{Atto, PaymentId, TokenRate, UnixTime, Wei, Win, limits::MAX_SETTLES};
 
 pub use self::preview::SettlePreview;
 use super::{Caps, Payments, SeedWanted, Stopped, goal::Goal, lock, run::Run};
 use crate::{ChainError, PayError, PayFailure, ProofError, Spend, TxJournal, Wallet, Windows};
-
-/// Looks for the tips of a settlement that has succeeded: the server that is asked may be behind.
-const TIP_LOOKS: u32 = 5;
 
 /// When settling is worth its gas to whoever sends it. Anybody may have paid a batch on any terms:
 /// genuine wins can hold tips of nothing, and gas for payees who never had credit.
@@ -45,18 +42,16 @@ impl SettleTerms {
 /// vault; [`SettleTerms`] says what becomes of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Transactions that were mined.
+    /// Transactions that were mined, those that failed included: others were faster.
     pub transactions: u32,
-    /// Draws that they settled. Counted by what the sender's balance gained: tokens that somebody
-    /// sends it in the same moment can hide that another one settled some of the draws.
+    /// Draws that they settled, by the events in their receipts. What others settled in the same
+    /// moment is in `skipped`.
     pub draws: u32,
-    /// What the sender got for that, as far as `draws` is right.
+    /// What the sender got for these draws.
     pub tips: Atto,
-    /// What these draws paid the nodes. When others settled a part of them at the same moment, up
-    /// to the rest of a division, less than 200 units, may be missing.
+    /// What these draws paid the nodes.
     pub prizes: Atto,
-    /// The draws of these transactions, by batch. Others may have settled some of them in the same
-    /// moment.
+    /// These draws, by batch.
     pub done: Vec<(PaymentId, u8)>,
     /// What was not settled, and why.
     pub skipped: Vec<Skipped>,
@@ -135,6 +130,27 @@ pub enum SkipReason {
     },
 }
 
+impl SkipReason {
+    /// Its kind in one word, for counting: without times and amounts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotRecorded => "not_recorded",
+            Self::ClaimOver { .. } => "claim_over",
+            Self::NoSeed { .. } => "no_seed",
+            Self::NoSuchDraw { .. } => "no_such_draw",
+            Self::AlreadySettled => "already_settled",
+            Self::BadProof(_) => "bad_proof",
+            Self::NotDrawn { .. } => "not_drawn",
+            Self::NoTip => "no_tip",
+            Self::NotWorthIt { .. } => "not_worth_it",
+            Self::Refused { .. } => SkipReason::REFUSED,
+        }
+    }
+
+    /// The name of [`SkipReason::Refused`].
+    pub const REFUSED: &'static str = "refused";
+}
+
 /// Wins of one batch that can be settled.
 struct Batch<'w> {
     payment: PaymentId,
@@ -178,7 +194,8 @@ impl Payments {
     ///
     /// # Cost
     /// Gas, within `terms`: nothing when there is nothing to settle, at most
-    /// [`SETTLE_ALONE_GAS`](spillway_types::limits::SETTLE_ALONE_GAS) for the only draw of a batch and
+    /// [`SETTLE_ALONE_GAS`](spillway_types::limits::SETTLE_ALONE_GAS) for the only draw of a batch of
+    /// up to 256 leaves, 1,200 more each time they double, and
     /// [`SETTLE_GAS`](spillway_types::limits::SETTLE_GAS) a draw for many, when all payees have had
     /// credit before; 17,100 more for each payee who is new to the vault. Tips come back in tokens.
     pub async fn settle(
@@ -203,7 +220,7 @@ impl Payments {
     /// As there.
     ///
     /// # Cost
-    /// As there, and some 170,000 gas for each seed: without the settlement 190,000.
+    /// As there, and some 170,000 gas for each seed: posted on its own it is 194,000.
     pub async fn settle_with_seeds(
         &self,
         wallet: &Wallet,
@@ -234,11 +251,12 @@ impl Payments {
         if batches.is_empty() {
             return Ok(());
         }
-        let _lock = lock(&self.options, wallet.address()).await?;
+        let _lock = lock(self, wallet.address()).await?;
         let mut run = self.run(wallet, vault.token, journal);
         for batch in batches {
             let end = Box::pin(self.settle_batch(&mut run, batch, with, settled)).await;
             settled.spend = run.spend();
+            settled.transactions = u32::try_from(settled.spend.tx_hashes.len()).unwrap_or(u32::MAX);
             if let Err(failure) = end {
                 return Err(PayError { failure: Box::new(failure), spend: run.spend() });
             }
@@ -321,6 +339,15 @@ impl Settled {
         let skipped = |win: &&Win| Skipped { payment, draw: win.draw, reason: reason.clone() };
         self.skipped.extend(wins.iter().map(skipped));
     }
+
+    /// Notes what transactions of ours have settled, by their receipts.
+    fn note(&mut self, payment: PaymentId, tip: Atto, prizes: &BTreeMap<u8, Atto>) {
+        let draws = u32::try_from(prizes.len()).unwrap_or(u32::MAX);
+        self.draws += draws;
+        self.tips = self.tips.saturating_add(tip.saturating_mul(draws.into()));
+        self.prizes = self.prizes.saturating_add(prizes.values().copied().sum());
+        self.done.extend(prizes.keys().map(|&draw| (payment, draw)));
+    }
 }
 
 impl Run<'_> {
@@ -335,14 +362,20 @@ impl Run<'_> {
         let Some(batch) = wins.first().map(|win| win.terms) else { return Ok(End::Noted) };
         let (vault, sender) = (self.options.domain.vault, self.wallet.address());
         let open = wins.len() as u64;
-        let (before, first) = (self.tokens_of(sender).await?, self.known());
+        let first = self.known();
         let (tips, spent) = (batch.tip.saturating_mul(open.into()), self.gas_spent());
         // As a cap on everything that is signed for it, fees that are raised included.
         let worth = terms.worth(tips).filter(|_| proof.is_empty());
         let most = worth.map(|worth| spent.saturating_add(worth));
         let gas_cost = most.into_iter().chain(terms.gas_cap).min();
         self.caps = Caps { gas_cost, ..Caps::default() };
-        match self.drive(Goal::Settled { vault, sender, payment, wins, proof }).await {
+        let end = self.drive(Goal::Settled { vault, sender, payment, wins, proof }).await;
+        // Whatever the end is: what is mined has paid.
+        let mined = self.mined_since(first);
+        let paid: BTreeMap<u8, Atto> =
+            mined.flat_map(|receipt| receipt.settled(vault, payment)).collect();
+        settled.note(payment, batch.tip, &paid);
+        match end {
             Ok(_) => {}
             Err(PayFailure::Chain(ChainError::Reverted { reason })) => {
                 return Ok(End::Refused(reason));
@@ -357,48 +390,10 @@ impl Run<'_> {
             }
             Err(failure) => return Err(failure),
         }
-        if !self.succeeded_since(first) {
-            // Somebody else was faster.
-            settled.skip(payment, wins, &SkipReason::AlreadySettled);
-            return Ok(End::Noted);
-        }
-        settled.transactions += 1;
-        settled.done.extend(wins.iter().map(|win| (payment, win.draw)));
-        let draws = self.draws_of_gain(sender, before, batch.tip, open).await?;
-        settled.draws += u32::try_from(draws).unwrap_or(u32::MAX);
-        settled.tips = settled.tips.saturating_add(batch.tip.saturating_mul(draws.into()));
-        let prizes = if draws == open {
-            wins.iter().map(|win| batch.prize(win.draw)).sum()
-        } else {
-            Atto(batch.total.0 / u128::from(batch.draws)).saturating_mul(draws.into())
-        };
-        settled.prizes = settled.prizes.saturating_add(prizes);
+        // Somebody else was faster.
+        let others = wins.iter().copied().filter(|win| !paid.contains_key(&win.draw));
+        let others: Vec<&Win> = others.collect();
+        settled.skip(payment, &others, &SkipReason::AlreadySettled);
         Ok(End::Noted)
-    }
-
-    /// How many of the draws that were open this wallet was paid for: others may have settled some
-    /// of them in the same moment. Without a tip nobody has a reason to.
-    async fn draws_of_gain(
-        &self,
-        sender: spillway_types::EvmAddress,
-        before: Atto,
-        tip: Atto,
-        open: u64,
-    ) -> Result<u64, ChainError> {
-        let mut draws = 0;
-        for look in 0..TIP_LOOKS {
-            let gain = self.tokens_of(sender).await?.saturating_sub(before);
-            let Some(paid) = gain.0.checked_div(tip.0) else { return Ok(open) };
-            draws = u64::try_from(paid).unwrap_or(u64::MAX).min(open);
-            if draws == open || look + 1 == TIP_LOOKS {
-                break;
-            }
-            self.options.clock.sleep(self.options.timing.first_poll).await;
-        }
-        Ok(draws)
-    }
-
-    async fn tokens_of(&self, account: spillway_types::EvmAddress) -> Result<Atto, ChainError> {
-        self.options.chain.tokens(self.token, account).await
     }
 }

@@ -158,7 +158,7 @@ async fn a_batch_from_its_payment_to_the_last_unit(stage: Stage) {
     assert!(nothing.signed.is_empty());
     let before = stage.tokens_of_payer().await;
     let back = payments.refund(&stage.deployer, &[terms], &mut journal).await.unwrap();
-    assert_eq!((back.batches, back.amount), (vec![id], refundable));
+    assert_eq!((back.batches, back.amount), (vec![(id, refundable)], refundable));
     assert_eq!(journal.signed[0].purpose, TxPurpose::Refund { payment: id });
     assert_eq!(back.spend.tx_hashes, [journal.signed[0].hash]);
     assert_eq!(stage.tokens_of_payer().await, before.saturating_add(refundable));
@@ -276,6 +276,12 @@ async fn a_settlement_that_another_one_runs_ahead_of_is_no_error(stage: Stage) {
     let (first, second) = (first.unwrap(), second.unwrap());
     // Whoever was first, each draw was paid once, and all of it is told right.
     assert_eq!(first.draws + second.draws, 3, "{first:?} {second:?}");
+    for (end, asked) in [(&first, 2), (&second, 3)] {
+        assert_eq!(end.done.len(), end.draws as usize, "{end:?}");
+        assert!(end.skipped.iter().all(|win| win.reason == SkipReason::AlreadySettled), "{end:?}");
+        assert_eq!(end.done.len() + end.skipped.len(), asked, "{end:?}");
+        assert_eq!((end.transactions, end.spend.tx_hashes.len()), (1, 1));
+    }
     let gained = stage.chain.tokens(stage.deployed.token, rival.address()).await.unwrap();
     assert_eq!(first.tips, gained);
     assert_eq!(first.tips.saturating_add(second.tips), Atto(3 * TIP));
@@ -379,7 +385,7 @@ async fn two_refunds_and_one_that_is_not_there(stage: Stage) {
     go_to(&stage, end.saturating_add(SECOND)).await;
     let mut journal = TestJournal::new(&stage.chain);
     let back = stage.payments().refund(&stage.payer, &terms, &mut journal).await.unwrap();
-    assert_eq!(back.batches, [one.id(), two.id()]);
+    assert_eq!(back.batches, [(one.id(), one.total()), (two.id(), two.total())]);
     assert_eq!(back.amount, one.total().saturating_add(two.total()));
     assert!(back.not_yet.is_empty());
     assert_eq!(journal.signed.len(), 2);

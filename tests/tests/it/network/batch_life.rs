@@ -372,7 +372,7 @@ async fn refund_the_rest(
     let anybody = network.testnet.fund(Atto::ZERO, COIN).await.unwrap();
     let terms = [withheld.draws.terms];
     let refunded = payments.refund(&anybody, &terms, &mut notes).await.unwrap();
-    assert_eq!((refunded.batches, refunded.amount), (vec![withheld.plan.id()], lost));
+    assert_eq!((refunded.batches, refunded.amount), (vec![(withheld.plan.id(), lost)], lost));
     let after = network.balances().await;
     assert_eq!(after.payer, before.payer.saturating_add(waiting));
     assert_eq!(

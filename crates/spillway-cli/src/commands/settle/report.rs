@@ -1,5 +1,7 @@
 //! What `settle` says.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use spillway_client::{SeedNeeded, SettleReport, SkipReason};
 use spillway_types::{Seed, UnixTime};
@@ -31,7 +33,10 @@ pub(super) struct Summary {
     prize_atto: String,
     tip_atto: String,
     payees: Vec<Payee>,
+    /// The first 512 of each reason.
     skipped: Vec<LeftOut>,
+    /// All of them, by reason.
+    left_out: BTreeMap<&'static str, u64>,
     silent: Vec<Silent>,
     seeds: Vec<SeedLine>,
     /// Of all transactions, those for seeds included. In a dry run what settling would cost, at least.
@@ -118,6 +123,7 @@ pub(super) fn summary(
         tip_atto: settled.tips.to_string(),
         payees: payees.collect(),
         skipped: skipped.collect(),
+        left_out: report.left_out.clone(),
         silent: silent.collect(),
         seeds: seeds.collect(),
         gas_used: spend.gas_used,
@@ -147,6 +153,9 @@ pub(super) fn text(report: &SettleReport, seeds: &[Missing], dry_run: bool) -> S
         text.line(format_args!("Node {peer} has not told its wins: {failure}."));
     }
     text.lines(&left_out(report));
+    if report.unlisted() > 0 {
+        text.line(format_args!("Left out {} more.", count(report.unlisted(), "draw")));
+    }
     for (payee, sum) in &report.payees {
         text.line(format_args!("{payee} gets {} tokens.", amount(sum.get())));
     }
@@ -159,17 +168,21 @@ pub(super) fn text(report: &SettleReport, seeds: &[Missing], dry_run: bool) -> S
         ));
     }
     let draws = count(settled.draws.into(), "draw");
+    let gas = amount(settled.spend.gas_cost.get());
     let (prizes, tips) = (amount(settled.prizes.get()), amount(settled.tips.get()));
     match (settled.draws, dry_run) {
+        // Others were faster.
+        (0, false) if settled.transactions > 0 => text.line(format_args!(
+            "Settled nothing in {}, for {gas} coins of gas.",
+            count(settled.transactions.into(), "transaction"),
+        )),
         (0, _) => text.line("Nothing to settle."),
         (_, true) => text.line(format_args!(
-            "Would settle {draws} of {prizes} tokens: {tips} tokens of tips for {} coins of gas.",
-            amount(settled.spend.gas_cost.get()),
+            "Would settle {draws} of {prizes} tokens: {tips} tokens of tips for {gas} coins of gas.",
         )),
         (_, false) => text.line(format_args!(
-            "Settled {draws} of {prizes} tokens in {}: {tips} tokens of tips for {} coins of gas.",
+            "Settled {draws} of {prizes} tokens in {}: {tips} tokens of tips for {gas} coins of gas.",
             count(settled.transactions.into(), "transaction"),
-            amount(settled.spend.gas_cost.get()),
         )),
     }
     text.text()

@@ -1,4 +1,4 @@
-use spillway_client::{PeersError, SeedNeeded, Settled, WinsFailure};
+use spillway_client::{PeersError, SeedNeeded, Settled, SkipReason, Skipped, WinsFailure};
 use spillway_types::{Atto, PaymentId, PeerSecret, RewardAddress, TxHash, Wei};
 
 use super::*;
@@ -35,6 +35,7 @@ fn report() -> SettleReport {
         ]
         .into(),
         silent: vec![(peer(), WinsFailure::Peer(PeersError::NoPeers))],
+        left_out: [("already_settled", 2), ("no_seed", 1)].into(),
         ..SettleReport::default()
     }
 }
@@ -129,6 +130,23 @@ fn the_gas_of_seeds_is_counted() {
     assert_eq!(json["tx_hashes"].as_array().unwrap().len(), 2);
 }
 
+/// Gas is spent though others were faster, and draws are left out though they are not listed.
+#[test]
+fn what_was_sent_for_nothing_and_what_is_not_listed_is_said() {
+    let mut report = SettleReport::default();
+    report.settled.transactions = 1;
+    report.settled.spend.gas_cost = Wei(TOKEN / 1_000);
+    report.settled.spend.tx_hashes = vec![TxHash([3; 32])];
+    let reason = SkipReason::AlreadySettled;
+    report.settled.skipped = vec![Skipped { payment: PaymentId([2; 32]), draw: 3, reason }];
+    report.left_out = [("already_settled", 1), ("not_recorded", 6_000)].into();
+    assert_eq!(
+        text(&report, &[], false),
+        "Left out 1 draw: the draw is settled already.\nLeft out 6000 draws more.\nSettled nothing in 1 \
+         transaction, for 0.001 coins of gas.\n"
+    );
+}
+
 /// Numbers with their units, as everywhere else.
 #[test]
 fn what_is_left_out_is_said_with_units() {
@@ -172,7 +190,7 @@ fn programs_get_every_draw() {
     assert_eq!(
         json,
         format!(
-            r#"{{"dry_run":false,"nodes":6,"wins":6,"draws":3,"transactions":1,"prize_atto":"1500000000000000000","tip_atto":"20000000000000000","payees":[{{"payee":"0x{ones}","amount_atto":"1000000000000000000"}},{{"payee":"0x{twos}","amount_atto":"500000000000000000"}}],"skipped":[{{"payment":"0x{payment}","draw":3,"reason":"{settled}"}},{{"payment":"0x{payment}","draw":4,"reason":"the seed after 1970-01-01 00:00:05 UTC (5) is not known yet"}},{{"payment":"0x{payment}","draw":5,"reason":"{settled}"}}],"silent":[{{"peer":"{}","reason":"no peer of the network can be reached"}}],"seeds":[{{"upload_by":1795260315,"upload_by_utc":"2026-11-21 11:25:15 UTC","seed":"0x{seed}","due":null,"due_utc":null,"drand_round":null}}],"gas_used":180000,"gas_cost_wei":"1000000000000000","seed_gas_used":0,"seed_gas_cost_wei":"0","tx_hashes":["0x{tx}"]}}"#,
+            r#"{{"dry_run":false,"nodes":6,"wins":6,"draws":3,"transactions":1,"prize_atto":"1500000000000000000","tip_atto":"20000000000000000","payees":[{{"payee":"0x{ones}","amount_atto":"1000000000000000000"}},{{"payee":"0x{twos}","amount_atto":"500000000000000000"}}],"skipped":[{{"payment":"0x{payment}","draw":3,"reason":"{settled}"}},{{"payment":"0x{payment}","draw":4,"reason":"the seed after 1970-01-01 00:00:05 UTC (5) is not known yet"}},{{"payment":"0x{payment}","draw":5,"reason":"{settled}"}}],"left_out":{{"already_settled":2,"no_seed":1}},"silent":[{{"peer":"{}","reason":"no peer of the network can be reached"}}],"seeds":[{{"upload_by":1795260315,"upload_by_utc":"2026-11-21 11:25:15 UTC","seed":"0x{seed}","due":null,"due_utc":null,"drand_round":null}}],"gas_used":180000,"gas_cost_wei":"1000000000000000","seed_gas_used":0,"seed_gas_cost_wei":"0","tx_hashes":["0x{tx}"]}}"#,
             peer()
         )
     );
@@ -203,7 +221,9 @@ async fn tried(
     let post = async |upload_by: UnixTime| {
         tried.push(upload_by.0);
         Ok(match upload_by.0 {
-            of if takes.contains(&of) => Post::Known(Seed([7; 32])),
+            of if takes.contains(&of) => Post::Known { seed: Seed([7; 32]), sent: true },
+            // Somebody else was faster.
+            1 => Post::Known { seed: Seed([8; 32]), sent: false },
             0 => Post::NotYet,
             666 => return Err(Failure::new(Code::OverCap, "the cap")),
             _ => Post::Refused(Failure::new(Code::Failure, "refused")),
@@ -230,6 +250,23 @@ async fn a_proof_is_tried_until_a_seed_takes_it() {
         "refused; check --seed-proof: the beacon takes that of one round only"
     );
     assert!(tried(&[0], true, &[]).await.2.is_none());
+    // A seed that somebody else has made known has not taken it.
+    let (asked, seeds, refused) = tried(&[1, 6, 7], true, &[6]).await;
+    assert_eq!(asked, [1, 6]);
+    assert_eq!(seeds, [missing(1, Some(Seed([8; 32]))), missing(6, known), missing(7, None)]);
+    assert!(refused.is_none());
+}
+
+/// One old upload, or a node that names many, does not keep the newest seed from being made known.
+#[test]
+fn a_proof_is_tried_for_the_newest_seed_whatever_else_is_missing() {
+    let times = |times: &[u64]| times.iter().copied().map(UnixTime).collect::<Vec<_>>();
+    let named = times(&[5, 6, 7, 8, 9, 10]);
+    let all = to_post(times(&[4, 6]), &named, true, Some(UnixTime(20)));
+    assert_eq!(all, times(&[4, 6, 5, 7, 8, 9, 10, 20]));
+    assert_eq!(to_post(times(&[4]), &[], true, Some(UnixTime(4))), times(&[4]));
+    assert_eq!(to_post(Vec::new(), &[], true, Some(UnixTime(20))), times(&[20]));
+    assert_eq!(to_post(times(&[4]), &named, false, None), times(&[4, 5, 6, 7, 8]));
 }
 
 /// Without one all are asked, and a beacon that wants a proof fails nothing.
@@ -253,6 +290,7 @@ fn what_the_vault_refuses_is_no_success() {
     assert_eq!(left_open(&report, 1).unwrap_err().code, Code::TryAgain);
     let reason = SkipReason::Refused { reason: Some("BadProof(0)".into()) };
     report.settled.skipped.push(Skipped { payment: PaymentId([2; 32]), draw: 6, reason });
+    report.left_out.insert(SkipReason::REFUSED, 1);
     let failure = left_open(&report, 2).unwrap_err();
     assert_eq!((failure.code, &*failure.message), (Code::Failure, "the vault refused 1 draw"));
 }

@@ -225,8 +225,9 @@ impl Run<'_> {
         for hash in &drive.ours {
             match self.options.chain.receipt(*hash).await? {
                 Some(receipt) => {
+                    let success = receipt.success;
                     self.note_mined(receipt);
-                    if !receipt.success {
+                    if !success {
                         return Ok(Look::Failed(*hash));
                     }
                     if drive.goal.is_a_receipt() {

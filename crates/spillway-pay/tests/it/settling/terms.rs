@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use spillway_pay::{ChainOp, PayFailure, Skipped};
+use spillway_pay::{ChainFault, ChainOp, PayFailure, RefundRefused, Skipped};
 use spillway_types::TokenRate;
 
 use super::*;
@@ -144,20 +144,74 @@ async fn draws_that_the_vault_refuses_do_not_sink_the_others() {
     assert_eq!(done.transactions as usize, journal.signed.len());
 }
 
+/// A token that does not let a payer have anything is that payer's trouble alone.
 #[tokio::test]
-async fn a_refund_that_stops_says_what_came_back_before() {
+async fn a_batch_that_is_refused_does_not_keep_the_others_from_coming_back() {
     let stage = Stage::memory().await;
     let (one, two) = (paid(&stage, 1, 2, 1).await, paid(&stage, 2, 3, 2).await);
     let terms = [&one, &two].map(|plan| plan.batch_terms().unwrap());
     go_to(&stage, WINDOWS.claim_end(two.upload_by).saturating_add(SECOND)).await;
-    stage.chain.refuse_calls_with(&terms[1].root.0, "TransferFailed()");
+    stage.chain.refuse_calls_with(&terms[0].root.0, "TransferFailed()");
     let mut journal = TestJournal::new(&stage.chain);
     let payments = stage.payments();
-    let stopped = payments.refund(&stage.deployer, &terms, &mut journal).await.unwrap_err();
-    assert!(matches!(*stopped.error.failure, PayFailure::Chain(_)), "{stopped:?}");
-    assert_eq!((stopped.done.batches, stopped.done.amount), (vec![one.id()], one.total()));
-    assert_eq!(stopped.done.spend.tx_hashes, [journal.signed[0].hash]);
-    assert_eq!(stopped.done.spend, stopped.error.spend);
+    let done = payments.refund(&stage.deployer, &terms, &mut journal).await.unwrap();
+    assert_eq!((done.batches, done.amount), (vec![(two.id(), two.total())], two.total()));
+    let reason = Some("TransferFailed()".into());
+    let refused = RefundRefused { payment: one.id(), refundable: one.total(), reason };
+    assert_eq!(done.refused, [refused]);
+    assert_eq!(done.spend.tx_hashes, [journal.signed[0].hash]);
+}
+
+/// A server that lags shows draws as open that were settled just before the claim window ended.
+#[tokio::test]
+async fn what_came_back_is_what_was_sent_and_not_what_was_read_before() {
+    let stage = Stage::memory().await;
+    let plan = paid(&stage, 1, 6, 3).await;
+    let terms = plan.batch_terms().unwrap();
+    let seed = draw(&stage, &plan).await;
+    let (done, _) = settle(&stage, &wins(&plan, seed, [1])).await;
+    assert_eq!(done.draws, 1);
+    go_to(&stage, WINDOWS.claim_end(plan.upload_by).saturating_add(SECOND)).await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let mut is_first = true;
+    chain.set_faults(Some(Box::new(move |op| {
+        let lags = op == ChainOp::Record && std::mem::take(&mut is_first);
+        lags.then_some(ChainFault::Lag(2))
+    })));
+    let before = stage.tokens_of_payer().await;
+    let mut journal = TestJournal::new(&stage.chain);
+    let back = stage.payments().refund(&stage.deployer, &[terms], &mut journal).await.unwrap();
+    let gained = stage.tokens_of_payer().await.saturating_sub(before);
+    let held = terms.prize(0).saturating_add(terms.prize(2)).saturating_add(Atto(2 * TIP));
+    assert_eq!((gained, back.amount), (held, held));
+    assert_eq!(back.batches, [(plan.id(), held)]);
+}
+
+#[tokio::test]
+async fn what_was_settled_is_told_whatever_becomes_of_the_balance() {
+    let stage = Stage::memory().await;
+    let plan = paid(&stage, 1, 6, 3).await;
+    let seed = draw(&stage, &plan).await;
+    let all = wins(&plan, seed, 0..3);
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    assert!(tokens(&stage).await > Atto(1_000));
+    stage.control.set_automine(false).await;
+    let sent = stage.chain.sendings();
+    // While it waits, the wallet's tokens are spent on something else.
+    let spent = async {
+        stage.chain.wait_for_sendings(sent + 1).await;
+        chain.set_tokens(stage.deployed.token, stage.deployer.address(), Atto::ZERO);
+        stage.control.set_automine(true).await;
+        stage.control.mine(1).await;
+    };
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.lenient = true;
+    let (done, ()) =
+        tokio::join!(settle_on(&stage, &all, SettleTerms::default(), &mut journal), spent);
+    let done = done.unwrap();
+    assert_eq!((done.transactions, done.draws, done.tips), (1, 3, Atto(3 * TIP)));
+    assert_eq!((done.prizes, done.skipped.len()), (plan.storage_cost(), 0));
+    assert_eq!(done.done, [0, 1, 2].map(|draw| (plan.id(), draw)));
 }
 
 #[tokio::test]
