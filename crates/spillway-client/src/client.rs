@@ -79,7 +79,9 @@ impl Client {
     /// As [`Client::upload`].
     ///
     /// # Cost
-    /// As [`Client::upload`]; what was planned before goes out as it was approved then.
+    /// As [`Client::upload`]; what was planned before goes out as it was approved then. Of a session that
+    /// was imported, plans that this wallet has not signed are asked for again
+    /// ([`UploadError::ImportedPlans`] with neither somebody to ask nor a cap).
     pub async fn resume(
         &self,
         session: &str,

@@ -262,6 +262,9 @@ pub fn direct_is_sound(direct: &DirectProof) -> Result<(), ProofError> {
 }
 
 /// Checks what the vault checks of a plan, but for times.
+///
+/// # Errors
+/// The first thing that the vault would refuse.
 pub fn plan_is_sound(plan: &crate::Plan) -> Result<(), ProofError> {
     // Before the proof cuts amounts into words.
     let shares = || plan.leaves.iter().flat_map(|leaf| &leaf.shares);

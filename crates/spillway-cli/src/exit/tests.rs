@@ -129,6 +129,9 @@ fn sessions_have_codes_and_say_what_to_do() {
     assert_eq!((over.code, over.hint.as_deref()), (Code::Failure, Some(hint)));
     let lost = UploadError::LostChunks { session: session(), lost: vec![ADDRESS] };
     assert_eq!(Failure::from(lost).details["lost"], json!([ADDRESS.to_string()]));
+    let unasked = UploadError::ImportedPlans { session: session(), cost: Atto(2) };
+    let hint = "nothing of them was paid; say --max-cost, or go on without --yes";
+    assert_eq!(Failure::of_upload(unasked, Some("s-1")).hint.unwrap(), hint);
 }
 
 #[test]

@@ -86,6 +86,12 @@ impl From<UploadError> for Failure {
                 .hint("nothing more was paid; raise --max-gas-cost or wait for lower fees")
                 .detail("gas_cost_wei", cost.to_string())
                 .detail("max_gas_cost_wei", cap.to_string()),
+            UploadError::ImportedPlans { session, cost } => {
+                Self::new(Code::Failure, chain_of(&error))
+                    .hint("nothing of them was paid; say --max-cost, or go on without --yes")
+                    .detail("upload_id", session.clone())
+                    .detail("storage_cost_atto", cost.to_string())
+            }
             UploadError::Declined { .. } => {
                 Self::new(Code::Failure, "not approved").hint("nothing was paid")
             }

@@ -20,5 +20,6 @@ mod rounds;
 mod sessions;
 mod sources;
 mod spill;
+mod strange_archives;
 mod verified_uploads;
 mod verify;
