@@ -37,6 +37,48 @@ fn the_tables_of_the_docs_are_the_recorded_figures() {
     assert_holds(PAYMENTS, calls, "docs/payments.md");
 }
 
+/// What sizes between the recorded ones take: gas of chunks one after the other.
+fn at(rows: &[GasRow], mode: &str, chunks: usize) -> u64 {
+    let sizes = || rows.iter().filter(|row| row.mode == mode && row.chunks.is_some());
+    let below = sizes().rfind(|row| row.chunks <= Some(chunks)).unwrap();
+    let Some(above) = sizes().find(|row| row.chunks > Some(chunks)) else { return below.gas_total };
+    let (from, to) = (below.chunks.unwrap(), above.chunks.unwrap());
+    let more = (above.gas_total - below.gas_total) * (chunks - from) as u64 / (to - from) as u64;
+    below.gas_total + more
+}
+
+/// 153,032 of 153032.
+fn grouped(number: u64) -> String {
+    format!("{},{:03}", number / 1_000, number % 1_000)
+}
+
+/// What the text says of the tables.
+#[test]
+fn the_sentences_of_the_docs_are_the_recorded_figures() {
+    let rows = recorded();
+    let settles = |chunks: usize| {
+        let row = rows.iter().find(|row| row.mode == "batch-settled" && row.chunks == Some(chunks));
+        row.map(|row| row.gas_total - row.gas_payer).unwrap()
+    };
+    let direct = (1..100).rfind(|&n| at(&rows, "direct", n) < at(&rows, "batch-settled", n));
+    let with_tips = |chunks: usize| at(&rows, "batch", chunks) + limits::TIP_GAS;
+    let batch = (1..100).find(|&chunks| with_tips(chunks) < at(&rows, "direct", chunks));
+    let seed = rows.iter().find(|row| row.mode == "seed of drand").unwrap().gas_total;
+    let (one, most, sixteen) = (settles(1), settles(256).max(settles(129)), settles(4_096) / 16);
+    let thousands = |gas: u64, step: u64| grouped(gas / step * step);
+    for said in [
+        format!("cheaper than a batch with its settles up to {} chunks.", direct.unwrap()),
+        format!("settles, worth {} gas a draw", grouped(limits::TIP_GAS)),
+        format!("a batch is cheaper from {} chunks on", batch.unwrap()),
+        format!("a 64th of a seed's {}:", thousands(seed + 500, 1_000)),
+        format!("of 16 draws takes {} to", thousands(sixteen - 500, 2_000)),
+        format!("of a single one {} to", thousands(one, 10_000)),
+        format!("to {} with up to 256 chunks;", thousands(most + 9_999, 10_000)),
+    ] {
+        assert!(PAYMENTS.contains(&said), "docs/payments.md does not say `{said}`");
+    }
+}
+
 /// What is measured now is what was recorded: seeds and hashes differ from run to run, and with them
 /// which leaves are drawn and how many payees they have in common.
 fn assert_as_recorded(rows: &[GasRow]) {

@@ -139,8 +139,9 @@ pub async fn refundable(
 ///
 /// # Errors
 /// When our disk or the chain fails; with what came back before, which is written down. A batch that
-/// the chain refuses to refund is no error: the report names it. What was refunded before is looked at again, as [`refundable`] does; of a session that
-/// is named all of it. A session that cannot be read is no error: the report names it.
+/// the chain refuses to refund is no error, nor is a session that cannot be read: the report names
+/// them. What was refunded before is looked at again, as [`refundable`] does; of a session that is
+/// named all of it.
 ///
 /// # Cancel safety
 /// Dropping it loses nothing: what came back meanwhile is found by the next call.
