@@ -19,7 +19,10 @@ use spillway_disk::{Disk, MemoryDisk, Survival};
 use spillway_net::RequestKind;
 use spillway_pay::{ChainError, ChainFault, ChainOp, PayFailure};
 use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, Tricks, noise};
-use spillway_types::{Atto, PeerSecret, QuoteAnswer, QuoteTerms, Wei, limits::CLOSE_GROUP};
+use spillway_types::{
+    Atto, PeerSecret, QuoteAnswer, QuoteTerms, Wei,
+    limits::{CLOSE_GROUP, QUOTE_LIFETIME},
+};
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions::batches(5))
@@ -369,51 +372,75 @@ async fn the_cost_of_rounds_has_their_approvals() {
     assert!(said >= used && said < used + used / 2, "{said} for {used}");
 }
 
+/// A batch that another session has signed and that never arrived; what has changed since, so much later,
+/// is less and is paid directly. Transactions of that have these faults, counted from 1, and no payment
+/// ever gets deep enough. What the error says was spent, and what was.
+async fn never_deep_enough(
+    later: Duration,
+    mut fault: impl FnMut(&dyn Fn(Duration), u32) -> Option<ChainFault> + Send + 'static,
+) -> (Spend, Charged) {
+    let cluster = five();
+    let source = noise(411, 12 * SEGMENT);
+    let data = MemoryDisk::new();
+    let mut sent = 0;
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        sent += u32::from(op == ChainOp::SendRaw);
+        (op == ChainOp::SendRaw && sent >= 2).then_some(ChainFault::Forget)
+    })));
+    let all = Cluster::batch_options(4_096, CommitChoice::Together);
+    upload(&cluster, &data, &source, all.clone()).await.unwrap_err();
+    cluster.clock.advance(later);
+    quote(&cluster, |terms| QuoteTerms { confirmations: 5, ..terms });
+    let mut edit = source.clone();
+    edit[6 * SEGMENT + 5] ^= 1;
+    let (mut sent, clock) = (0, cluster.clock.clone());
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        sent += u32::from(op == ChainOp::SendRaw);
+        if op == ChainOp::SendRaw { fault(&|by| clock.advance(by), sent) } else { None }
+    })));
+    let direct = UploadOptions { mode: ModeChoice::Direct, ..Cluster::options() };
+    let error = upload(&cluster, &data, &edit, direct).await.unwrap_err();
+    let spend = match &error {
+        UploadError::PartialUpload { spend, cause, .. } => {
+            assert!(matches!(cause.as_deref(), Some(UploadError::Payment { .. })));
+            spend.clone()
+        }
+        UploadError::Payment { source, spend } => {
+            assert!(!matches!(*source.failure, PayFailure::Locked { .. }));
+            spend.clone()
+        }
+        other => panic!("{other:?}"),
+    };
+    (spend, cluster.charged().await)
+}
+
+fn gone() -> ChainFault {
+    ChainFault::Refuse(ChainError::Unreachable { endpoint: "rpc".into() })
+}
+
 #[tokio::test]
 async fn tips_of_a_payment_that_is_not_deep_enough_are_those_of_the_plan_that_was_paid() {
-    let mut seen = [0; 2];
+    let mut batch_alone = 0;
     for refused in 1..=6 {
-        let cluster = five();
-        let source = noise(411, 12 * SEGMENT);
-        // A batch that another session has signed and that never arrived.
-        let data = MemoryDisk::new();
-        let mut sent = 0;
-        cluster.chain.set_faults(Some(Box::new(move |op| {
-            sent += u32::from(op == ChainOp::SendRaw);
-            (op == ChainOp::SendRaw && sent >= 2).then_some(ChainFault::Forget)
-        })));
-        let all = Cluster::batch_options(4_096, CommitChoice::Together);
-        upload(&cluster, &data, &source, all.clone()).await.unwrap_err();
-        // What has changed since is less, and is paid directly. No payment ever gets deep enough.
-        quote(&cluster, |terms| QuoteTerms { confirmations: 5, ..terms });
-        let mut edit = source.clone();
-        edit[6 * SEGMENT + 5] ^= 1;
-        let mut sent = 0;
-        cluster.chain.set_faults(Some(Box::new(move |op| {
-            sent += u32::from(op == ChainOp::SendRaw);
-            let gone = ChainError::Unreachable { endpoint: "rpc".into() };
-            (op == ChainOp::SendRaw && sent >= refused).then_some(ChainFault::Refuse(gone))
-        })));
-        let direct = UploadOptions { mode: ModeChoice::Direct, ..Cluster::options() };
-        let error = upload(&cluster, &data, &edit, direct).await.unwrap_err();
-        let spend = match &error {
-            UploadError::PartialUpload { spend, cause, .. } => {
-                assert!(matches!(cause.as_deref(), Some(UploadError::Payment { .. })));
-                spend.clone()
-            }
-            UploadError::Payment { source, spend } => {
-                assert!(!matches!(*source.failure, PayFailure::Locked { .. }));
-                spend.clone()
-            }
-            other => panic!("{other:?}"),
-        };
-        let charged = cluster.charged().await;
+        let fault = move |_: &dyn Fn(Duration), sent| (sent >= refused).then(gone);
+        let (spend, charged) = never_deep_enough(Duration::ZERO, fault).await;
         let batch = charged.paid >= cost(12, 1);
         assert_eq!(spend.storage_cost, charged.paid, "refused from {refused}");
         assert_eq!(spend.tips, if batch { Cluster::TIP } else { Atto::ZERO }, "{refused}");
-        if charged.paid > Atto::ZERO {
-            seen[usize::from(charged.credited() > Atto::ZERO)] += 1;
-        }
+        batch_alone += u32::from(batch && charged.credited() == Atto::ZERO);
     }
-    assert!(seen[0] > 0, "the batch alone was paid: {seen:?}");
+    assert!(batch_alone > 0);
+
+    // The batch comes to its deadline on its way, and what is paid directly does not.
+    let late = |advance: &dyn Fn(Duration), sent| {
+        (sent == 1).then(|| {
+            advance(Duration::from_mins(3));
+            gone()
+        })
+    };
+    let later = QUOTE_LIFETIME.saturating_sub(Duration::from_mins(2));
+    let (spend, charged) = never_deep_enough(later, late).await;
+    assert!(charged.paid > Atto::ZERO, "nothing was paid: {spend:?}");
+    assert_eq!(charged.credited(), charged.paid, "the direct one alone was paid");
+    assert_eq!((spend.storage_cost, spend.tips), (charged.paid, Atto::ZERO));
 }
