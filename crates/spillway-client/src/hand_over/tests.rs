@@ -76,7 +76,7 @@ fn terms(index: usize) -> QuoteTerms {
 }
 
 /// The plan of these prices, as its shares are signed.
-fn plan_of(quotes: [Quote; CLOSE_GROUP]) -> PlanFile {
+fn plan_of(quotes: &[Quote; CLOSE_GROUP]) -> PlanFile {
     let shares = quotes.map(|quote| Share { payee: quote.terms.reward, amount: quote.terms.price });
     PlanFile {
         plan: Plan {
@@ -88,12 +88,12 @@ fn plan_of(quotes: [Quote; CLOSE_GROUP]) -> PlanFile {
             valid_until: UnixTime(NOW.0 + 3_300),
         },
         chunks: vec![Some(ChunkIx(0))],
-        quotes: vec![quotes],
+        quotes: vec![*quotes],
     }
 }
 
 fn plan() -> PlanFile {
-    plan_of([0, 1, 2, 3, 4].map(|index| terms(index).sign(&peer(index))))
+    plan_of(&[0, 1, 2, 3, 4].map(|index| terms(index).sign(&peer(index))))
 }
 
 fn receipt(body: impl Fn(&mut ReceiptBody), index: usize) -> Receipt {
@@ -172,7 +172,7 @@ fn imported(contents: &Contents) -> Result<Snapshot, String> {
 }
 
 fn refused(contents: &Contents) -> String {
-    imported(contents).err().expect("it was taken")
+    imported(contents).expect_err("it was taken")
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_plan_is_its_payers_and_of_prices_that_peers_have_signed() {
 
 /// A plan of prices that all say so.
 fn with(change: impl Fn(&mut QuoteTerms)) -> PlanFile {
-    plan_of([0, 1, 2, 3, 4].map(|index| {
+    plan_of(&[0, 1, 2, 3, 4].map(|index| {
         let mut terms = terms(index);
         change(&mut terms);
         terms.sign(&peer(index))

@@ -366,11 +366,11 @@ mod tests {
         let (good, ends) = frames(&records());
         // The head of a long record, again and again, and none of them is one.
         let mut head = good[..HEADER_BYTES].to_vec();
-        head[12..16].copy_from_slice(&(MAX_RECORD_BYTES as u32).to_le_bytes());
+        head[12..16].copy_from_slice(&65_536_u32.to_le_bytes());
         let tail = head.repeat(8_000);
         assert!(!has_more(&tail, usize::MAX), "all of it is looked at");
         assert!(has_more(&tail, 1024 * 1024), "no more than this");
-        assert!(!has_more(&[0; 100_000], 0), "zeros cost nothing");
+        assert!(!has_more(&[0_u8].repeat(100_000), 0), "zeros cost nothing");
         let bytes = [&good[..], b"x", &good[ends[3]..]].concat();
         assert!(matches!(parse(&bytes), Err(JournalError::Damaged { .. })));
     }

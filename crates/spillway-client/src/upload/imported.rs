@@ -31,7 +31,9 @@ impl Engine {
         let look = move |disk: &dyn Disk| Ok(session::vouched_for(disk, &id, &recorded));
         let stored = run(&self.job.parts.data, look).await??;
         let progressed = &mut self.session.progressed;
-        unknown.into_iter().for_each(|plan| progressed.undo(plan));
+        for plan in unknown {
+            progressed.undo(plan);
+        }
         progressed.stored.retain(|chunk| stored.contains(chunk));
         Ok(())
     }
