@@ -25,7 +25,7 @@ mod streams;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use spillway_pay::{CommitChoice, VaultTerms, Wallet};
+use spillway_pay::{CommitChoice, Permit, VaultTerms, Wallet};
 use spillway_types::{Nonce, limits};
 
 use self::{
@@ -39,7 +39,7 @@ use crate::{
     BatchOptions, ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded,
     limits::QUOTE_BATCHES,
     session::{Priced, even_parts},
-    workers::{Permit, Work},
+    workers::Work,
 };
 
 pub(crate) use resume::resume;
