@@ -64,7 +64,8 @@ async fn at_random(scene: &Scene<'_>) -> Result<Done> {
     let mut resumes = 1;
     // One in four is killed again on its way.
     if random.u8(..4) == 0 {
-        let ran = Running::start(cycle.resume().await?)?.end_after(usual.mul_f64(random.f64())).await?;
+        let ran =
+            Running::start(cycle.resume().await?)?.end_after(usual.mul_f64(random.f64())).await?;
         if ran.code == Some(0) {
             cycle.check(&ran).await?;
             return Ok(Done { resumes, missed: false, ..Done::default() });

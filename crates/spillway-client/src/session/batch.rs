@@ -102,6 +102,12 @@ impl Batch {
                 (Self::Stored, vec![])
             }
             (Self::Sealed { .. }, Event::Quoted { priced }) => (Self::Quoted { priced }, vec![]),
+            (Self::Sealed { chunks: mut open }, Event::Covered { chunks }) => {
+                open.retain(|chunk| !chunks.contains(chunk));
+                let state =
+                    if open.is_empty() { Self::Stored } else { Self::Sealed { chunks: open } };
+                (state, vec![])
+            }
             (Self::Quoted { mut priced }, Event::Covered { chunks }) => {
                 priced.retain(|priced| !chunks.contains(&priced.chunk));
                 if priced.is_empty() {
@@ -274,6 +280,15 @@ mod tests {
         let quoted = Batch::Quoted { priced: offers.clone() };
         let (state, effects) = quoted.step(Event::Covered { chunks: [ChunkIx(0)].into() });
         assert_eq!((&state, effects), (&Batch::Quoted { priced: offers[1..].to_vec() }, vec![]));
+        let (state, _) = state.step(Event::Covered { chunks: [ChunkIx(1)].into() });
+        assert_eq!(state, Batch::Stored);
+    }
+
+    #[test]
+    fn what_another_plan_pays_for_is_not_priced_in_a_later_round() {
+        let sealed = Batch::Sealed { chunks: chunks(2) };
+        let (state, effects) = sealed.step(Event::Covered { chunks: [ChunkIx(0)].into() });
+        assert_eq!((&state, effects), (&Batch::Sealed { chunks: vec![ChunkIx(1)] }, vec![]));
         let (state, _) = state.step(Event::Covered { chunks: [ChunkIx(1)].into() });
         assert_eq!(state, Batch::Stored);
     }

@@ -38,9 +38,9 @@ impl Adopted {
 }
 
 impl Engine {
-    /// Plans of other sessions that pay for chunks which would be planned here.
+    /// Plans of other sessions that pay for chunks which are about to be planned here.
     pub(super) async fn foreign_plans(&self) -> Result<Vec<Foreign>, UploadError> {
-        self.foreign_plans_of(self.wanted().into_keys().collect()).await
+        self.foreign_plans_of(self.priced_chunks().map(|(address, _)| address).collect()).await
     }
 
     /// Plans of other sessions that pay for these.
@@ -55,14 +55,26 @@ impl Engine {
         run(&self.job.parts.data, look).await?
     }
 
-    /// The chunks that have prices, by address, with their batch.
-    fn wanted(&self) -> BTreeMap<ChunkAddress, (usize, ChunkIx)> {
+    /// The chunks that have prices, with their batch.
+    fn priced_chunks(&self) -> impl Iterator<Item = (ChunkAddress, (usize, ChunkIx))> + '_ {
         let quoted = self.quoted().into_iter();
-        quoted
-            .flat_map(|(batch, priced)| {
-                priced.iter().map(move |priced| (priced.leaf.address, (batch, priced.chunk)))
-            })
-            .collect()
+        quoted.flat_map(|(batch, priced)| {
+            priced.iter().map(move |priced| (priced.leaf.address, (batch, priced.chunk)))
+        })
+    }
+
+    /// The chunks that no plan of this session pays for, those of later rounds too, by address, with
+    /// their batch. A plan that is taken over for some of its chunks is taken over for all of them:
+    /// the session that has it may be forgotten before the next round looks.
+    fn wanted(&self) -> BTreeMap<ChunkAddress, (usize, ChunkIx)> {
+        let later = self.batches.iter().enumerate().flat_map(|(batch, state)| {
+            let chunks = match state {
+                Batch::Sealed { chunks } => chunks.as_slice(),
+                _ => &[],
+            };
+            chunks.iter().map(move |&chunk| (self.session.chunk(chunk).address, (batch, chunk)))
+        });
+        later.chain(self.priced_chunks()).collect()
     }
 
     /// Takes over what other sessions have paid for or have signed; a plan that was written and never

@@ -56,7 +56,12 @@ pub(super) fn resume(
 }
 
 /// Whether this name is still that of the file.
-pub(super) fn is_named(at: &Step, dir: &File, name: &OsStr, ours: &Stat) -> Result<bool, DiskError> {
+pub(super) fn is_named(
+    at: &Step,
+    dir: &File,
+    name: &OsStr,
+    ours: &Stat,
+) -> Result<bool, DiskError> {
     at.look(DiskOp::Stat, || match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(false),
         other => other.map(|named| file_stat(&named).identity == file_stat(ours).identity),

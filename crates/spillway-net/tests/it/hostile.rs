@@ -158,7 +158,7 @@ fn encode_unchecked(size: usize) -> Vec<u8> {
 async fn a_header_of_no_known_kind_gets_no_answer(medium: Medium) {
     let victim = Victim::new(medium, Manner::Willing).await;
     let mut peer = RawPeer::new(CHUNK);
-    let long = [&u32::MAX.to_le_bytes()[..], &[5]].concat();
+    let long = [&u32::MAX.to_le_bytes()[..], &[6]].concat();
     for bytes in [Script::frame(&[77; 40], &[]), vec![0; 4], vec![1, 0], Vec::new(), long] {
         match peer.ask(&victim.address, Script::says(bytes)).await {
             // A reset stream looks like an ended one over Yamux.

@@ -11,12 +11,15 @@ use std::{
 
 use async_trait::async_trait;
 use spillway_client::{
-    Approve, ChunkFailure, CommitChoice, Offer, Remote, UploadError, UploadOptions, Uploaded,
+    Approve, BatchOptions, ChunkFailure, CommitChoice, ForgetOptions, Offer, Remote, UploadError,
+    UploadOptions, Uploaded, forget,
 };
-use spillway_disk::MemoryDisk;
+use spillway_disk::{Clock, Disk, MemoryDisk};
+use spillway_net::{Fault, RequestKind};
 use spillway_pay::{ChainFault, ChainOp};
 use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, Tricks, noise};
 use spillway_types::{Atto, QuoteAnswer};
+use tokio_util::sync::CancellationToken;
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions::batches(5))
@@ -181,4 +184,43 @@ async fn what_an_old_session_has_paid_late_is_taken_over() {
     upload(&cluster, &data, &edit, direct()).await.unwrap();
     let more = cluster.charged().await.paid.saturating_sub(before);
     assert_eq!(more.saturating_mul(3), before, "two of six have other neighbours");
+}
+
+#[tokio::test]
+async fn a_payment_that_one_round_takes_over_counts_in_all_rounds() {
+    let cluster = five();
+    let mut source = noise(243, 8 * SEGMENT);
+    let data = MemoryDisk::new();
+    cluster.book().let_through(0);
+    tokio::select! {
+        result = upload(&cluster, &data, &source, direct()) => panic!("{result:?}"),
+        () = cluster.wait_for_hanging(1) => {}
+    }
+    cluster.book().behave();
+    assert_eq!(cluster.charged().await.paid, Atto(8 * Cluster::CHUNK_COST));
+    let first = cluster.client(&data).sessions().await.unwrap().remove(0).id;
+
+    // The edit changes three chunks. It is stopped in its first round, and the first session goes.
+    source[7 * SEGMENT + 5] ^= 1;
+    let batch = BatchOptions { max_leaves: 4, commit: CommitChoice::OneByOne };
+    let rounds = || UploadOptions { batch, ..direct() };
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    cluster.set_faults(move |_, kind| {
+        if kind == RequestKind::Put {
+            stopper.cancel();
+        }
+        Fault::Deliver
+    });
+    let disk: Arc<dyn Disk> = Arc::new(data.clone());
+    let client = cluster.client_on(Arc::clone(&disk), stop);
+    let stopped = client.upload(Cluster::file(&source), &cluster.payer, rounds()).await;
+    assert!(matches!(stopped, Err(UploadError::PartialUpload { .. })), "{stopped:?}");
+    cluster.heal();
+    let options = ForgetOptions { now: cluster.clock.now(), even_paid: true };
+    forget(&disk, &first, options).await.unwrap();
+
+    let edited = upload(&cluster, &data, &source, rounds()).await.unwrap();
+    assert_reads(&cluster, &edited, &source).await;
+    assert_eq!(cluster.charged().await.paid, Atto(11 * Cluster::CHUNK_COST), "three have changed");
 }

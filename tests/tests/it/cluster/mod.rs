@@ -18,6 +18,7 @@ mod resumed_downloads;
 mod round_trip;
 mod rounds;
 mod sessions;
+mod side_by_side;
 mod sources;
 mod spill;
 mod strange_archives;

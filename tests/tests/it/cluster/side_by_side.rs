@@ -26,7 +26,7 @@ fn limits() -> WorkerLimits {
         stores: 2,
         fetches: 1,
         verifies: 1,
-        kibibytes: 4 * 1024,
+        kibibytes: 16 * 1024,
     }
 }
 
