@@ -14,7 +14,8 @@ use crate::workspace::Workspace;
 
 /// Coverage as libFuzzer reads it.
 const FLAGS: &[&str] = &[
-    "--cfg=fuzzing",
+    "--cfg",
+    "fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
@@ -24,7 +25,8 @@ const FLAGS: &[&str] = &[
     "-Ccodegen-units=1",
 ];
 
-/// How much a decoder may hold, in MB: of all, and in one piece.
+/// How much the process may hold, in MB, of which 90 are the program with its counters. What is
+/// allocated and not touched is bounded by the fuzzer's own allocator.
 const MEMORY_MB: u32 = 256;
 
 /// How long one input may take, in seconds.
@@ -128,8 +130,8 @@ fn one(
         .env("SPILLWAY_FUZZ_TARGET", name)
         .env("SPILLWAY_FUZZ_CORPUS", &corpus)
         .args([format!("-max_total_time={seconds}"), format!("-rss_limit_mb={MEMORY_MB}")])
-        .args([format!("-malloc_limit_mb={MEMORY_MB}"), format!("-timeout={INPUT_SECONDS}")])
-        .args([format!("-max_len={MAX_INPUT_BYTES}"), "-print_final_stats=1".to_owned()])
+        .args([format!("-timeout={INPUT_SECONDS}"), format!("-max_len={MAX_INPUT_BYTES}")])
+        .arg("-print_final_stats=1")
         .arg(format!("-artifact_prefix={}/", regressions.display()))
         .args([&corpus, &regressions])
         .stdin(Stdio::null())
