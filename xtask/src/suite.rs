@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{check, command, contracts, setup, sim, soak};
+use crate::{check, command, contracts, setup, sim};
 
 /// The end-to-end tests: whole networks, so `--quick` leaves them out.
 const END_TO_END: &str = "spillway-tests";
@@ -79,7 +79,6 @@ fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
         Step { name: "docs", action: unless_quick(docs) },
         Step { name: "doctests", action: unless_quick(doctests) },
         Step { name: "simulator", action: unless_quick(sim::gate) },
-        Step { name: "hammer", action: unless_quick(soak::tenth) },
     ]
 }
 

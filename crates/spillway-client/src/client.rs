@@ -62,7 +62,7 @@ impl Client {
         wallet: &Arc<Wallet>,
         options: UploadOptions,
     ) -> Result<Uploaded, UploadError> {
-        upload::upload(self.job(wallet, options).await?, source).await
+        Box::pin(upload::upload(self.job(wallet, options).await?, source)).await
     }
 
     /// Goes on with a session by its name or the unique beginning of it, from its files and its spill
@@ -89,7 +89,7 @@ impl Client {
         source: Option<Source>,
         options: UploadOptions,
     ) -> Result<Uploaded, UploadError> {
-        upload::resume(self.job(wallet, options).await?, session, source).await
+        Box::pin(upload::resume(self.job(wallet, options).await?, session, source)).await
     }
 
     async fn job(
@@ -113,7 +113,7 @@ impl Client {
         wallet: &Arc<Wallet>,
         options: UploadOptions,
     ) -> Result<Cost, UploadError> {
-        upload::cost(self.job(wallet, options).await?, source).await
+        Box::pin(upload::cost(self.job(wallet, options).await?, source)).await
     }
 
     /// What is under way in this process: over all clients that share its [`Workers`].

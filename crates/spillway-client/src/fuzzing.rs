@@ -244,7 +244,7 @@ fn archive_seeds() -> Vec<Vec<u8>> {
         ),
     );
     vec![
-        archive(&[manifest.clone()]),
+        archive(std::slice::from_ref(&manifest)),
         archive(&[manifest.clone(), vault.clone(), entry(6, b""), entry(7, chunk)]),
         archive(&[
             manifest,

@@ -154,12 +154,12 @@ impl Work<'_> {
         client: Option<&Client>,
         options: SettleOptions,
     ) -> Result<Outcome, Failure> {
-        let settling = async {
+        let settling = Box::pin(async {
             match client {
                 Some(client) => client.settle(self.wallet, options).await,
                 None => settle_known(payments, self.wallet, options).await,
             }
-        };
+        });
         let settled = if self.args.dry_run {
             self.context.until_stopped(async { Ok::<_, Failure>(settling.await) }).await?
         } else {

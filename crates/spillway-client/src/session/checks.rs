@@ -124,6 +124,7 @@ mod tests {
         UnixTime(secs)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be none")]
     fn miss(attempt: u32, next: u64) -> Option<Record> {
         Some(Record::Missed { chunk: ChunkIx(0), attempt, next: at(next) })
     }

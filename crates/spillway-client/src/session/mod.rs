@@ -113,6 +113,7 @@ pub(crate) struct PaidAt {
 
 /// What the journal says has happened.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says that one record is there")]
 pub(crate) struct Progressed {
     /// Chunks with a quorum of receipts for this session's payments.
     pub stored: BTreeSet<ChunkIx>,

@@ -98,9 +98,8 @@ pub(crate) fn receipts_elsewhere(
             continue;
         }
         match of_session(disk, &id, of, wanted, &mut found) {
-            Ok(()) => {}
             Err(UploadError::Disk(error)) if is_there(disk, &id)? => return Err(error.into()),
-            Err(UploadError::Disk(_)) => {}
+            Ok(()) | Err(UploadError::Disk(_)) => {}
             // Before anything is planned it stops the upload; what is paid goes on without it.
             Err(error) => tracing::warn!(session = %id, %error, "its receipts are not used"),
         }

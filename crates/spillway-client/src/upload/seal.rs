@@ -132,7 +132,13 @@ async fn seal_layout(job: &Job, layout: Arc<Layout>) -> Result<Sealed, UploadErr
     });
     let layout = Arc::clone(&hashed.layout);
     match find(job, key).await? {
-        Ok((session, spill)) => Ok(Sealed { session, spill, layout: Some(layout) }),
+        Ok((session, spill)) => {
+            if session.progressed.imported {
+                let again = Arc::new(new_spill(job, Some(needed_space(&layout))).await?);
+                seal_segments(job, hashed, &again).await?.check_imported(&session)?;
+            }
+            Ok(Sealed { session, spill, layout: Some(layout) })
+        }
         Err(lock) => {
             let spill = Arc::new(new_spill(job, Some(needed_space(&layout))).await?);
             let contents = seal_segments(job, hashed, &spill).await?;
@@ -256,6 +262,17 @@ impl Contents {
         let bytes = map.content_len();
         let source = SourceNote { name: "-".to_owned(), bytes, skipped: Vec::new() };
         Self::of_map(chunks, map, source)
+    }
+
+    /// That a session which somebody else may have made has the chunks of this source: its key speaks
+    /// of the plaintext alone.
+    pub(super) fn check_imported(&self, session: &Session) -> Result<(), UploadError> {
+        if (&self.chunks, &self.root) == (&session.manifest.chunks, &session.manifest.root) {
+            return Ok(());
+        }
+        let what = "it was imported, and its chunks are not those of this source; \
+                    forget it and upload again";
+        Err(UploadError::DamagedSession { session: session.id().to_owned(), what: what.to_owned() })
     }
 
     pub(super) fn of_chunk(chunk: &SealedChunk) -> Self {

@@ -32,7 +32,13 @@ pub(super) async fn seal_stream(job: &Job, stream: StreamSource) -> Result<Seale
         hashes: &hashes,
     });
     match find(job, key).await? {
-        Ok((session, earlier)) => adopt(job, session, earlier, spill).await,
+        Ok((session, earlier)) => {
+            if session.progressed.imported {
+                let contents = add_map(job, &spill, Contents::of_stream(chunks, map)).await?;
+                contents.check_imported(&session)?;
+            }
+            adopt(job, session, earlier, spill).await
+        }
         Err(lock) => {
             let contents = Contents::of_stream(chunks, map);
             let contents = add_map(job, &spill, contents).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use spillway_client::{ForgetOptions, UploadError, UploadOptions, Uploaded, forget};
+use spillway_client::{ForgetOptions, Reaped, UploadError, UploadOptions, Uploaded, forget};
 use spillway_disk::{
     Clock, Disk, EntryKind, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, RealDisk, Survival,
 };
@@ -283,7 +283,7 @@ async fn what_is_paid_and_not_stored_stays_before_its_proof_is_over_and_after() 
     ] {
         cluster.clock.set(now);
         let reaped = cluster.client(&data).reap().await.unwrap();
-        assert_eq!(reaped, Default::default(), "at {now}");
+        assert_eq!(reaped, Reaped::default(), "at {now}");
         assert_eq!(Picture::of(&data, Path::new("")), before, "at {now}");
     }
     // When it is over it can be forgotten, and everything goes.
@@ -341,7 +341,7 @@ async fn no_link_among_sessions_is_followed() {
     cluster.clock.advance(400 * DAY);
     let data = RealDisk::open(&place.path().join("data")).unwrap();
     let client = cluster.client_on(Arc::new(data), CancellationToken::new());
-    assert_eq!(client.reap().await.unwrap(), Default::default());
+    assert_eq!(client.reap().await.unwrap(), Reaped::default());
     assert_eq!(Picture::of(&real, Path::new("")), before);
     assert_eq!(cluster.charged().await, Charged::nothing());
 }

@@ -184,10 +184,9 @@ async fn after_the_window_it_is_offered_with_the_receipts_of_its_session() {
 async fn a_peer_that_was_not_quoted_is_offered_what_it_lacks() {
     let world = Losing::new(6);
     let away = world.cluster.members[0].peer();
-    world.cluster.set_faults(move |to, _| match to == away {
-        true => Fault::Unreachable,
-        false => Fault::Deliver,
-    });
+    world
+        .cluster
+        .set_faults(move |to, _| if to == away { Fault::Unreachable } else { Fault::Deliver });
     let uploaded = world.upload(303, 6_500, false).await;
     let charged = world.cluster.charged().await;
     let near: Vec<ChunkAddress> = world.cluster.stored().into_keys().collect();
