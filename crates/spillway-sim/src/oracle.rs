@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use spillway_client::{Spend, UploadError, Uploaded};
+use spillway_client::{ChunkFailure, Spend, UploadError, Uploaded};
 use spillway_pay::Plan;
 use spillway_seal::DataMap;
 use spillway_types::{Atto, ChunkAddress, PaymentId, UnixTime, limits::STORE_QUORUM};
@@ -263,7 +263,14 @@ impl Oracle {
                 ));
             }
         }
+        // Of what was sent when the stop came nobody can know whether it is paid: that is said.
+        let is_undecided = |failure: &ChunkFailure| matches!(failure, ChunkFailure::Undecided);
+        let undecided = failed.iter().filter(|(_, failure)| is_undecided(failure));
+        let undecided: BTreeSet<ChunkAddress> = undecided.map(|(address, _)| *address).collect();
+        let is_known = undecided.is_empty();
+        let open: BTreeSet<ChunkAddress> = open.difference(&undecided).copied().collect();
         self.check_paid_unstored(world, dir, (session, &open, paid_unstored), about)?;
+        let about = Circumstances { chain_was_clear: about.chain_was_clear && is_known, ..about };
         self.check_spend(world, dir, (session, spend), about)
     }
 
