@@ -3,9 +3,10 @@ use std::{
     sync::Arc,
 };
 
+use spillway_disk::{Disk, run};
 use spillway_pay::{ModeReason, Plan, PlanProofs, PlanStatus};
 use spillway_seal::DataMap;
-use spillway_types::{Atto, PaymentId, limits};
+use spillway_types::{Atto, ChunkAddress, PaymentId, limits};
 
 use super::{
     Job,
@@ -196,18 +197,52 @@ impl Engine {
         self.pay_and_store().await
     }
 
-    /// Leaves the plans that can still be recorded and are agreed to. Those that are too late
-    /// have to wait until the chain says that they never will be.
+    /// Of these chunks, those that are neither in the spill nor can be sealed again.
+    pub(super) async fn lost_of(
+        &self,
+        chunks: impl IntoIterator<Item = ChunkIx>,
+    ) -> Result<Vec<ChunkAddress>, UploadError> {
+        let mut lost = Vec::new();
+        for chunk in chunks {
+            self.job.check_stop()?;
+            let (bodies, info) = (Arc::clone(&self.bodies), *self.session.chunk(chunk));
+            let _held = self.job.reserve(u64::from(info.size)).await?;
+            let read = move |_: &dyn Disk| Ok(bodies.read(&info).map(|body| body.is_none()));
+            if run(&self.job.parts.data, read).await?? {
+                lost.push(info.address);
+            }
+        }
+        Ok(lost)
+    }
+
+    /// What is lost of a plan of which nothing was ever signed: it must not be paid. What is signed
+    /// may be paid already, and goes on.
+    async fn lost_before_signing(&self, plan: PlanIx) -> Result<Vec<ChunkAddress>, UploadError> {
+        let file = self.session.plan(plan);
+        if self.session.is_signed(file.plan.id()) {
+            return Ok(Vec::new());
+        }
+        let open = file.own_chunks().filter(|chunk| !self.session.progressed.is_done(*chunk));
+        self.lost_of(open).await
+    }
+
+    /// Leaves the plans that can still be recorded, whose chunks are there and which are agreed to.
+    /// Those that are too late have to wait until the chain says that they never will be.
     async fn check_open_plans(&mut self) -> Result<(), UploadError> {
         let now = self.job.parts.clock.now();
         for (batch, plan) in std::mem::take(&mut self.to_pay) {
             let valid_until = self.session.plan(plan).plan.valid_until;
-            if valid_until > now {
+            let lost = self.lost_before_signing(plan).await?;
+            if valid_until > now && lost.is_empty() {
                 self.to_pay.push((batch, plan));
-            } else {
-                self.apply(batch, Event::PayFailed);
-                self.pay_error = Some(UploadError::Undecided { valid_until });
+                continue;
             }
+            self.apply(batch, Event::PayFailed);
+            self.pay_error = Some(if lost.is_empty() {
+                UploadError::Undecided { valid_until }
+            } else {
+                UploadError::LostChunks { session: self.session.id().to_owned(), lost }
+            });
         }
         let open: Vec<Plan> =
             self.to_pay.iter().map(|(_, plan)| self.session.plan(*plan).plan.clone()).collect();

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     SessionError, Source, UploadError, Uploaded,
     limits::{LOCK_ATTEMPTS, LOCK_PAUSE},
-    session::{self, ChunkInfo, ChunkIx, KeyLock, Record, Session},
+    session::{self, ChunkIx, KeyLock, Record, Session},
     source::Layout,
     spill::Spill,
     workers::Work,
@@ -143,18 +143,9 @@ async fn find_source(
 /// not be paid for.
 async fn lost_chunks(engine: &Engine) -> Result<Vec<ChunkAddress>, UploadError> {
     let planned = engine.session.plan_of(engine.job.parts.clock.now());
-    let open = engine.session.open_chunks().filter(|chunk| !planned.contains_key(chunk));
-    let open: Vec<ChunkInfo> = open.map(|chunk| *engine.session.chunk(chunk)).collect();
-    let mut lost = Vec::new();
-    for info in open {
-        engine.job.check_stop()?;
-        let bodies = Arc::clone(&engine.bodies);
-        let read = move |_: &dyn Disk| Ok(bodies.read(&info).map(|body| body.is_none()));
-        if run(&engine.job.parts.data, read).await?? {
-            lost.push(info.address);
-        }
-    }
-    Ok(lost)
+    let open: Vec<ChunkIx> =
+        engine.session.open_chunks().filter(|chunk| !planned.contains_key(chunk)).collect();
+    engine.lost_of(open).await
 }
 
 /// Takes over receipts that other sessions hold for chunks which no plan of this one pays for: a file

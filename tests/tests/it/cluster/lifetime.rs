@@ -11,7 +11,7 @@ use spillway_client::{
     ChunkFailure, CommitChoice, ForgetError, ForgetOptions, Remote, SessionError, SessionStage,
     Source, UploadError, UploadOptions, Uploaded, forget, refund, session_data_map,
 };
-use spillway_disk::{Clock, Disk, MemoryDisk, Overwrite, Survival};
+use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
 use spillway_net::RequestKind;
 use spillway_pay::{ChainFault, ChainOp, Wallet};
 use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, SEGMENT, Tricks, noise};
@@ -239,6 +239,43 @@ async fn nothing_is_paid_for_chunks_that_are_lost() {
     let uploaded = resume(&cluster, &data, &id, Some(Cluster::file(&source))).await.unwrap();
     assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
     assert_reads(&cluster, &uploaded, &source).await;
+}
+
+/// Planned and not signed, with the disk failing in between, and then the chunks are gone.
+#[tokio::test]
+async fn a_plan_that_was_never_signed_is_not_paid_for_chunks_that_are_lost() {
+    let cluster = five();
+    let source = noise(307, 4 * SEGMENT);
+    let has = |data: &MemoryDisk, id: &str, prefix: &str| {
+        let entries = data.list(&Path::new("sessions").join(id)).unwrap();
+        entries.iter().any(|entry| entry.name.to_str().unwrap().starts_with(prefix))
+    };
+    for at in 1.. {
+        let faults = Arc::new(Faults::default());
+        let data = MemoryDisk::new().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::onwards(at, Fault::Io));
+        let done = upload(&cluster, &data, &source).await;
+        faults.disarm();
+        assert!(done.is_err(), "it never came to a plan without a signature");
+        let sessions = cluster.client(&data).sessions().await.unwrap();
+        let Some(id) = sessions.first().map(|session| session.id.clone()) else { continue };
+        if !has(&data, &id, "plan-") || has(&data, &id, "tx-") {
+            continue;
+        }
+        let before = cluster.charged().await;
+        let chunks = spilled(&data);
+        data.remove_file(&chunks[0]).unwrap();
+        match resume(&cluster, &data, &id, None).await.unwrap_err() {
+            UploadError::LostChunks { session, lost } => {
+                assert_eq!((session, lost.len()), (id.clone(), 1))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(cluster.charged().await, before, "nothing is paid");
+        resume(&cluster, &data, &id, Some(Cluster::file(&source))).await.unwrap();
+        assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
+        return;
+    }
 }
 
 #[tokio::test]
