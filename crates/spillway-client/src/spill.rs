@@ -236,3 +236,53 @@ fn made_at(name: &str) -> Option<UnixTime> {
     u64::from_str_radix(random, 16).ok()?;
     time.parse().ok().map(UnixTime)
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_disk::{DiskOp, Fault, FaultPlan, Faults, MemoryDisk};
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn spills(disk: &dyn Disk) -> Vec<PathBuf> {
+        let visible = |name: &PathBuf| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let entries = disk.list(Path::new(ROOT)).unwrap();
+        entries.into_iter().map(|entry| entry.name).filter(visible).collect()
+    }
+
+    #[test]
+    fn it_is_locked_before_it_is_seen() {
+        let faults = Arc::new(Faults::default());
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new().with_faults(Arc::clone(&faults)));
+        faults.arm(FaultPlan::once(1, Fault::TooManyOpen).only(DiskOp::Lock));
+        let error = Spill::create(&disk, NOW).unwrap_err();
+        assert!(matches!(error, DiskError::Io { op: DiskOp::Lock, .. }), "{error:?}");
+        assert_eq!(spills(disk.as_ref()), Vec::<PathBuf>::new());
+        let spill = Spill::create(&disk, NOW).unwrap();
+        assert_eq!(spills(disk.as_ref()), [PathBuf::from(spill.name())]);
+        let taken = disk.lock(&Path::new(ROOT).join(spill.name()).join(LOCK));
+        assert!(matches!(taken, Err(DiskError::Locked { .. })), "{taken:?}");
+    }
+
+    /// A session may begin with a spill after the sessions were read, and before the lock is held.
+    #[test]
+    fn one_that_a_session_names_by_then_stays() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let spill = Spill::create(&disk, NOW).unwrap();
+        spill.keep();
+        let names = BTreeSet::from([spill.name().to_owned()]);
+        drop(spill);
+        let (none, later) = (BTreeSet::new(), NOW.saturating_add(2 * STALE_AFTER));
+        let clean =
+            |named: (&BTreeSet<String>, Option<&BTreeSet<String>>)| -> Result<usize, DiskError> {
+                clean(disk.as_ref(), later, (named.0, || named.1.cloned()))
+            };
+        assert_eq!(clean((&none, Some(&names))).unwrap(), 0, "it is named now");
+        assert_eq!(clean((&none, None)).unwrap(), 0, "nobody can say");
+        assert_eq!(clean((&names, Some(&none))).unwrap(), 0, "it was named");
+        assert_eq!(spills(disk.as_ref()).len(), 1);
+        assert_eq!(clean((&none, Some(&none))).unwrap(), 1);
+        assert_eq!(spills(disk.as_ref()), Vec::<PathBuf>::new());
+    }
+}

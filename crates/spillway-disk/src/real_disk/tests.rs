@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Fault, FaultPlan, TEMPORARY_PREFIX, conformance, run};
 
+mod durable;
 mod unfinished;
 
 fn path(text: &str) -> &Path {
