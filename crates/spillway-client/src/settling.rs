@@ -362,11 +362,11 @@ async fn gather(
         }
         round.settle_if_many().await?;
         if !more {
-            break;
+            return Ok(Ok(()));
         }
         after = last;
     }
-    Ok(Ok(()))
+    Ok(Err(WinsFailure::TooMany))
 }
 
 /// Asks for one page. When the node is busy, as long as it says, out of what is left of the patience.

@@ -68,11 +68,12 @@ fn left_open(report: &SettleReport, nodes: usize) -> Result<(), Failure> {
         let message = format!("the vault refused {}", count(refused, "draw"));
         return Err(Failure::new(Code::Failure, message).hint("the summary says which, and why"));
     }
-    if nodes == 0 || report.silent.len() < nodes {
+    if report.silent.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Code::TryAgain, "no node has told its wins")
-        .hint("name nodes that run, or try again later"))
+    let (silent, nodes) = (report.silent.len(), count(nodes as u64, "node"));
+    let message = format!("{silent} of {nodes} told no wins or not all of them");
+    Err(Failure::new(Code::TryAgain, message).hint("name nodes that run, or try again later"))
 }
 
 /// To look, no key is needed. With one, gas is reckoned for its account.

@@ -26,6 +26,9 @@ pub enum WinsFailure {
     /// Its pages are not in order.
     #[error("its pages are not in order")]
     OutOfOrder,
+    /// It has still more after the last page that is asked for; what it had shown until then counts.
+    #[error("it has more wins than are asked for at once")]
+    TooMany,
 }
 
 impl WinsFailure {
@@ -35,6 +38,8 @@ impl WinsFailure {
             Self::Peer(error) => error.retry(),
             Self::Refused(refusal) => refusal.retry(),
             Self::OutOfOrder => Retry::Never,
+            // Settled ones are not shown again.
+            Self::TooMany => Retry::Backoff,
         }
     }
 }

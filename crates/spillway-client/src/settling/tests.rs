@@ -194,10 +194,11 @@ impl Peers for Pages {
     async fn wins(&self, peer: PeerKey, request: WinsRequest) -> Result<WinsResponse, PeersError> {
         let pages = self.shown.get(&peer).ok_or(PeersError::Unreachable { peer })?;
         let (after_ms, times) = self.busy;
-        if self.asked.fetch_add(1, Ordering::Relaxed) % times.saturating_add(1) < times {
+        let before = self.asked.fetch_add(1, Ordering::Relaxed);
+        if before % times.saturating_add(1) < times {
             return Ok(WinsResponse { page: Err(Refusal::Busy { after_ms }) });
         }
-        let at = usize::from(request.after.is_some()).min(pages.len() - 1);
+        let at = request.after.map_or(0, |_| before as usize).min(pages.len() - 1);
         Ok(WinsResponse { page: Ok(pages[at].clone()) })
     }
 }
@@ -254,6 +255,22 @@ async fn a_node_that_shows_the_same_page_for_ever_is_left_and_what_it_showed_is_
     assert_eq!((report.wins, report.settled.draws), (1, 1));
     let out_of_order = WinsFailure::OutOfOrder;
     assert_eq!(report.silent, [(peer(1), out_of_order.clone()), (peer(2), out_of_order)]);
+}
+
+#[tokio::test]
+async fn a_node_with_more_pages_than_are_asked_for_is_named() {
+    let world = World::new().await;
+    let ask = async |pages: usize| {
+        let mut wins: Vec<Win> = (0..pages as u64).map(|_| world.win(world.drawn())).collect();
+        for (later, win) in (1..).zip(&mut wins) {
+            win.terms.upload_by.0 += later;
+        }
+        wins.sort_by_key(|win| win.terms.id(world.payments.domain()));
+        let pages = wins.into_iter().enumerate().map(|(at, win)| page(vec![win], at + 1 < pages));
+        world.settle(vec![(peer(1), pages.collect())]).await.silent
+    };
+    assert_eq!(ask(MAX_WINS_PAGES).await, []);
+    assert_eq!(ask(MAX_WINS_PAGES + 1).await, [(peer(1), WinsFailure::TooMany)]);
 }
 
 #[tokio::test]

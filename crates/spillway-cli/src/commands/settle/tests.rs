@@ -286,8 +286,9 @@ async fn without_a_proof_every_seed_is_asked_for() {
 #[test]
 fn what_the_vault_refuses_is_no_success() {
     let mut report = report();
-    left_open(&report, 2).unwrap();
-    assert_eq!(left_open(&report, 1).unwrap_err().code, Code::TryAgain);
+    let failure = left_open(&report, 2).unwrap_err();
+    assert_eq!(failure.code, Code::TryAgain);
+    assert_eq!(&*failure.message, "1 of 2 nodes told no wins or not all of them");
     let reason = SkipReason::Refused { reason: Some("BadProof(0)".into()) };
     report.settled.skipped.push(Skipped { payment: PaymentId([2; 32]), draw: 6, reason });
     report.left_out.insert(SkipReason::REFUSED, 1);
