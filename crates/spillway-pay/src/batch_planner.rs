@@ -207,7 +207,7 @@ fn draws(leaves: usize, total: Atto, batch: BatchInput) -> Result<u8, BatchRefus
         return Ok(draws);
     }
     // More draws would do for the nodes' limit, but each would pay too little.
-    if let Some(draws) = first_within(total, worthwhile + 1..=most, batch.max_prize) {
+    if let Some(draws) = first_within(total, worthwhile..=most, batch.max_prize) {
         return Err(BatchRefused::PrizeTooSmall { prize: smallest_prize(total, draws), least });
     }
     let prize = largest_prize(total, u8::try_from(most).unwrap_or(u8::MAX));

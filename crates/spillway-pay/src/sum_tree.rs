@@ -172,10 +172,10 @@ impl SumTree {
         let mut siblings = Vec::with_capacity(MAX_PROOF_DEPTH);
         let (mut at, mut width) = (index, self.leaves);
         while width > 1 {
+            let side = if at.is_multiple_of(2) { Side::Right } else { Side::Left };
             // The last of an odd level has no sibling and moves up.
-            if at ^ 1 < width {
+            if side == Side::Left || at + 1 < width {
                 let node = nodes.next().expect("invariant: a hash for each sibling");
-                let side = if at % 2 == 0 { Side::Right } else { Side::Left };
                 siblings.push(Sibling { hash: node.hash, sum: node.sum, side });
             }
             (at, width) = (at / 2, width.div_ceil(2));

@@ -169,6 +169,17 @@ fn what_no_batch_can_be_is_named() {
 }
 
 #[test]
+fn a_candidate_costs_what_its_plans_cost() {
+    let gas = crate::GasEstimate { transactions: 2, ..crate::GasEstimate::default() };
+    let limits = BatchInput { max_leaves: 2, ..batch() };
+    let plans = plan_batches(input(3, 100), limits).unwrap();
+    // A draw each.
+    let candidate = crate::Candidate::of(&plans, gas);
+    assert_eq!((candidate.storage_cost, candidate.tips), (Atto(1_500), Atto(30)));
+    assert_eq!(candidate.gas, gas);
+}
+
+#[test]
 fn what_cannot_be_planned_at_all_is_named() {
     let failed = |input, batch| plan_batches(input, batch).unwrap_err();
     assert_eq!(failed(input(0, 1), batch()), PlanError::Empty);

@@ -81,6 +81,23 @@ fn the_window_is_three_times_what_the_rate_says_within_what_all_take() {
 }
 
 #[test]
+fn an_upload_may_take_the_whole_of_what_all_take() {
+    let allowed = Duration::from_hours(9);
+    let upload_bytes = allowed.as_secs() * ASSUMED_UPLOAD_RATE;
+    let plan = |upload_bytes| {
+        plan_direct(PlanInput {
+            upload_bytes,
+            max_window: Duration::from_mins(9 * 60 + 5),
+            ..input(1)
+        })
+    };
+    assert_eq!(plan(upload_bytes).unwrap()[0].upload_by, NOW.saturating_add(allowed));
+    let needed = allowed.saturating_add(Duration::from_secs(1));
+    let error = PlanError::NoWindow { needed, allowed };
+    assert_eq!(plan(upload_bytes + ASSUMED_UPLOAD_RATE), Err(error));
+}
+
+#[test]
 fn a_payment_at_the_last_moment_is_still_inside_the_vaults_shortest_window() {
     let short = PlanInput {
         max_window: Duration::from_mins(20),
@@ -124,6 +141,17 @@ fn proof_of(leaves: &[Leaf]) -> DirectProof {
 
 fn judge(proof: &DirectProof, leaf: &Leaf) -> Result<(), ProofError> {
     leaf_is_paid(&PaymentProof::Direct(proof.clone()), leaf)
+}
+
+#[test]
+fn a_share_of_all_that_96_bits_hold_is_paid_and_one_unit_more_is_not() {
+    let mut most = leaf([1, 1]);
+    most.shares.iter_mut().for_each(|share| share.amount = Atto::ZERO);
+    most.shares[2].amount = Atto::MAX_SHARE;
+    assert_eq!(judge(&proof_of(std::slice::from_ref(&most)), &most), Ok(()));
+    most.shares[2].amount = Atto(Atto::MAX_SHARE.0 + 1);
+    let proof = proof_of(std::slice::from_ref(&most));
+    assert_eq!(judge(&proof, &most), Err(ProofError::ShareTooLarge { index: 2 }));
 }
 
 #[test]

@@ -183,6 +183,24 @@ proptest! {
     }
 }
 
+#[test]
+fn a_span_ends_before_the_next_one_begins() {
+    let span = LeafSpan { from: Atto(3), sum: Atto(4) };
+    let points: Vec<u128> = (0..10).filter(|&point| span.contains(Atto(point))).collect();
+    assert_eq!(points, [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_leaf_of_all_that_96_bits_hold_is_a_batch() {
+    let mut leaf = priced(0, [0, Atto::MAX_SHARE.0, 0, 0, 0]);
+    let tree = SumTree::new(std::slice::from_ref(&leaf)).unwrap();
+    let proof = BatchProof { terms: terms(tree.root()), siblings: tree.siblings(0) };
+    let span = LeafSpan { from: Atto::ZERO, sum: Atto::MAX_SHARE };
+    assert_eq!(batch_leaf(&proof, &leaf), Ok(span));
+    leaf.shares[1].amount = Atto(Atto::MAX_SHARE.0 + 1);
+    assert_eq!(batch_leaf(&proof, &leaf), Err(ProofError::ShareTooLarge { index: 1 }));
+}
+
 /// One bit of a proof, its leaf, or the terms that it must end in.
 #[derive(Clone, Copy, Debug)]
 enum Bit {
