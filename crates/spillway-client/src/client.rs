@@ -68,7 +68,9 @@ impl Client {
     /// Goes on with a session by its name or the unique beginning of it, from its files and its spill
     /// alone. A source is only read for sealed chunks that are lost: a path while it holds what was
     /// uploaded, or a single chunk. A stream is not read: upload it again. Of a session that is
-    /// finished, what it came to is said again.
+    /// finished, what it came to is said again; with [`VerifyUpload::Wait`](crate::VerifyUpload::Wait) it
+    /// is verified first. One that came with an archive is not finished before the chain and the network
+    /// have confirmed what it says.
     ///
     /// # Errors
     /// As [`Client::upload`]; [`UploadError::HandedOver`]; [`UploadError::LostChunks`] when chunks are

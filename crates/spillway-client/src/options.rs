@@ -118,7 +118,8 @@ pub enum VerifyUpload {
     No,
     /// Beside storing, stored chunks are asked for, and every sixteenth is fetched and hashed; what
     /// fewer than three of its peers have is stored again with the proof that was paid for. The spill
-    /// keeps a chunk until it is verified. An upload that was begun so goes on so.
+    /// keeps a chunk until it is verified. An upload that was begun so goes on so, and one that is
+    /// finished is verified when it is gone on with so.
     Wait,
 }
 

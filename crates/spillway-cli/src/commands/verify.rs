@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use spillway_client::{NotRepaired, ReadData, Verified, VerifyOptions};
+use spillway_client::{NotRepaired, ReadData, UnreadableSession, Verified, VerifyOptions};
 use spillway_types::limits::{CLOSE_GROUP, STORE_QUORUM};
 
 use super::{
@@ -39,7 +39,7 @@ struct Summary {
     bad_copies: u64,
     bad: Vec<Bad>,
     silent_peers: usize,
-    /// Addresses of chunks without a copy, nor bytes on this machine.
+    /// Addresses of chunks that are gone: no copy near them, nor bytes on this machine.
     lost: Vec<String>,
     not_repaired: Vec<Left>,
     /// Short chunks that were too many to be looked after: verify again.
@@ -171,6 +171,10 @@ fn report(found: &Verified, measured: Measured) -> String {
     if more > 0 {
         text.line(format_args!("And {} more.", count(more, "chunk")));
     }
+    for session in found.unreadable.iter().take(NAMED) {
+        let UnreadableSession { session, why } = session;
+        text.line(format_args!("Session {session} cannot be read, and may have proofs: {why}"));
+    }
     text.text()
 }
 
@@ -215,6 +219,7 @@ mod tests {
                 why: RepairFailure::NoPeers,
             }],
             lost: vec![ChunkAddress([0xcd; 32])],
+            unreadable: vec![UnreadableSession { session: "a1".into(), why: "torn".into() }],
             ..Verified::default()
         }
     }
@@ -233,7 +238,8 @@ mod tests {
                  (short), in 2.0 s.\nRead 5 copies of 1 chunk, 16.00 MB; 1 of them bad.\nStored 1 copy \
                  again; now 6 with 5 of 5 copies, 1 with 3 of 5 copies, 1 with 0 of 5 copies \
                  (short).\nNot repaired, 3 of 5 copies: {left}: too \
-                 few peers are near it\nWithout any copy, nor bytes here: {lost}\n"
+                 few peers are near it\nWithout any copy, nor bytes here: {lost}\n\
+                 Session a1 cannot be read, and may have proofs: torn\n"
             )
         );
         let json = serde_json::to_value(summary(&found(), measured())).unwrap();

@@ -1,7 +1,11 @@
-use spillway_client::{Verified, VerifyError};
+use spillway_client::{NotRepaired, RepairFailure, Verified, VerifyError};
 
 use super::{Code, Failure, chain_of};
 use crate::render::count;
+
+/// What to do when nobody here can store it again without paying.
+const UPLOAD_AGAIN: &str =
+    "upload the same contents again, and what is missing is stored and paid anew";
 
 impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
@@ -19,21 +23,22 @@ impl From<VerifyError> for Failure {
 impl Failure {
     /// Why what was found is not good, if it is not.
     pub(crate) fn of_verified(found: &Verified, repair: bool) -> Option<Self> {
-        let (none, total) = (found.copies_after[0], count(found.chunks_total, "chunk"));
-        if none > 0 {
-            let hint = if repair {
-                "upload the same contents again, and what is missing is stored and paid anew"
-            } else {
-                "--repair stores again what this machine has the bytes and the proof of; else upload \
-                 the same contents again"
-            };
-            let message = format!("{none} of {total} have no copy");
-            return Some(Self::new(Code::NotFound, message).hint(hint));
+        let total = count(found.chunks_total, "chunk");
+        if !found.lost.is_empty() {
+            let more = if found.left > 0 { " or more" } else { "" };
+            let message = format!("{}{more} of {total} are gone", found.lost.len());
+            return Some(Self::new(Code::NotFound, message).hint(UPLOAD_AGAIN));
         }
         if found.is_sound() {
             return None;
         }
-        let hint = if repair { "verify again later" } else { "--repair stores them again" };
+        let no_proof = |left: &NotRepaired| matches!(left.why, RepairFailure::NoProof);
+        let hint = match found.silent.len() as u64 {
+            0 if !repair => "--repair stores again what a session here has the proof of".to_owned(),
+            0 if found.not_repaired.iter().any(no_proof) => UPLOAD_AGAIN.to_owned(),
+            0 => "verify again later".to_owned(),
+            silent => format!("{} did not answer: verify again", count(silent, "peer")),
+        };
         let message = format!("{} of {total} have fewer than 3 copies", found.short());
         Some(Self::new(Code::PartialUpload, message).hint(hint))
     }
@@ -41,6 +46,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use spillway_types::{ChunkAddress, PeerKey};
+
     use super::*;
 
     fn found(copies: [u64; 6]) -> Verified {
@@ -48,22 +55,40 @@ mod tests {
         Verified { chunks_total, copies, copies_after: copies, ..Verified::default() }
     }
 
+    fn failure(found: &Verified, repair: bool) -> (Code, String) {
+        let failure = Failure::of_verified(found, repair).unwrap();
+        (failure.code, failure.to_string())
+    }
+
     #[test]
     fn a_quorum_is_good_and_the_worst_decides() {
-        let code = |copies| Failure::of_verified(&found(copies), false).map(|it| it.code);
-        assert_eq!(code([0, 0, 0, 1, 1, 6]), None);
-        assert_eq!(code([0, 0, 1, 1, 1, 6]), Some(Code::PartialUpload));
-        assert_eq!(code([1, 0, 1, 1, 1, 6]), Some(Code::NotFound));
+        assert_eq!(Failure::of_verified(&found([0, 0, 0, 1, 1, 6]), false), None);
+        let short = found([1, 0, 1, 1, 1, 6]);
+        let says = "2 of 10 chunks have fewer than 3 copies; ".to_owned();
+        let repair = says.clone() + "--repair stores again what a session here has the proof of";
+        assert_eq!(failure(&short, false), (Code::PartialUpload, repair));
+        assert_eq!(
+            failure(&short, true),
+            (Code::PartialUpload, says.clone() + "verify again later")
+        );
+        // Who is silent may have it.
+        let silent = [PeerKey([7; 32])].into();
+        let silent = Verified { silent, ..found([1, 0, 1, 1, 1, 6]) };
+        let again = says.clone() + "1 peer did not answer: verify again";
+        assert_eq!(failure(&silent, true), (Code::PartialUpload, again));
+        let address = ChunkAddress([8; 32]);
+        let why = RepairFailure::NoProof;
+        let not_repaired = vec![NotRepaired { address, copies: 0, why }];
+        let (code, said) = failure(&Verified { not_repaired, ..short }, true);
+        assert_eq!((code, said), (Code::PartialUpload, says + UPLOAD_AGAIN));
+        let lost = Verified { lost: vec![address], ..silent };
+        let gone = format!("1 of 10 chunks are gone; {UPLOAD_AGAIN}");
+        assert_eq!(failure(&lost, true), (Code::NotFound, gone));
     }
 
     #[test]
     fn what_was_repaired_is_good() {
         let repaired = Verified { copies_after: [0, 0, 0, 0, 0, 2], ..found([1, 0, 0, 0, 0, 1]) };
         assert_eq!(Failure::of_verified(&repaired, true), None);
-        let failure = Failure::of_verified(&found([0, 1, 0, 0, 0, 1]), false).unwrap();
-        assert_eq!(
-            failure.to_string(),
-            "1 of 2 chunks have fewer than 3 copies; --repair stores them again"
-        );
     }
 }

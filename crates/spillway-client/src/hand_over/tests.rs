@@ -180,15 +180,18 @@ fn what_is_signed_well_is_taken_and_marked() {
     let Snapshot { progressed, .. } = imported(&good()).unwrap();
     assert!(progressed.imported);
     assert_eq!((progressed.stored.len(), progressed.already.len()), (1, 0), "that is asked again");
-    // Of one that is over, nothing is asked again.
+    // One that is over is not, before somebody has looked, and not later because it says so.
     let mut over = good();
-    over.journal.push(Record::Finished);
+    let missed = Record::Missed { chunk: ChunkIx(0), attempt: 1, next: UnixTime(u64::MAX) };
+    over.journal.extend([Record::ToVerify, missed, Record::Verified, Record::Finished]);
     let Snapshot { progressed, .. } = imported(&over).unwrap();
-    assert!(progressed.finished && progressed.imported);
-    assert_eq!(progressed.already.len(), 1);
+    assert!(progressed.imported && progressed.to_verify);
+    assert!(!progressed.finished && !progressed.verified && progressed.already.is_empty());
+    assert!(progressed.missed.is_empty());
     // What was imported before is taken like the rest.
     over.journal.insert(0, Record::Imported);
-    assert!(imported(&over).unwrap().progressed.imported);
+    let Snapshot { progressed, .. } = imported(&over).unwrap();
+    assert!(progressed.imported && !progressed.finished);
 }
 
 #[test]

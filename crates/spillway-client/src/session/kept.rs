@@ -8,7 +8,7 @@ use std::{
 use spillway_disk::Disk;
 use spillway_types::{
     ChunkAddress, Domain, Leaf, PaymentId, PaymentProof, Quote, Receipt, UnixTime,
-    limits::{CLOSE_GROUP, STORE_QUORUM},
+    limits::{CLOSE_GROUP, MAX_CLOCK_SKEW, STORE_QUORUM},
 };
 
 use super::{
@@ -27,8 +27,11 @@ pub(crate) struct Kept {
     pub quotes: [Quote; CLOSE_GROUP],
     pub proof: Arc<PaymentProof>,
     pub payment: PaymentId,
+    /// When the vault took it.
+    pub recorded: UnixTime,
     pub upload_by: UnixTime,
-    /// Receipts for this payment and leaf that are not dated after the window, one a quoted peer.
+    /// Receipts for this payment and leaf that are dated between its record and the end of its window,
+    /// one a quoted peer.
     pub receipts: Vec<Receipt>,
 }
 
@@ -43,16 +46,19 @@ impl Kept {
         self.receipts.len() >= STORE_QUORUM
     }
 
-    /// Takes in of these receipts what an offer may be made with.
+    /// Takes in of these receipts what an offer may be made with. A single one that is not right would
+    /// speak against the others, and its peer may want just that.
     pub(crate) fn add_receipts(&mut self, receipts: &[Receipt]) {
         let leaf = self.leaf.hash();
+        let times = self.recorded.saturating_sub(MAX_CLOCK_SKEW)..=self.upload_by;
         for receipt in receipts {
             let body = &receipt.body;
             let subject = (body.payment, body.leaf, body.address, body.size);
             let quoted = self.quotes.iter().any(|quote| quote.peer == receipt.peer);
             let here = self.receipts.iter().any(|known| known.peer == receipt.peer);
             if subject == (self.payment, leaf, self.leaf.address, self.size)
-                && body.time <= self.upload_by
+                && body.domain == self.quotes[0].terms.domain
+                && times.contains(&body.time)
                 && quoted
                 && !here
                 && receipt.verify_signature().is_ok()
@@ -131,10 +137,10 @@ fn of_session(
     let paid = Progressed::of(&records).paid;
     let mut found = Vec::new();
     for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, id)?) {
-        if !paid.contains_key(&plan) || !file.own_chunks().any(|ix| wanted.contains_key(&ix)) {
-            continue;
+        let Some(paid) = paid.get(&plan) else { continue };
+        if file.own_chunks().any(|ix| wanted.contains_key(&ix)) {
+            found.extend(of_plan(&file, paid.recorded, &wanted));
         }
-        found.extend(of_plan(&file, &wanted));
     }
     let mut by_address: BTreeMap<ChunkAddress, Vec<&mut Kept>> = BTreeMap::new();
     for kept in &mut found {
@@ -150,7 +156,11 @@ fn of_session(
     Ok((found, manifest.spill))
 }
 
-fn of_plan(file: &PlanFile, wanted: &BTreeMap<ChunkIx, ChunkAddress>) -> Vec<Kept> {
+fn of_plan(
+    file: &PlanFile,
+    recorded: UnixTime,
+    wanted: &BTreeMap<ChunkIx, ChunkAddress>,
+) -> Vec<Kept> {
     let Ok(proofs) = file.plan.proofs() else { return Vec::new() };
     let payment = file.plan.id();
     let places = file.chunks.iter().enumerate();
@@ -162,6 +172,7 @@ fn of_plan(file: &PlanFile, wanted: &BTreeMap<ChunkIx, ChunkAddress>) -> Vec<Kep
             quotes: file.quotes[at],
             proof: proofs.of(at),
             payment,
+            recorded,
             upload_by: file.plan.upload_by,
             receipts: Vec::new(),
         })

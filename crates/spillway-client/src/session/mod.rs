@@ -129,7 +129,8 @@ pub(crate) struct Progressed {
     pub refunded: BTreeMap<PlanIx, Atto>,
     pub spend: Spend,
     pub finished: bool,
-    /// Whether it is only done when it is verified.
+    /// Whether it is only done when it is verified. It may be finished all the same: then it was not
+    /// asked for before.
     pub to_verify: bool,
     /// Stored chunks that were not found where they should be, when they were looked for last.
     pub missed: BTreeMap<ChunkIx, Miss>,
@@ -213,7 +214,10 @@ impl Progressed {
                 self.dropped.insert(*plan);
             }
             Record::Finished => self.finished = true,
-            Record::ToVerify => self.to_verify = true,
+            Record::ToVerify => {
+                self.to_verify = true;
+                self.verified = false;
+            }
             Record::Missed { chunk, attempt, next } => {
                 self.missed.insert(*chunk, Miss { attempt: *attempt, next: *next });
             }
@@ -232,11 +236,13 @@ impl Progressed {
             }
             Record::Imported => {
                 self.imported = true;
-                // Whose word it was that the network has a chunk cannot be told: it is asked again.
-                if !self.finished {
-                    self.already.clear();
-                    self.verified = false;
-                }
+                // Whose word it was that the network has a chunk cannot be told: it is asked again, and
+                // what is said to be stored is looked for. So nothing is finished, either.
+                self.to_verify |= !self.stored.is_empty();
+                self.finished = false;
+                self.verified = false;
+                self.already.clear();
+                self.missed.clear();
             }
             Record::Exported { .. } => {
                 if let Some(handed_over) = &mut self.handed_over {

@@ -81,8 +81,8 @@ pub(crate) type Elsewhere = BTreeMap<PaymentId, BTreeMap<ChunkAddress, Vec<Recei
 
 /// Receipts that other sessions hold for these chunks: a quorum for a payment that is noted as
 /// recorded and whose upload window is not over. Whether it is recorded is the chain's to say. When it
-/// is over, the network is asked again. A session that cannot be read gives none, nor does one of
-/// another payer that came with an archive. Blocks.
+/// is over, the network is asked again. A session that cannot be read gives none, nor does one that
+/// came with an archive, if it is another payer's or what it says was not looked for here. Blocks.
 ///
 /// # Errors
 /// When our disk fails.
@@ -121,7 +121,8 @@ fn of_session(
     }
     let (_, records) = load_records(disk, id)?;
     let progressed = Progressed::of(&records);
-    if progressed.is_strange(manifest.payer, payer) {
+    let is_hearsay = progressed.imported && !progressed.verified;
+    if is_hearsay || progressed.is_strange(manifest.payer, payer) {
         return Ok(());
     }
     let plans = load_plans(disk, id)?;

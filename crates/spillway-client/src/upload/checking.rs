@@ -1,7 +1,10 @@
 //! Verifying in the background: chunks that are stored are looked for on the peers that should have
 //! them, beside storing the others. What too few of them have is stored again with its proof.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{
@@ -95,13 +98,16 @@ impl Checking {
 }
 
 impl Engine {
-    /// Begins to verify, if this upload is only done then.
+    /// Begins to verify, if this upload is only done then. Who asks for it gets it, however often it was
+    /// verified before.
     pub(super) async fn begin_checks(&mut self) -> Result<(), UploadError> {
         let wanted = self.job.options.verify == VerifyUpload::Wait;
-        if wanted && !self.session.progressed.to_verify {
+        let is_due =
+            |session: &Session| session.progressed.to_verify && !session.progressed.verified;
+        if wanted && !is_due(&self.session) {
             self.session.record(vec![Record::ToVerify]).await?;
         }
-        if self.session.progressed.to_verify && !self.session.progressed.verified {
+        if is_due(&self.session) {
             self.checking = Some(Checking::new(&self.session));
         }
         Ok(())
@@ -163,6 +169,7 @@ impl Engine {
             quotes: file.quotes[at],
             proof,
             payment: file.plan.id(),
+            recorded: self.session.progressed.paid.get(&plan)?.recorded,
             upload_by: file.plan.upload_by,
             receipts: Vec::new(),
         })
@@ -332,17 +339,31 @@ impl Mend {
         if seen.found() == Found::Verified {
             return Ok(seen);
         }
-        // One that the network had before was paid for by others.
-        let Some(mut kept) = self.kept.take() else { return Ok(seen) };
+        let Some(kept) = self.proof().await? else { return Ok(seen) };
         let parts = &self.job.parts;
-        if !kept.is_open(parts.clock.now()) {
+        let Some(body) = self.body().await? else { return Ok(seen) };
+        store_again(parts, &kept, &seen.lacks, &body).await;
+        self.seen().await
+    }
+
+    /// Its proof. One that the network had before was paid for by others: by another session here,
+    /// maybe.
+    async fn proof(&mut self) -> Result<Option<Kept>, UploadError> {
+        let (parts, address) = (&self.job.parts, self.item.info.address);
+        let (domain, now) = (parts.domain, parts.clock.now());
+        let Some(mut kept) = self.kept.take() else {
+            let wanted = BTreeSet::from([address]);
+            let look =
+                move |disk: &dyn Disk| Ok(session::kept_proofs(disk, (&domain, now), &wanted));
+            let mut proofs = run(&parts.data, look).await??;
+            return Ok(proofs.found.remove(&address).map(|(kept, _)| kept));
+        };
+        if !kept.is_open(now) {
             let (session, chunk) = (self.session.clone(), self.chunk);
             let read = move |disk: &dyn Disk| Ok(session::receipts_of(disk, &session, chunk));
             kept.add_receipts(&run(&parts.data, read).await??);
         }
-        let Some(body) = self.body().await? else { return Ok(seen) };
-        store_again(parts, &kept, &seen.lacks, &body).await;
-        self.seen().await
+        Ok(Some(kept))
     }
 
     async fn seen(&self) -> Result<Seen, UploadError> {

@@ -1,20 +1,28 @@
 //! What is different in a session that came with an archive: its author may be a stranger. So the chain
-//! is asked what it has recorded, and the user about every payment that the wallet has not signed.
+//! is asked what it has recorded, the network what it has, and the user about every payment that the
+//! wallet has not signed. What is said to be stored is looked for before the upload is done
+//! ([`super::checking`]).
 
 use std::collections::BTreeSet;
 
 use spillway_disk::{Disk, run};
 use spillway_pay::{Plan, PlanStatus};
-use spillway_types::{Atto, ChunkAddress};
+use spillway_types::{Atto, ChunkAddress, limits::MAX_DIRECT_LEAVES};
 
-use super::{engine::Engine, pay};
+use super::{
+    engine::Engine,
+    middle::Purpose,
+    pay,
+    quote::{self, QuoteOutcome, Wanted},
+};
 use crate::{
     Offer, UploadError,
-    session::{self, PlanFile, PlanIx},
+    session::{self, ChunkIx, PlanFile, PlanIx, Record},
 };
 
 impl Engine {
-    /// Leaves as stored only chunks for which receipts vouch, of payments that the chain has recorded.
+    /// Leaves as stored only chunks for which receipts vouch, of payments that the chain has recorded, and
+    /// asks for those that the network is said to have had.
     pub(super) async fn doubt_imported(&mut self) -> Result<(), UploadError> {
         if !self.session.progressed.imported {
             return Ok(());
@@ -28,13 +36,50 @@ impl Engine {
             }
         }
         let id = self.session.id().to_owned();
-        let look = move |disk: &dyn Disk| Ok(session::vouched_for(disk, &id, &recorded));
-        let stored = run(&self.job.parts.data, look).await??;
+        let look = move |disk: &dyn Disk| {
+            let stored = session::vouched_for(disk, &id, &recorded)?;
+            Ok::<_, UploadError>((stored, session::load_records(disk, &id)?.1))
+        };
+        let (stored, records) = run(&self.job.parts.data, move |disk| Ok(look(disk))).await??;
         let progressed = &mut self.session.progressed;
         for plan in unknown {
             progressed.undo(plan);
         }
         progressed.stored.retain(|chunk| stored.contains(chunk));
+        let said = records.into_iter().filter_map(|record| match record {
+            Record::Already { chunk, .. } => Some(chunk),
+            _ => None,
+        });
+        self.ask_again(&said.collect()).await
+    }
+
+    /// Asks whether the network has these, and writes down what it has. There may be no bytes of them
+    /// here: what could not be asked for now stays open.
+    async fn ask_again(&mut self, said: &BTreeSet<ChunkIx>) -> Result<(), UploadError> {
+        let planned = self.session.plan_of(self.job.parts.clock.now());
+        let open = self.session.open_chunks();
+        let open = open.filter(|chunk| said.contains(chunk) && !planned.contains_key(chunk));
+        let wanted: Vec<Wanted> =
+            open.map(|chunk| Wanted::new(chunk, self.session.chunk(chunk))).collect();
+        for part in wanted.chunks(MAX_DIRECT_LEAVES) {
+            let bytes = part.iter().map(|want| u64::from(want.size)).sum();
+            let purpose = Purpose::of(self.job.options.mode, bytes);
+            let outcomes = match quote::quote(&self.job, part, purpose).await {
+                Err(UploadError::Interrupted) => return Err(UploadError::Interrupted),
+                Err(error) => {
+                    tracing::warn!(%error, "what the network is said to have is not known");
+                    continue;
+                }
+                Ok(outcomes) => outcomes,
+            };
+            let records = outcomes.into_iter().filter_map(|outcome| match outcome {
+                QuoteOutcome::Already { chunk, receipts } => {
+                    Some(Record::Already { chunk, receipts })
+                }
+                QuoteOutcome::Priced(_) => None,
+            });
+            self.session.record(records.collect()).await?;
+        }
         Ok(())
     }
 

@@ -16,15 +16,16 @@ use super::{
     seal::{Sealed, open_spill},
 };
 use crate::{
-    SessionError, Source, UploadError, Uploaded,
+    SessionError, Source, UploadError, Uploaded, VerifyUpload,
     limits::{LOCK_ATTEMPTS, LOCK_PAUSE},
-    session::{self, ChunkIx, KeyLock, Record, Session},
+    session::{self, ChunkIx, KeyLock, Progressed, Record, Session},
     source::Layout,
     spill::Spill,
     workers::Work,
 };
 
-/// Goes on with a session to its end. One that is finished is only said again.
+/// Goes on with a session to its end. One that is finished is only said again, unless it is to be
+/// verified.
 pub(crate) async fn resume(
     job: Arc<Job>,
     session: &str,
@@ -51,7 +52,7 @@ pub(crate) async fn resume(
     engine.finish(started, done).await
 }
 
-/// The session, locked, with its spill; a finished one needs none. Somebody who lists sessions holds a
+/// The session, locked, with its spill; one that is only said again needs none. Somebody who lists sessions holds a
 /// lock for a moment: it is asked for more than once.
 async fn reopen(job: &Job, name: &str) -> Result<(Session, Option<Spill>), UploadError> {
     for _ in 1..LOCK_ATTEMPTS {
@@ -66,6 +67,7 @@ async fn reopen(job: &Job, name: &str) -> Result<(Session, Option<Spill>), Uploa
 async fn reopen_once(job: &Job, name: &str) -> Result<(Session, Option<Spill>), UploadError> {
     let (data, name) = (Arc::clone(&job.parts.data), name.to_owned());
     let (domain, payer) = (job.parts.domain, job.wallet.address());
+    let wants_verified = job.options.verify == VerifyUpload::Wait;
     let open = move |disk: &dyn Disk| {
         let id = session::resolve(disk, &name)?;
         let manifest = session::load_manifest(disk, &id)?;
@@ -78,7 +80,12 @@ async fn reopen_once(job: &Job, name: &str) -> Result<(Session, Option<Spill>), 
         }
         let lock = KeyLock::take(disk, &manifest.key)?;
         let session = Session::open(&data, &id, lock)?;
-        if session.progressed.finished {
+        let Progressed { finished, to_verify, verified, handed_over, .. } = session.progressed;
+        if let (true, Some(elsewhere)) = (wants_verified, handed_over) {
+            return Err(UploadError::HandedOver { session: id, at: elsewhere.at });
+        }
+        let is_due = wants_verified || to_verify && !verified;
+        if finished && (handed_over.is_some() || !is_due) {
             return Ok((session, None));
         }
         let spill = open_spill(&data, &session)?;

@@ -31,7 +31,7 @@ struct Repaired {
 }
 
 /// Stores these chunks again on those of their closest peers that lack them, from the spill of the
-/// session that keeps the proof, or else from a copy. Without `repair` only those are found that are
+/// session that keeps the proof, or else from a copy. Without `is_repair` only those are found that are
 /// lost.
 pub(super) async fn repair(
     parts: &ClientParts,
@@ -80,22 +80,16 @@ async fn repair_one(
     kept: Option<(Kept, String)>,
 ) -> Result<Repaired, VerifyError> {
     let failed = |why| Ok(Repaired { added: 0, why: Some(why), is_lost: false });
-    let here = match &kept {
-        Some((_, spill)) => in_spill(parts, spill, copies.address).await?,
-        None => None,
-    };
-    let body = match here {
-        Some(body) => body,
-        None if copies.has.is_empty() => {
+    // Without a proof its bytes are of no use, but to know that there are any.
+    if kept.is_none() && !copies.has.is_empty() {
+        return failed(RepairFailure::NoProof);
+    }
+    let body = match bytes(parts, copies.address, kept.as_ref()).await? {
+        Ok(body) => body,
+        Err(error) if copies.has.is_empty() && is_gone(&error) => {
             return Ok(Repaired { added: 0, why: None, is_lost: true });
         }
-        // Without a proof its bytes are of no use.
-        None if kept.is_none() => return failed(RepairFailure::NoProof),
-        None => match fetch_chunk(parts, copies.address).await {
-            Ok(body) => body,
-            Err(DownloadError::Interrupted) => return Err(VerifyError::Interrupted),
-            Err(error) => return failed(RepairFailure::NoBytes(error)),
-        },
+        Err(error) => return failed(RepairFailure::NoBytes(error)),
     };
     let Some((kept, _)) = kept else { return failed(RepairFailure::NoProof) };
     if !kept.is_open(parts.clock.now()) && !kept.is_offer() {
@@ -111,19 +105,42 @@ async fn repair_one(
     Ok(Repaired { added: took.len(), why: Some(why), is_lost: false })
 }
 
-/// Whether a chunk without any copy is in a spill.
+/// Whether a chunk that none of its closest peers has is in a spill or with others.
 async fn look_for_lost(
     parts: &ClientParts,
     copies: &Copies,
     kept: Option<(Kept, String)>,
 ) -> Result<Repaired, VerifyError> {
-    let here = match &kept {
-        Some((_, spill)) if copies.has.is_empty() => {
-            in_spill(parts, spill, copies.address).await?.is_some()
-        }
+    let is_lost = copies.has.is_empty()
+        && bytes(parts, copies.address, kept.as_ref()).await?.is_err_and(|error| is_gone(&error));
+    Ok(Repaired { added: 0, why: None, is_lost })
+}
+
+/// A chunk's bytes, from the spill or from whoever has it: its closest peers, and as many beyond.
+async fn bytes(
+    parts: &ClientParts,
+    address: ChunkAddress,
+    kept: Option<&(Kept, String)>,
+) -> Result<Result<Bytes, DownloadError>, VerifyError> {
+    if let Some((_, spill)) = kept
+        && let Some(body) = in_spill(parts, spill, address).await?
+    {
+        return Ok(Ok(body));
+    }
+    match fetch_chunk(parts, address).await {
+        Err(DownloadError::Interrupted) => Err(VerifyError::Interrupted),
+        fetched => Ok(fetched),
+    }
+}
+
+/// Whether everybody who should have a chunk has answered, and nobody has it. One who is silent may
+/// have it, and where there is nobody nothing is known.
+fn is_gone(error: &DownloadError) -> bool {
+    match error {
+        DownloadError::NotFound { asked, .. } => *asked > 0,
+        DownloadError::Unavailable { failed, .. } => *failed == 0,
         _ => false,
-    };
-    Ok(Repaired { added: 0, why: None, is_lost: copies.has.is_empty() && !here })
+    }
 }
 
 async fn in_spill(

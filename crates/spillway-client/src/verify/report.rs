@@ -56,7 +56,9 @@ pub struct Verified {
     /// Chunks that are still short, and why; without `repair` none are named. At most 8,192: see
     /// [`Verified::left`].
     pub not_repaired: Vec<NotRepaired>,
-    /// Chunks without any copy, nor bytes here: they are gone. At most 8,192; `copies_after` counts all.
+    /// Chunks that are gone: none of their ten closest peers has them, all of whom have answered, and
+    /// there are no bytes of them here. At most 8,192. Chunks without a copy that are not among these
+    /// are here, with peers further away, or maybe with one that is silent.
     pub lost: Vec<ChunkAddress>,
     /// Chunks that were short and that this call has not looked after: verify again.
     pub left: u64,

@@ -1,97 +1,22 @@
 //! Sessions that go to another machine, and come back.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use spillway_client::{
-    CommitChoice, ExportOptions, Exported, ForgetOptions, ImportOptions, Imported, Remote,
-    SessionError, SessionStage, UploadError, UploadOptions, Uploaded, export_session, forget,
-    import_session,
+    CommitChoice, ExportOptions, ForgetOptions, SessionError, SessionStage, UploadError,
+    UploadOptions, export_session, forget,
 };
 use spillway_disk::{Clock, Disk, MemoryDisk, Overwrite, Survival};
 use spillway_pay::{ChainFault, ChainOp};
-use spillway_tests::{Charged, Cluster, ClusterOptions, Picture, SEGMENT, Tricks, noise};
+use spillway_tests::{Charged, Cluster, Picture, SEGMENT, noise};
 use spillway_types::{Atto, limits::CLOSE_GROUP};
 
+use super::steps::{
+    arc, archive, assert_reads, direct, export, five, give_no_prices, import, interrupt,
+    interrupted, resume, upload,
+};
+
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
-
-fn five() -> Cluster {
-    Cluster::with(ClusterOptions::batches(5))
-}
-
-fn direct() -> UploadOptions {
-    UploadOptions { mode: spillway_client::ModeChoice::Direct, ..Cluster::options() }
-}
-
-async fn upload(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    source: &[u8],
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).upload(Cluster::file(source), &cluster.payer, direct()).await
-}
-
-async fn resume(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    session: &str,
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).resume(session, &cluster.payer, None, direct()).await
-}
-
-/// An upload that was paid and of which the first so many chunks were stored.
-async fn interrupted(
-    cluster: &Cluster,
-    source: &[u8],
-    chunks: usize,
-    options: UploadOptions,
-) -> (MemoryDisk, String) {
-    let data = MemoryDisk::new();
-    cluster.book().let_through(chunks);
-    cluster.book().forget_hanging();
-    let client = cluster.client(&data);
-    tokio::select! {
-        result = client.upload(Cluster::file(source), &cluster.payer, options) => {
-            panic!("{result:?}")
-        }
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
-    let data = data.crash(Survival::Nothing);
-    let id = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
-    (data, id)
-}
-
-fn arc(disk: &MemoryDisk) -> Arc<dyn Disk> {
-    Arc::new(disk.clone())
-}
-
-fn archive() -> &'static Path {
-    Path::new("session.spillway")
-}
-
-async fn export(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    session: &str,
-    to: &MemoryDisk,
-) -> Result<Exported, SessionError> {
-    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Replace };
-    export_session(&arc(data), session, &arc(to), archive(), options).await
-}
-
-async fn import(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    from: &MemoryDisk,
-) -> Result<Imported, SessionError> {
-    let options = ImportOptions { now: cluster.clock.now() };
-    import_session(&arc(data), &arc(from), archive(), options).await
-}
-
-async fn assert_reads(cluster: &Cluster, uploaded: &Uploaded, source: &[u8]) {
-    let map = Remote::DataMap(uploaded.data_map.clone().unwrap());
-    assert_eq!(cluster.read_back(map).await.unwrap(), source);
-}
 
 #[tokio::test]
 async fn a_session_goes_on_elsewhere_without_another_payment_and_not_here() {
@@ -112,7 +37,10 @@ async fn a_session_goes_on_elsewhere_without_another_payment_and_not_here() {
         assert_eq!(status.stage, SessionStage::HandedOver);
         assert_eq!(status.handed_over, Some(cluster.clock.now()));
         let before = Picture::of(&here, Path::new("sessions").join(&id).as_path());
-        let errors = [upload(&cluster, &here, &source).await, resume(&cluster, &here, &id).await];
+        let errors = [
+            upload(&cluster, &here, &source, direct()).await,
+            resume(&cluster, &here, &id, direct()).await,
+        ];
         for error in errors {
             match error.unwrap_err() {
                 UploadError::HandedOver { session, .. } => assert_eq!(session, id),
@@ -128,7 +56,7 @@ async fn a_session_goes_on_elsewhere_without_another_payment_and_not_here() {
         let imported = import(&cluster, &there, &way).await.unwrap();
         assert_eq!((imported.session.as_str(), imported.chunks_total), (id.as_str(), 6));
         assert_eq!((imported.chunks, imported.replaces), (4, None));
-        let uploaded = resume(&cluster, &there, &id).await.unwrap();
+        let uploaded = resume(&cluster, &there, &id, direct()).await.unwrap();
         assert_eq!((uploaded.chunks_stored, uploaded.spend.storage_cost), (6, paid.paid));
         assert_eq!(cluster.charged().await, paid);
         assert_reads(&cluster, &uploaded, &source).await;
@@ -156,13 +84,7 @@ async fn a_session_comes_back_and_replaces_its_copy() {
     let there = MemoryDisk::new();
     import(&cluster, &there, &out).await.unwrap();
     // There some of it is stored, and it goes back.
-    cluster.book().let_through(2);
-    cluster.book().forget_hanging();
-    tokio::select! {
-        result = resume(&cluster, &there, &id) => panic!("{result:?}"),
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
+    interrupt(&cluster, 2, resume(&cluster, &there, &id, direct())).await;
     export(&cluster, &there, &id, &back).await.unwrap();
     let imported = import(&cluster, &here, &back).await.unwrap();
     assert_eq!((imported.chunks, imported.replaces.as_deref()), (2, Some(id.as_str())));
@@ -170,7 +92,7 @@ async fn a_session_comes_back_and_replaces_its_copy() {
     let [session] = &sessions[..] else { panic!("{sessions:?}") };
     assert_eq!((session.chunks_stored, session.handed_over), (4, None));
     assert_eq!(here.list(Path::new("spill")).unwrap().len(), 1);
-    let uploaded = upload(&cluster, &here, &source).await.unwrap();
+    let uploaded = upload(&cluster, &here, &source, direct()).await.unwrap();
     assert_eq!((uploaded.upload_id, cluster.charged().await), (imported.session, paid));
     // The archive of before is of a session that is finished here.
     match import(&cluster, &here, &out).await.unwrap_err() {
@@ -184,27 +106,14 @@ async fn an_older_archive_does_not_replace_what_knows_of_more_payments() {
     let cluster = five();
     let source = noise(332, 4 * SEGMENT);
     let here = MemoryDisk::new();
-    // Sealed, and nobody gives a price.
-    for member in &cluster.members {
-        let none = |_: &_, mut response: spillway_types::QuoteResponse| {
-            response.answers.as_mut().unwrap().clear();
-            response
-        };
-        member.play(Tricks { quote: Some(Box::new(none)), ..Tricks::default() });
-    }
-    upload(&cluster, &here, &source).await.unwrap_err();
+    give_no_prices(&cluster);
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
     let id = cluster.client(&here).sessions().await.unwrap()[0].id.clone();
     let (older, newer) = (MemoryDisk::new(), MemoryDisk::new());
     export(&cluster, &here, &id, &older).await.unwrap();
     // It comes back, is paid, and goes away again.
     let back = import(&cluster, &here, &older).await.unwrap();
-    cluster.book().let_through(0);
-    cluster.book().forget_hanging();
-    tokio::select! {
-        result = resume(&cluster, &here, &back.session) => panic!("{result:?}"),
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
+    interrupt(&cluster, 0, resume(&cluster, &here, &back.session, direct())).await;
     let here = here.crash(Survival::Nothing);
     export(&cluster, &here, &back.session, &newer).await.unwrap();
     // What the first import had removed came back with the power cut; the next one removes it again.
@@ -219,7 +128,7 @@ async fn an_older_archive_does_not_replace_what_knows_of_more_payments() {
     }
     assert_eq!(paths(), before);
     let back = import(&cluster, &here, &newer).await.unwrap();
-    let uploaded = resume(&cluster, &here, &back.session).await.unwrap();
+    let uploaded = resume(&cluster, &here, &back.session, direct()).await.unwrap();
     assert_eq!(cluster.charged().await.paid, Atto(4 * CHUNK_COST));
     assert_reads(&cluster, &uploaded, &source).await;
 }
@@ -238,7 +147,7 @@ async fn what_was_handed_over_is_never_planned_again_here() {
         sent += u32::from(op == ChainOp::SendRaw);
         (op == ChainOp::SendRaw && sent >= 2).then_some(ChainFault::Forget)
     })));
-    upload(&cluster, &signed, &source).await.unwrap_err();
+    upload(&cluster, &signed, &source, direct()).await.unwrap_err();
     cluster.chain.set_faults(None);
     let id = cluster.client(&signed).sessions().await.unwrap()[0].id.clone();
     // Planned, and nothing of it signed.
@@ -253,12 +162,12 @@ async fn what_was_handed_over_is_never_planned_again_here() {
     for here in [&signed, &planned] {
         export(&cluster, here, &id, &MemoryDisk::new()).await.unwrap();
     }
-    match upload(&cluster, &planned, &edit).await.unwrap_err() {
+    match upload(&cluster, &planned, &edit, direct()).await.unwrap_err() {
         UploadError::HandedOver { session, .. } => assert_eq!(session, id),
         other => panic!("{other:?}"),
     }
     assert_eq!(cluster.charged().await, Charged::nothing());
-    let edited = upload(&cluster, &signed, &edit).await.unwrap();
+    let edited = upload(&cluster, &signed, &edit, direct()).await.unwrap();
     assert_reads(&cluster, &edited, &edit).await;
     assert_eq!(cluster.charged().await.paid, Atto(9 * CHUNK_COST), "three have changed");
 }
@@ -271,7 +180,7 @@ async fn what_was_planned_elsewhere_is_free_when_it_never_can_be_paid() {
     cluster.chain.set_faults(Some(Box::new(move |op| {
         (op == ChainOp::SendRaw).then_some(ChainFault::Forget)
     })));
-    upload(&cluster, &here, &source).await.unwrap_err();
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
     cluster.chain.set_faults(None);
     let id = cluster.client(&here).sessions().await.unwrap()[0].id.clone();
     export(&cluster, &here, &id, &MemoryDisk::new()).await.unwrap();
@@ -279,7 +188,7 @@ async fn what_was_planned_elsewhere_is_free_when_it_never_can_be_paid() {
     cluster.chain.mine(70);
     let mut edit = source.clone();
     edit.extend_from_slice(&noise(335, SEGMENT));
-    let edited = upload(&cluster, &here, &edit).await.unwrap();
+    let edited = upload(&cluster, &here, &edit, direct()).await.unwrap();
     assert_reads(&cluster, &edited, &edit).await;
     assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
 }
@@ -295,7 +204,7 @@ async fn an_archive_that_is_imported_twice_still_pays_each_plan_once() {
     for _ in 0..2 {
         let there = MemoryDisk::new();
         import(&cluster, &there, &way).await.unwrap();
-        let uploaded = resume(&cluster, &there, &id).await.unwrap();
+        let uploaded = resume(&cluster, &there, &id, direct()).await.unwrap();
         assert_reads(&cluster, &uploaded, &source).await;
         assert_eq!(cluster.charged().await, paid);
     }
@@ -355,7 +264,7 @@ async fn what_runs_is_not_handed_over_nor_taken_over() {
     cluster.book().let_through(0);
     cluster.book().forget_hanging();
     tokio::select! {
-        result = resume(&cluster, &here, &id) => panic!("{result:?}"),
+        result = resume(&cluster, &here, &id, direct()) => panic!("{result:?}"),
         () = async {
             cluster.wait_for_hanging(CLOSE_GROUP).await;
             for error in [

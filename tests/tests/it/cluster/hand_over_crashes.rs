@@ -3,79 +3,11 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use spillway_client::{
-    ExportOptions, Exported, ForgetError, ForgetOptions, ImportOptions, Imported, SessionError,
-    UploadError, UploadOptions, Uploaded, export_session, forget, import_session,
-};
-use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
-use spillway_tests::{Cluster, ClusterOptions, Picture, SEGMENT, noise};
-use spillway_types::limits::CLOSE_GROUP;
+use spillway_client::{ForgetError, ForgetOptions, forget};
+use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
+use spillway_tests::{Picture, SEGMENT, noise};
 
-fn five() -> Cluster {
-    Cluster::with(ClusterOptions::batches(5))
-}
-
-fn direct() -> UploadOptions {
-    UploadOptions { mode: spillway_client::ModeChoice::Direct, ..Cluster::options() }
-}
-
-async fn resume(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    session: &str,
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).resume(session, &cluster.payer, None, direct()).await
-}
-
-/// An upload that was paid and of which the first so many chunks were stored.
-async fn interrupted(
-    cluster: &Cluster,
-    source: &[u8],
-    chunks: usize,
-    options: UploadOptions,
-) -> (MemoryDisk, String) {
-    let data = MemoryDisk::new();
-    cluster.book().let_through(chunks);
-    cluster.book().forget_hanging();
-    let client = cluster.client(&data);
-    tokio::select! {
-        result = client.upload(Cluster::file(source), &cluster.payer, options) => {
-            panic!("{result:?}")
-        }
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
-    let data = data.crash(Survival::Nothing);
-    let id = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
-    (data, id)
-}
-
-fn arc(disk: &MemoryDisk) -> Arc<dyn Disk> {
-    Arc::new(disk.clone())
-}
-
-fn archive() -> &'static Path {
-    Path::new("session.spillway")
-}
-
-async fn export(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    session: &str,
-    to: &MemoryDisk,
-) -> Result<Exported, SessionError> {
-    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Replace };
-    export_session(&arc(data), session, &arc(to), archive(), options).await
-}
-
-async fn import(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    from: &MemoryDisk,
-) -> Result<Imported, SessionError> {
-    let options = ImportOptions { now: cluster.clock.now() };
-    import_session(&arc(data), &arc(from), archive(), options).await
-}
+use super::steps::{arc, archive, direct, export, five, import, interrupted, resume};
 
 /// Exports with either disk dying at every change. After that at most one copy goes on, and one does.
 async fn export_cut_everywhere(survival: Survival) {
@@ -100,7 +32,7 @@ async fn export_cut_everywhere(survival: Survival) {
         assert!(visible || exported.is_err(), "{when}");
         let there = MemoryDisk::new();
         if status.handed_over.is_none() {
-            resume(&cluster, &here, &id).await.unwrap();
+            resume(&cluster, &here, &id, direct()).await.unwrap();
         } else {
             let options = ForgetOptions { now: cluster.clock.now(), even_paid: false };
             let forgotten = forget(&arc(&here.crash(Survival::Everything)), &id, options).await;
@@ -112,7 +44,7 @@ async fn export_cut_everywhere(survival: Survival) {
                 export(&cluster, &here, &id, &way).await.unwrap();
             }
             import(&cluster, &there, &way).await.unwrap();
-            resume(&cluster, &there, &id).await.unwrap();
+            resume(&cluster, &there, &id, direct()).await.unwrap();
         }
         assert_eq!(cluster.charged().await, paid, "{when}");
         if clean {
@@ -169,7 +101,7 @@ async fn import_cut_everywhere(comes_back: bool, survival: Survival) {
             (0, 1),
             "{when}: {paths:?}"
         );
-        resume(&cluster, &data, &session.id).await.unwrap();
+        resume(&cluster, &data, &session.id, direct()).await.unwrap();
         assert_eq!(cluster.charged().await, paid, "{when}");
         if clean {
             assert!(at > 30, "{at}");

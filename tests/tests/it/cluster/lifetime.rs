@@ -8,8 +8,8 @@ use std::{
 };
 
 use spillway_client::{
-    ChunkFailure, CommitChoice, ForgetError, ForgetOptions, Remote, SessionError, SessionStage,
-    Source, UploadError, UploadOptions, Uploaded, forget, refund, session_data_map,
+    ChunkFailure, CommitChoice, ForgetError, ForgetOptions, SessionError, SessionStage, Source,
+    UploadError, UploadOptions, Uploaded, forget, refund, session_data_map,
 };
 use spillway_disk::{Clock, Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
 use spillway_net::RequestKind;
@@ -20,6 +20,8 @@ use spillway_types::{
     limits::{CLOSE_GROUP, QUOTE_LIFETIME},
 };
 
+use super::steps::{self, arc, assert_reads, give_no_prices, interrupted, the_only};
+
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 const DAY: Duration = Duration::from_hours(24);
 
@@ -27,21 +29,12 @@ fn five() -> Cluster {
     Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() })
 }
 
-async fn upload_with(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    source: &[u8],
-    options: UploadOptions,
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).upload(Cluster::file(source), &cluster.payer, options).await
-}
-
 async fn upload(
     cluster: &Cluster,
     data: &MemoryDisk,
     source: &[u8],
 ) -> Result<Uploaded, UploadError> {
-    upload_with(cluster, data, source, Cluster::options()).await
+    steps::upload(cluster, data, source, Cluster::options()).await
 }
 
 async fn resume(
@@ -53,43 +46,8 @@ async fn resume(
     cluster.client(data).resume(session, &cluster.payer, source, Cluster::options()).await
 }
 
-/// An upload that was paid and of which the first so many chunks were stored.
-async fn interrupted(
-    cluster: &Cluster,
-    source: &[u8],
-    chunks: usize,
-    options: UploadOptions,
-) -> (MemoryDisk, String) {
-    let data = MemoryDisk::new();
-    cluster.book().let_through(chunks);
-    cluster.book().forget_hanging();
-    tokio::select! {
-        result = upload_with(cluster, &data, source, options) => panic!("{result:?}"),
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
-    let data = data.crash(Survival::Nothing);
-    let id = the_only(cluster, &data).await;
-    (data, id)
-}
-
-async fn the_only(cluster: &Cluster, data: &MemoryDisk) -> String {
-    let sessions = cluster.client(data).sessions().await.unwrap();
-    let [session] = &sessions[..] else { panic!("{sessions:?}") };
-    session.id.clone()
-}
-
-async fn assert_reads(cluster: &Cluster, uploaded: &Uploaded, source: &[u8]) {
-    let map = Remote::DataMap(uploaded.data_map.clone().unwrap());
-    assert_eq!(cluster.read_back(map).await.unwrap(), source);
-}
-
 fn options(cluster: &Cluster) -> ForgetOptions {
     ForgetOptions { now: cluster.clock.now(), even_paid: false }
-}
-
-fn arc(data: &MemoryDisk) -> Arc<dyn Disk> {
-    Arc::new(data.clone())
 }
 
 /// The sealed chunks that wait.
@@ -206,14 +164,7 @@ async fn nothing_is_paid_for_chunks_that_are_lost() {
     let cluster = five();
     let source = noise(305, 4 * SEGMENT);
     let data = MemoryDisk::new();
-    // Sealed, and nobody gives a price.
-    for member in &cluster.members {
-        let none = |_: &_, mut response: QuoteResponse| {
-            response.answers.as_mut().unwrap().clear();
-            response
-        };
-        member.play(Tricks { quote: Some(Box::new(none)), ..Tricks::default() });
-    }
+    give_no_prices(&cluster);
     upload(&cluster, &data, &source).await.unwrap_err();
     cluster.book().behave();
     let id = the_only(&cluster, &data).await;
@@ -393,7 +344,7 @@ async fn what_is_signed_and_not_decided_is_not_forgotten() {
     cluster.clock.advance(Duration::from_hours(2));
     cluster.chain.mine(70);
     let none = UploadOptions { max_cost: Some(Atto(1)), ..Cluster::options() };
-    upload_with(&cluster, &data, &source, none).await.unwrap_err();
+    steps::upload(&cluster, &data, &source, none).await.unwrap_err();
     forget(&arc(&data), &id, options(&cluster)).await.unwrap();
     assert_eq!(
         Picture::of(&data, Path::new("")).paths(),
@@ -407,7 +358,7 @@ async fn what_may_come_back_of_a_batch_is_not_forgotten_before_it_has() {
     let source = noise(309, 6 * SEGMENT);
     let data = MemoryDisk::new();
     let batches = Cluster::batch_options(4, CommitChoice::Together);
-    let uploaded = upload_with(&cluster, &data, &source, batches).await.unwrap();
+    let uploaded = steps::upload(&cluster, &data, &source, batches).await.unwrap();
     let refuse = || async {
         match forget(&arc(&data), &uploaded.upload_id, options(&cluster)).await.unwrap_err() {
             ForgetError::AtStake { stakes, .. } => *stakes,

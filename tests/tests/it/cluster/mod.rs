@@ -21,6 +21,7 @@ mod sessions;
 mod side_by_side;
 mod sources;
 mod spill;
+mod steps;
 mod strange_archives;
 mod verified_uploads;
 mod verify;

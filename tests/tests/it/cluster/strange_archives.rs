@@ -11,89 +11,20 @@ use std::{
 
 use async_trait::async_trait;
 use spillway_client::{
-    Approve, ExportOptions, ImportOptions, Imported, ModeChoice, Offer, Remote, SessionError,
-    SessionStage, Source, StreamSource, UploadError, UploadOptions, Uploaded, export_session,
-    import_session,
+    Approve, ChunkFailure, ForgetOptions, Offer, SessionError, SessionStage, Source, StreamSource,
+    UploadError, UploadOptions, forget,
 };
 use spillway_disk::{Clock, Disk, MemoryDisk, Overwrite, Survival};
 use spillway_pay::{ChainFault, ChainOp};
-use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, noise};
-use spillway_types::{Atto, limits::CLOSE_GROUP};
+use spillway_tests::{Charged, Cluster, SEGMENT, noise};
+use spillway_types::{Atto, ChunkAddress};
+
+use super::steps::{
+    arc, archive, assert_reads, direct, exported, five, give_no_prices, import, interrupt,
+    interrupted, lose, losing, resume, the_only, upload,
+};
 
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
-
-fn five() -> Cluster {
-    Cluster::with(ClusterOptions::batches(5))
-}
-
-fn direct() -> UploadOptions {
-    UploadOptions { mode: ModeChoice::Direct, ..Cluster::options() }
-}
-
-async fn upload(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    source: &[u8],
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).upload(Cluster::file(source), &cluster.payer, direct()).await
-}
-
-async fn resume(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    session: &str,
-    options: UploadOptions,
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).resume(session, &cluster.payer, None, options).await
-}
-
-/// Lets so many chunks of what is done next be stored, and stops it then.
-async fn interrupt<T: std::fmt::Debug>(
-    cluster: &Cluster,
-    chunks: usize,
-    work: impl Future<Output = T>,
-) {
-    cluster.book().let_through(chunks);
-    cluster.book().forget_hanging();
-    tokio::select! {
-        result = work => panic!("{result:?}"),
-        () = cluster.wait_for_hanging(CLOSE_GROUP) => {}
-    }
-    cluster.book().behave();
-}
-
-async fn only_session(cluster: &Cluster, data: &MemoryDisk) -> String {
-    cluster.client(data).sessions().await.unwrap()[0].id.clone()
-}
-
-fn arc(disk: &MemoryDisk) -> Arc<dyn Disk> {
-    Arc::new(disk.clone())
-}
-
-fn archive() -> &'static Path {
-    Path::new("session.spillway")
-}
-
-async fn export(cluster: &Cluster, data: &MemoryDisk, session: &str) -> MemoryDisk {
-    let to = MemoryDisk::new();
-    let options = ExportOptions { now: cluster.clock.now(), overwrite: Overwrite::Never };
-    export_session(&arc(data), session, &arc(&to), archive(), options).await.unwrap();
-    to
-}
-
-async fn import(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    from: &MemoryDisk,
-) -> Result<Imported, SessionError> {
-    let options = ImportOptions { now: cluster.clock.now() };
-    import_session(&arc(data), &arc(from), archive(), options).await
-}
-
-async fn assert_reads(cluster: &Cluster, uploaded: &Uploaded, source: &[u8]) {
-    let map = Remote::DataMap(uploaded.data_map.clone().unwrap());
-    assert_eq!(cluster.read_back(map).await.unwrap(), source);
-}
 
 /// An edit of one of six segments: three chunks are others.
 fn edited(source: &[u8]) -> Vec<u8> {
@@ -106,11 +37,8 @@ fn edited(source: &[u8]) -> Vec<u8> {
 /// names as ours, so everything in it is signed well, and on ours nothing of it has happened.
 async fn of_another_network(source: &[u8], stored: usize) -> MemoryDisk {
     let other = five();
-    let data = MemoryDisk::new();
-    interrupt(&other, stored, upload(&other, &data, source)).await;
-    let data = data.crash(Survival::Nothing);
-    let id = only_session(&other, &data).await;
-    export(&other, &data, &id).await
+    let (data, id) = interrupted(&other, source, stored, direct()).await;
+    exported(&other, &data, &id).await
 }
 
 #[tokio::test]
@@ -151,9 +79,9 @@ async fn planned(cluster: &Cluster, source: &[u8]) -> (MemoryDisk, String) {
     cluster
         .chain
         .set_faults(Some(Box::new(|op| (op == ChainOp::SendRaw).then_some(ChainFault::Forget))));
-    upload(cluster, &data, source).await.unwrap_err();
+    upload(cluster, &data, source, direct()).await.unwrap_err();
     cluster.chain.set_faults(None);
-    let id = only_session(cluster, &data).await;
+    let id = the_only(cluster, &data).await;
     let dir = Path::new("sessions").join(&id);
     for entry in data.list(&dir).unwrap() {
         if entry.name.to_str().unwrap().starts_with("tx-") {
@@ -183,12 +111,12 @@ async fn a_plan_that_came_with_an_archive_is_not_paid_unasked() {
     let source = noise(342, 3 * SEGMENT);
     let (here, id) = planned(&cluster, &source).await;
     let there = MemoryDisk::new();
-    import(&cluster, &there, &export(&cluster, &here, &id).await).await.unwrap();
+    import(&cluster, &there, &exported(&cluster, &here, &id).await).await.unwrap();
 
     // Nobody to ask, and no cap.
     for error in [
         resume(&cluster, &there, &id, direct()).await.unwrap_err(),
-        upload(&cluster, &there, &source).await.unwrap_err(),
+        upload(&cluster, &there, &source, direct()).await.unwrap_err(),
     ] {
         match error {
             UploadError::ImportedPlans { session, cost } => {
@@ -224,11 +152,11 @@ async fn what_this_wallet_has_signed_goes_on_unasked() {
         sent += u32::from(op == ChainOp::SendRaw);
         (op == ChainOp::SendRaw && sent >= 2).then_some(ChainFault::Forget)
     })));
-    upload(&cluster, &here, &source).await.unwrap_err();
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
     cluster.chain.set_faults(None);
-    let id = only_session(&cluster, &here).await;
+    let id = the_only(&cluster, &here).await;
     let there = MemoryDisk::new();
-    import(&cluster, &there, &export(&cluster, &here, &id).await).await.unwrap();
+    import(&cluster, &there, &exported(&cluster, &here, &id).await).await.unwrap();
     let uploaded = resume(&cluster, &there, &id, direct()).await.unwrap();
     assert_reads(&cluster, &uploaded, &source).await;
     assert_eq!(cluster.charged().await.paid, Atto(3 * CHUNK_COST));
@@ -239,17 +167,17 @@ async fn a_plan_that_came_with_an_archive_gives_way_to_what_was_paid_here() {
     let cluster = five();
     let source = noise(344, 6 * SEGMENT);
     let (elsewhere, id) = planned(&cluster, &source).await;
-    let way = export(&cluster, &elsewhere, &id).await;
+    let way = exported(&cluster, &elsewhere, &id).await;
     // Here an edit was paid, and is being stored.
     let (here, edit) = (MemoryDisk::new(), edited(&source));
-    interrupt(&cluster, 1, upload(&cluster, &here, &edit)).await;
+    interrupt(&cluster, 1, upload(&cluster, &here, &edit, direct())).await;
     let here = here.crash(Survival::Nothing);
     assert_eq!(cluster.charged().await.paid, Atto(6 * CHUNK_COST));
     import(&cluster, &here, &way).await.unwrap();
     let options = UploadOptions { max_cost: Some(Atto(u128::MAX)), ..direct() };
     let uploaded = resume(&cluster, &here, &id, options).await.unwrap();
     assert_reads(&cluster, &uploaded, &source).await;
-    let uploaded = upload(&cluster, &here, &edit).await.unwrap();
+    let uploaded = upload(&cluster, &here, &edit, direct()).await.unwrap();
     assert_reads(&cluster, &uploaded, &edit).await;
     assert_eq!(cluster.charged().await.paid, Atto(9 * CHUNK_COST), "three are others");
 }
@@ -259,15 +187,15 @@ async fn an_older_archive_does_not_replace_what_has_stored_more_since() {
     let cluster = five();
     let source = noise(345, 4 * SEGMENT);
     let data = MemoryDisk::new();
-    interrupt(&cluster, 1, upload(&cluster, &data, &source)).await;
+    interrupt(&cluster, 1, upload(&cluster, &data, &source, direct())).await;
     let here = data.crash(Survival::Nothing);
-    let id = only_session(&cluster, &here).await;
-    let older = export(&cluster, &here, &id).await;
+    let id = the_only(&cluster, &here).await;
+    let older = exported(&cluster, &here, &id).await;
     // It comes back, stores more of the same payment, and goes away again.
     let back = import(&cluster, &here, &older).await.unwrap();
     interrupt(&cluster, 2, resume(&cluster, &here, &back.session, direct())).await;
     let here = here.crash(Survival::Everything);
-    let newer = export(&cluster, &here, &back.session).await;
+    let newer = exported(&cluster, &here, &back.session).await;
     match import(&cluster, &here, &older).await.unwrap_err() {
         SessionError::OlderThanHere { session } => assert_eq!(session, back.session),
         other => panic!("{other:?}"),
@@ -277,4 +205,193 @@ async fn an_older_archive_does_not_replace_what_has_stored_more_since() {
     assert_eq!(uploaded.chunks_stored, 4);
     assert_reads(&cluster, &uploaded, &source).await;
     assert_eq!(cluster.charged().await.paid, Atto(4 * CHUNK_COST));
+}
+
+/// An upload that is finished here, and its archive.
+async fn finished(cluster: &Cluster, source: &[u8]) -> (String, MemoryDisk) {
+    let data = MemoryDisk::new();
+    let id = upload(cluster, &data, source, direct()).await.unwrap().upload_id;
+    let way = exported(cluster, &data, &id).await;
+    cluster.take_log();
+    (id, way)
+}
+
+#[tokio::test]
+async fn a_finished_session_is_looked_for_before_it_is_finished_where_it_is_imported() {
+    let (cluster, stores) = losing(5);
+    let source = noise(346, 4 * SEGMENT);
+    let (id, way) = finished(&cluster, &source).await;
+    let charged = cluster.charged().await;
+    let chunks: Vec<_> = cluster.stored().into_keys().collect();
+    // Three have lost one, and nobody has another one any more.
+    for (lost, nodes) in [(chunks[0], &stores[2..]), (chunks[1], &stores[..])] {
+        let there = MemoryDisk::new();
+        import(&cluster, &there, &way).await.unwrap();
+        let status = &cluster.client(&there).sessions().await.unwrap()[0];
+        assert_eq!((status.finished, status.stage), (false, SessionStage::Verifying));
+        nodes.iter().for_each(|store| lose(store, lost));
+        let resumed = resume(&cluster, &there, &id, direct()).await;
+        if lost == chunks[0] {
+            assert!(resumed.unwrap().verified);
+        } else {
+            let UploadError::PartialUpload { failed, .. } = resumed.unwrap_err() else { panic!() };
+            assert_eq!(failed, [(lost, ChunkFailure::NotVerified { copies: 0 })]);
+            // With the source its bytes are there again.
+            let uploaded = upload(&cluster, &there, &source, direct()).await.unwrap();
+            assert_eq!((&uploaded.upload_id, uploaded.verified), (&id, true));
+        }
+        assert!(cluster.stored().values().all(|&(_, copies)| copies == 5), "all are back");
+        assert_eq!(cluster.charged().await, charged);
+        // From now on it is known.
+        cluster.take_log();
+        assert!(resume(&cluster, &there, &id, direct()).await.unwrap().verified);
+        assert_eq!(cluster.take_log(), []);
+        assert!(cluster.client(&there).sessions().await.unwrap()[0].finished);
+    }
+}
+
+#[tokio::test]
+async fn a_finished_session_of_payments_that_never_were_is_not_finished() {
+    let source = noise(347, 3 * SEGMENT);
+    let (id, way) = finished(&five(), &source).await;
+    let (cluster, there) = (five(), MemoryDisk::new());
+    import(&cluster, &there, &way).await.unwrap();
+    let error = resume(&cluster, &there, &id, direct()).await.unwrap_err();
+    let UploadError::PartialUpload { failed, .. } = error else { panic!("{error:?}") };
+    assert_eq!(failed.len(), 3);
+    assert!(failed.iter().all(|(_, why)| *why == ChunkFailure::LostBytes), "{failed:?}");
+    let uploaded = upload(&cluster, &there, &source, direct()).await.unwrap();
+    assert_reads(&cluster, &uploaded, &source).await;
+    assert_eq!(cluster.charged().await.paid, Atto(3 * CHUNK_COST));
+}
+
+#[tokio::test]
+async fn an_edit_does_not_believe_what_nobody_has_looked_for_yet() {
+    let (cluster, stores) = losing(5);
+    let source = noise(348, 6 * SEGMENT);
+    let (_, way) = finished(&cluster, &source).await;
+    let there = MemoryDisk::new();
+    import(&cluster, &there, &way).await.unwrap();
+    for address in cluster.stored().into_keys() {
+        stores.iter().for_each(|store| lose(store, address));
+    }
+    let edit = edited(&source);
+    let uploaded = upload(&cluster, &there, &edit, direct()).await.unwrap();
+    assert_reads(&cluster, &uploaded, &edit).await;
+    assert_eq!(cluster.charged().await.paid, Atto(9 * CHUNK_COST), "three are others");
+}
+
+#[tokio::test]
+async fn what_the_network_is_said_to_have_had_is_asked_for_again() {
+    let (cluster, stores) = losing(5);
+    let source = noise(349, 3 * SEGMENT);
+    upload(&cluster, &MemoryDisk::new(), &source, direct()).await.unwrap();
+    let charged = cluster.charged().await;
+    // Nothing of this one is paid, and no bytes of it are in its archive.
+    let (id, way) = finished(&cluster, &source).await;
+    let there = MemoryDisk::new();
+    import(&cluster, &there, &way).await.unwrap();
+    let uploaded = resume(&cluster, &there, &id, direct()).await.unwrap();
+    assert_eq!((uploaded.chunks_stored, uploaded.chunks_already_stored), (0, 3));
+    assert_eq!(cluster.charged().await, charged);
+
+    let lost = *cluster.stored().keys().next().unwrap();
+    stores[..3].iter().for_each(|store| lose(store, lost));
+    let there = MemoryDisk::new();
+    import(&cluster, &there, &way).await.unwrap();
+    match resume(&cluster, &there, &id, direct()).await.unwrap_err() {
+        UploadError::LostChunks { session, lost: found } => {
+            assert_eq!((session, found), (id.clone(), vec![lost]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.charged().await, charged);
+    let uploaded = upload(&cluster, &there, &source, direct()).await.unwrap();
+    assert_eq!((&uploaded.upload_id, uploaded.chunks_stored), (&id, 1));
+    assert_reads(&cluster, &uploaded, &source).await;
+}
+
+/// The checksum that ends these bytes. An address is a BLAKE3 hash, as this is.
+fn put_checksum(bytes: &mut [u8]) {
+    let whole = bytes.len() - 32;
+    let checksum = ChunkAddress::of(&bytes[..whole]).0;
+    bytes[whole..].copy_from_slice(&checksum);
+}
+
+/// The archive of a session of four segments with one chunk that is another: everything in it fits together, and the
+/// hashes of the plaintext, which make the session's key, are those of the source.
+fn with_another_chunk(way: &MemoryDisk) -> MemoryDisk {
+    let bytes = way.read(archive(), u64::MAX).unwrap();
+    let (mut made, mut at, mut swapped) = (bytes[..6].to_vec(), 6, None);
+    // Chunks come last, so what they are is looked at from behind.
+    let mut entries = Vec::new();
+    while at < bytes.len() {
+        let len = u64::from_le_bytes(bytes[at + 1..at + 9].try_into().unwrap());
+        let end = at + 9 + usize::try_from(len).unwrap();
+        entries.push((bytes[at], bytes[at + 9..end].to_vec()));
+        at = end + 32;
+    }
+    for (kind, body) in entries.iter_mut().rev() {
+        match (*kind, swapped) {
+            (7, None) => {
+                let old = ChunkAddress::of(body);
+                *body = noise(350, body.len());
+                swapped = Some((old, ChunkAddress::of(body)));
+            }
+            // Manifest and data map.
+            (1 | 4, Some((old, new))) => {
+                let places: Vec<usize> =
+                    (0..body.len()).filter(|at| body[*at..].starts_with(&old.0)).collect();
+                assert!(!places.is_empty(), "an address stands in kind {kind}");
+                for at in places {
+                    body[at..at + 32].copy_from_slice(&new.0);
+                }
+                let is_map = |at: &usize| body[*at..].starts_with(b"SPILLMAP");
+                let map = (0..body.len()).find(is_map).unwrap();
+                // Four segments.
+                put_checksum(&mut body[map..map + 60 + 4 * 68 + 32]);
+                put_checksum(body);
+            }
+            _ => {}
+        }
+    }
+    for (kind, body) in entries {
+        made.push(kind);
+        made.extend((body.len() as u64).to_le_bytes());
+        made.extend(body);
+        made.extend([0; 32]);
+        put_checksum(&mut made);
+    }
+    let forged = MemoryDisk::new();
+    forged.write_durable(archive(), &made, Overwrite::Never).unwrap();
+    forged
+}
+
+#[tokio::test]
+async fn a_session_with_other_chunks_than_its_source_is_not_gone_on_with() {
+    let cluster = five();
+    let source = noise(351, 4 * SEGMENT);
+    let here = MemoryDisk::new();
+    give_no_prices(&cluster);
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
+    cluster.book().behave();
+    let id = the_only(&cluster, &here).await;
+    let forged = with_another_chunk(&exported(&cluster, &here, &id).await);
+    let there = MemoryDisk::new();
+    import(&cluster, &there, &forged).await.unwrap();
+    let piped = Source::Stream(StreamSource(Box::new(std::io::Cursor::new(source.clone()))));
+    for from in [Cluster::file(&source), piped] {
+        let client = cluster.client(&there);
+        match client.upload(from, &cluster.payer, direct()).await.unwrap_err() {
+            UploadError::DamagedSession { session, .. } => assert_eq!(session, id),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cluster.charged().await, Charged::nothing());
+    assert_eq!(cluster.stored(), [].into());
+    // As it says, it can be forgotten.
+    let now = cluster.clock.now();
+    forget(&arc(&there), &id, ForgetOptions { now, even_paid: false }).await.unwrap();
+    let uploaded = upload(&cluster, &there, &source, direct()).await.unwrap();
+    assert_reads(&cluster, &uploaded, &source).await;
 }

@@ -10,17 +10,16 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
 use spillway_client::{
-    ChunkFailure, Remote, SessionStage, SessionStatus, UploadError, UploadOptions, Uploaded,
-    VerifyUpload,
+    ChunkFailure, Remote, SessionStage, SessionStatus, UploadError, UploadOptions, VerifyUpload,
 };
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_net::RequestKind;
-use spillway_store::{ChunkStore, MemoryStore};
 use spillway_tests::{Cluster, ClusterOptions, Tricks, noise};
 use spillway_types::ChunkAddress;
 use tokio_util::sync::CancellationToken;
+
+use super::steps::{lose, losing, resume, upload};
 
 fn five() -> Cluster {
     Cluster::with(ClusterOptions { nodes: 5, ..ClusterOptions::default() })
@@ -28,15 +27,6 @@ fn five() -> Cluster {
 
 fn waiting() -> UploadOptions {
     UploadOptions { verify: VerifyUpload::Wait, ..Cluster::options() }
-}
-
-async fn upload(
-    cluster: &Cluster,
-    data: &MemoryDisk,
-    source: &[u8],
-    options: UploadOptions,
-) -> Result<Uploaded, UploadError> {
-    cluster.client(data).upload(Cluster::file(source), &cluster.payer, options).await
 }
 
 async fn session(cluster: &Cluster, data: &MemoryDisk) -> SessionStatus {
@@ -67,20 +57,14 @@ async fn chunks_of(source: &[u8]) -> BTreeSet<ChunkAddress> {
 
 /// A cluster whose first three nodes lose every chunk once, after they have signed for it.
 fn forgetful() -> (Cluster, Arc<AtomicUsize>) {
-    let stores: Vec<_> = (0..5).map(|_| Arc::new(MemoryStore::new(1 << 50))).collect();
-    let all = stores.iter().map(|store| {
-        let store: Arc<dyn ChunkStore> = store.clone();
-        store
-    });
-    let cluster = Cluster::with_stores(all);
+    let (cluster, stores) = losing(5);
     let losses = Arc::new(AtomicUsize::new(0));
     for (member, store) in cluster.members.iter().zip(stores).take(3) {
         let (lost, losses) = (std::sync::Mutex::new(BTreeSet::new()), Arc::clone(&losses));
         let receipt = move |receipt: spillway_types::Receipt| {
             let address = receipt.body.address;
             if lost.lock().unwrap().insert(address) {
-                assert!(store.rot(address));
-                assert_eq!(store.get(address).now_or_never().unwrap().unwrap(), None);
+                lose(&store, address);
                 losses.fetch_add(1, Ordering::Relaxed);
             }
             receipt
@@ -331,4 +315,72 @@ async fn verifying_begins_while_other_chunks_are_stored() {
     }
     let stored: BTreeSet<_> = cluster.stored().into_keys().collect();
     assert_eq!(stored.len(), 6, "the others are not stored yet");
+}
+
+#[tokio::test]
+async fn a_finished_upload_is_verified_as_often_as_it_is_asked_for() {
+    let (cluster, stores) = losing(5);
+    let data = MemoryDisk::new();
+    let source = noise(328, 2_500);
+    let first = upload(&cluster, &data, &source, Cluster::options()).await.unwrap();
+    assert!(!first.verified);
+    let charged = cluster.charged().await;
+    let chunks: Vec<_> = cluster.stored().into_keys().collect();
+    for lost in [&chunks[..1], &chunks[1..]] {
+        for store in &stores[..3] {
+            lost.iter().for_each(|address| lose(store, *address));
+        }
+        let again = resume(&cluster, &data, &first.upload_id, waiting()).await.unwrap();
+        assert!(again.verified);
+        assert_eq!((again.chunks_stored, &again.data_map), (3, &first.data_map));
+        assert!(cluster.stored().values().all(|&(_, copies)| copies == 5), "all are back");
+        assert_eq!(cluster.charged().await, charged);
+        assert_eq!(data.list(Path::new("spill")).unwrap(), []);
+        assert_eq!(session(&cluster, &data).await.stage, SessionStage::Finished);
+    }
+    // Nobody is asked anything by who does not want it.
+    cluster.take_log();
+    let said = resume(&cluster, &data, &first.upload_id, Cluster::options()).await.unwrap();
+    assert!(said.verified);
+    assert_eq!(cluster.take_log(), []);
+}
+
+#[tokio::test]
+async fn a_finished_upload_that_is_not_found_is_said_and_goes_on_later() {
+    let cluster = five();
+    let data = MemoryDisk::new();
+    let source = noise(329, 2_500);
+    let id = upload(&cluster, &data, &source, Cluster::options()).await.unwrap().upload_id;
+    let denied: BTreeSet<_> = cluster.stored().into_keys().take(1).collect();
+    for member in &cluster.members[..3] {
+        member.play(denies(denied.clone()));
+    }
+    // Who asks, and who goes on after that.
+    for options in [waiting(), Cluster::options()] {
+        let error = resume(&cluster, &data, &id, options).await.unwrap_err();
+        let UploadError::PartialUpload { failed, .. } = error else { panic!("{error:?}") };
+        let [(address, ChunkFailure::NotVerified { copies: 2 })] = failed[..] else {
+            panic!("{failed:?}");
+        };
+        assert!(denied.contains(&address));
+    }
+    cluster.book().behave();
+    assert!(resume(&cluster, &data, &id, Cluster::options()).await.unwrap().verified);
+    assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
+}
+
+#[tokio::test]
+async fn what_another_session_has_stored_and_the_network_lost_is_stored_again_with_its_proof() {
+    let (cluster, stores) = losing(5);
+    let data = MemoryDisk::new();
+    let source = noise(330, 3_500);
+    upload(&cluster, &data, &source, Cluster::options()).await.unwrap();
+    let charged = cluster.charged().await;
+    let lost = *cluster.stored().keys().next().unwrap();
+    stores[1..4].iter().for_each(|store| lose(store, lost));
+    // The same contents once more: its receipts say that all is stored.
+    let again = upload(&cluster, &data, &source, waiting()).await.unwrap();
+    assert_eq!((again.verified, again.chunks_already_stored), (true, 4));
+    assert_eq!(cluster.stored()[&lost].1, 5);
+    assert_eq!(cluster.charged().await, charged);
 }

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use spillway_client::{
     Client, PutFailure, ReadData, Remote, RepairFailure, UploadOptions, Uploaded, Verified,
     VerifyError, VerifyOptions, session_data_map,
@@ -12,8 +11,10 @@ use spillway_disk::{Disk, MemoryDisk};
 use spillway_net::{Fault, RequestKind};
 use spillway_store::{ChunkStore, MemoryStore};
 use spillway_tests::{Cluster, Tricks, noise};
-use spillway_types::{ChunkAddress, Refusal};
+use spillway_types::{ChunkAddress, Receipt, Refusal, UnixTime};
 use tokio_util::sync::CancellationToken;
+
+use super::steps::{lose, losing};
 
 /// Longer than any upload window of these tests.
 const LATER: Duration = Duration::from_hours(20 * 24);
@@ -36,11 +37,7 @@ struct Losing {
 
 impl Losing {
     fn new(nodes: usize) -> Self {
-        let stores: Vec<_> = (0..nodes).map(|_| Arc::new(MemoryStore::new(1 << 50))).collect();
-        let cluster = Cluster::with_stores(stores.iter().map(|store| {
-            let store: Arc<dyn ChunkStore> = store.clone();
-            store
-        }));
+        let (cluster, stores) = losing(nodes);
         Self { cluster, stores, data: MemoryDisk::new() }
     }
 
@@ -56,9 +53,7 @@ impl Losing {
 
     /// The node has it no more.
     fn lose(&self, node: usize, address: ChunkAddress) {
-        assert!(self.stores[node].rot(address));
-        assert_eq!(self.stores[node].get(address).now_or_never().unwrap().unwrap(), None);
-        assert!(!self.stores[node].has(address));
+        lose(&self.stores[node], address);
     }
 
     async fn verify(&self, remote: Remote, options: How) -> Verified {
@@ -320,4 +315,58 @@ async fn a_stop_ends_it() {
     stop.cancel();
     let error = verify(&client, map(&uploaded), REPAIR).await.unwrap_err();
     assert!(matches!(error, VerifyError::Interrupted), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_silent_or_further_away_is_not_lost() {
+    let world = Losing::new(10);
+    let uploaded = world.upload(310, 2_500, false).await;
+    world.cluster.set_faults(|_, kind| match kind {
+        RequestKind::Has | RequestKind::Get => Fault::Unreachable,
+        _ => Fault::Deliver,
+    });
+    for options in [only(ReadData::None), REPAIR] {
+        let report = world.verify(map(&uploaded), options).await;
+        assert_eq!((report.copies_after, report.lost.len()), ([3, 0, 0, 0, 0, 0], 0));
+        assert!(report.silent.len() >= 5, "{:?}", report.silent);
+        let named = if options.repair { 3 } else { 0 };
+        assert_eq!(report.not_repaired.len(), named);
+        for chunk in &report.not_repaired {
+            assert!(matches!(chunk.why, RepairFailure::NoBytes(_)), "{chunk:?}");
+        }
+    }
+    world.cluster.heal();
+
+    let chunk = *world.cluster.stored().keys().next().unwrap();
+    let near = world.cluster.nearest(chunk);
+    let body = world.stores[near[0]].get(chunk).await.unwrap().unwrap();
+    for node in &near[..5] {
+        world.lose(*node, chunk);
+    }
+    let get = move |address, found| if address == chunk { Some(body.clone()) } else { found };
+    world.cluster.members[near[5]].play(Tricks { get: Some(Box::new(get)), ..Tricks::default() });
+    let look = world.verify(map(&uploaded), only(ReadData::None)).await;
+    assert_eq!((look.copies, look.lost.len()), ([1, 0, 0, 0, 0, 2], 0));
+    let report = world.verify(map(&uploaded), REPAIR).await;
+    assert_eq!((report.copies_after, report.repaired), ([0, 0, 0, 0, 0, 3], 1));
+}
+
+#[tokio::test]
+async fn a_receipt_that_no_offer_may_have_does_not_spoil_the_others() {
+    let world = Losing::new(5);
+    // One node dates its receipts before the payment.
+    let member = &world.cluster.members[0];
+    let secret = member.secret.clone();
+    let early = move |mut receipt: Receipt| {
+        receipt.body.time = UnixTime(1);
+        receipt.body.sign(&secret)
+    };
+    member.play(Tricks { receipt: Some(Box::new(early)), ..Tricks::default() });
+    let uploaded = world.upload(311, 900, false).await;
+    world.cluster.book().behave();
+    let address = *world.cluster.stored().keys().next().unwrap();
+    world.lose(1, address);
+    world.cluster.clock.advance(LATER);
+    let report = world.verify(map(&uploaded), REPAIR).await;
+    assert_eq!((report.copies_after, report.repaired), ([0, 0, 0, 0, 0, 1], 1), "{report:?}");
 }
