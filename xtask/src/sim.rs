@@ -1,5 +1,5 @@
-//! Runs the simulator: built with optimisation, but for the gate, whose seeds take less time than that
-//! build.
+//! Runs the simulator: built with optimisation, but for the gate, which takes what the test suite has
+//! built: its seeds take less time than another build.
 
 use anyhow::{Result, bail};
 
@@ -34,27 +34,29 @@ pub(crate) struct SimArguments {
 /// # Errors
 /// When the simulator cannot be built or started.
 pub(crate) fn run(workspace: &Workspace, arguments: &SimArguments) -> Result<bool> {
-    simulate(workspace, arguments, &["--release"])
+    let line = ["run", "--quiet", "--release", "-p", PROGRAM, "--"];
+    let mut command = command::program("cargo", line, workspace.root());
+    command::succeeds(command.args(arguments.line()))
 }
 
-fn simulate(workspace: &Workspace, arguments: &SimArguments, profile: &[&str]) -> Result<bool> {
-    let (seeds, seed) = (arguments.seeds.to_string(), arguments.seed.to_string());
-    let mut line = vec!["run", "--quiet", "-p", PROGRAM];
-    line.extend(profile);
-    line.push("--");
-    line.extend(["--seeds", &seeds, "--seed", &seed]);
-    line.extend(arguments.json.then_some("--json"));
-    line.extend(arguments.trace.then_some("--trace"));
-    command::succeeds(&mut command::program("cargo", line, workspace.root()))
+impl SimArguments {
+    /// As the program takes them.
+    fn line(&self) -> Vec<String> {
+        let mut line = vec![format!("--seeds={}", self.seeds), format!("--seed={}", self.seed)];
+        line.extend(self.json.then(|| "--json".to_owned()));
+        line.extend(self.trace.then(|| "--trace".to_owned()));
+        line
+    }
 }
 
 /// The step of `cargo xtask test`: seeds that are the same every time.
 ///
 /// # Errors
-/// When a promise did not hold with one of them.
+/// When a promise did not hold with one of them, and when the simulator was not built before.
 pub(crate) fn gate(workspace: &Workspace) -> Result<()> {
     let arguments = SimArguments { seeds: GATE_SEEDS, seed: 1, json: false, trace: false };
-    if !simulate(workspace, &arguments, &[])? {
+    let program = workspace.tested_program(PROGRAM);
+    if !command::succeeds(&mut command::program(program, arguments.line(), workspace.root()))? {
         bail!("a promise did not hold in a simulation");
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{check, command, contracts, setup, sim};
+use crate::{check, command, contracts, setup, sim, soak};
 
 /// The end-to-end tests: whole networks, so `--quick` leaves them out.
 const END_TO_END: &str = "spillway-tests";
@@ -78,7 +78,9 @@ fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
         Step { name: "artifacts", action: unless_quick(contracts::check_artifacts) },
         Step { name: "docs", action: unless_quick(docs) },
         Step { name: "doctests", action: unless_quick(doctests) },
+        Step { name: "build", action: unless_quick(build) },
         Step { name: "simulator", action: unless_quick(sim::gate) },
+        Step { name: "hammer", action: unless_quick(soak::tenth) },
     ]
 }
 
@@ -112,6 +114,15 @@ fn docs(workspace: &Workspace) -> Result<()> {
 
 fn doctests(workspace: &Workspace) -> Result<()> {
     command::run(&mut cargo(workspace, &["test", "--workspace", "--doc"]))
+}
+
+/// All at once and as the tests are built: one crate alone would be built with fewer features, and so
+/// would much of what it depends on, again.
+fn build(workspace: &Workspace) -> Result<()> {
+    command::run(&mut cargo(
+        workspace,
+        &["build", "--workspace", "--bins", "--tests", "--examples"],
+    ))
 }
 
 /// The last command: every test but doctests.

@@ -43,6 +43,12 @@ impl Workspace {
         self.metadata.target_directory.as_std_path().join("xtask")
     }
 
+    /// A program of the workspace as the test suite has built it.
+    pub(crate) fn tested_program(&self, name: &str) -> PathBuf {
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        self.metadata.target_directory.as_std_path().join("debug").join(file)
+    }
+
     /// A new directory under the target directory, removed when the value is dropped.
     ///
     /// Not in the system's temporary directory: that is often memory, and a benchmark needs gigabytes.
