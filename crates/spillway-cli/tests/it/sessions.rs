@@ -316,6 +316,16 @@ fn what_is_verified_is_said_to_a_command(place: &Place) {
     assert_eq!(ran(place, &dear).code, Some(14));
     assert_eq!(fs::read_to_string(place.path().join("said")).unwrap(), expected);
 
+    // One that is finished and was not verified is verified first.
+    place.file("plain", noise(7, 5 << 20));
+    let plain = run(place, &["upload", "plain", "--yes", "--mode", "direct"]);
+    assert_eq!(plain["verified"], false);
+    let later = ["resume", id(&plain), "--yes", "--after-verified"];
+    let later = run(place, &[&later[..], &["echo \"$SPILLWAY_UPLOAD_ID\" > later"]].concat());
+    assert_eq!((&later["verified"], &later["chunks_failed"]), (&true.into(), &0.into()));
+    let said = fs::read_to_string(place.path().join("later")).unwrap();
+    assert_eq!(said, format!("{}\n", id(&plain)));
+
     let link = ["upload", "small", "--yes", "--public", "--overwrite", "--after-verified"];
     let fails = ran(place, &[&link[..], &["echo noise; test -z \"$SPILLWAY_ADDRESS\""]].concat());
     let (code, said) = failed(&fails);
