@@ -289,3 +289,24 @@ fn numbered(name: &str, count: &mut u32) -> String {
     *count += 1;
     format!("{name}-{}", *count - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_room_of_its_own_and_small_files_count_too() {
+        let (least, most) = (LEAST_FILE_BYTES, 3 * LEAST_FILE_BYTES);
+        let mut room = Room { plans: least, txs: 2 * least, journal: most };
+        room.take(Entry::Plan, 1).unwrap();
+        assert!(room.take(Entry::Plan, 1).is_err());
+        room.take(Entry::Tx, least).unwrap();
+        room.take(Entry::Tx, 0).unwrap();
+        assert!(room.take(Entry::Tx, 0).is_err());
+        assert!(room.take(Entry::Journal, most + 1).is_err());
+        room.take(Entry::Journal, most).unwrap();
+        assert!(room.take(Entry::Journal, 1).is_err());
+        // A chunk goes to the spill, which has limits of its own.
+        room.take(Entry::Chunk, u64::MAX).unwrap();
+    }
+}

@@ -293,6 +293,63 @@ fn a_transaction_is_what_the_payer_has_signed() {
     assert_eq!(other, "a transaction is another wallet's");
 }
 
+/// What the files of a session are that has this plan and this record.
+fn loaded(plan: &PlanFile, record: Record) -> Result<(), String> {
+    let disk = MemoryDisk::new();
+    let dir = Path::new("sessions/0123456789abcdef-1800000000");
+    disk.create_dir_all(dir).unwrap();
+    for (name, bytes) in [
+        ("manifest", encode(FileKind::Manifest, &manifest())),
+        ("plan-0", encode(FileKind::Plan, plan)),
+    ] {
+        disk.write_durable(&dir.join(name), &bytes, Overwrite::Never).unwrap();
+    }
+    Journal::new(dir.join("journal")).append(&disk, &[record]).unwrap();
+    let id = dir.file_name().unwrap().to_str().unwrap();
+    Snapshot::load(&disk, id).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_number_that_points_past_the_end_is_damage() {
+    let with = |change: fn(&mut PlanFile)| {
+        let mut plan = plan();
+        change(&mut plan);
+        loaded(&plan, paid())
+    };
+    assert_eq!(with(|_| ()), Ok(()));
+    let total = plan().plan.total();
+    let (chunk, plan_ix) = (ChunkIx(1), PlanIx(1));
+    let records = [
+        Record::Stored { chunk, receipts: receipts() },
+        Record::Already { chunk, receipts: receipts() },
+        Record::Paid { plan: plan_ix, recorded: NOW, total },
+        Record::Dropped { plan: plan_ix },
+        Record::ClaimOver { plan: plan_ix, refundable: total },
+        Record::Refunded { plan: plan_ix, amount: total },
+    ];
+    let found = [
+        with(|file| file.chunks[0] = Some(ChunkIx(1))),
+        with(|file| file.chunks.clear()),
+        with(|file| file.quotes.clear()),
+    ];
+    for found in found.into_iter().chain(records.map(|record| loaded(&plan(), record))) {
+        let error = found.unwrap_err();
+        assert!(error.contains("its files do not belong together"), "{error}");
+    }
+}
+
+#[test]
+fn a_single_chunk_is_public_where_it_is() {
+    let data: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    for public_address in [None, Some(ChunkAddress([1; 32]))] {
+        let from = archive(&Contents::default(), &Manifest { public_address, ..manifest() });
+        let options = ImportOptions { now: NOW };
+        let error = import(&data, (&from, Path::new("a")), options).unwrap_err();
+        let what = "its contents are not those of its key";
+        assert!(error.to_string().ends_with(what), "{error}");
+    }
+}
+
 #[test]
 fn more_than_the_chunks_can_need_is_not_even_read() {
     // Empty files count too.

@@ -298,6 +298,47 @@ async fn what_is_locked_stays_however_old() {
     assert_eq!(cluster.client(&data).reap().await.unwrap().sessions, 1);
 }
 
+/// The lock files of these keys, by how their names begin, locked.
+fn locked(data: &MemoryDisk, of: impl Fn(&str) -> bool) -> Vec<Box<dyn spillway_disk::FileLock>> {
+    let files = names(data, "sessions", EntryKind::File).into_iter();
+    files
+        .filter(|name| name.len() == 64 + ".lock".len() && of(name))
+        .map(|name| data.lock(&Path::new("sessions").join(name)).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_being_made_stays_for_the_lock_of_its_own_key_alone() {
+    let cluster = five();
+    let data = littered(&cluster).await;
+    cluster.clock.advance(DAY + Duration::from_secs(90));
+    let is_own = |name: &str| name.starts_with("0123456789abcdef");
+    let is_there = || {
+        let sessions = names(&data, "sessions", EntryKind::Dir);
+        sessions.iter().any(|name| name.starts_with(".tmp-0123456789abcdef"))
+    };
+    let own = locked(&data, is_own);
+    assert_eq!(own.len(), 1);
+    cluster.client(&data).reap().await.unwrap();
+    assert!(is_there());
+    drop(own);
+    let others = locked(&data, |name| !is_own(name));
+    assert!(!others.is_empty());
+    cluster.client(&data).reap().await.unwrap();
+    assert!(!is_there());
+}
+
+#[tokio::test]
+async fn what_is_a_day_old_to_the_second_is_not_a_leftover() {
+    let cluster = five();
+    let data = littered(&cluster).await;
+    cluster.clock.advance(DAY);
+    assert_eq!(cluster.client(&data).reap().await.unwrap().leftovers, 0);
+    cluster.clock.advance(Duration::from_secs(1));
+    let reaped = cluster.client(&data).reap().await.unwrap();
+    assert!(reaped.leftovers >= 4, "{reaped:?}");
+}
+
 #[tokio::test]
 async fn no_link_among_sessions_is_followed() {
     let cluster = five();
