@@ -11,9 +11,17 @@ struct Part {
     name: &'static str,
     package: &'static str,
     files: &'static [&'static str],
+    /// Other packages whose tests can catch a mutant.
+    tested_by: &'static [&'static str],
     /// Which tests can catch a mutant, as nextest says it.
     tests: &'static str,
+    /// Whether they run Anvil, which is in no copy that leaves out what git ignores.
+    with_anvil: bool,
 }
+
+/// Those of `spillway-pay` that need neither a chain nor most of a second.
+const PAY_TESTS: &str = "(kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/)) - test(anvil) \
+                         - test(/the_deployed_vault|^batch::gas/)";
 
 /// Payment, session, verification and cleanup.
 const PARTS: &[Part] = &[
@@ -21,50 +29,76 @@ const PARTS: &[Part] = &[
         name: "proofs",
         package: "spillway-types",
         files: &["batch.rs", "leaf.rs", "proof.rs", "quote.rs", "receipt.rs"],
+        tested_by: &[],
         tests: "all()",
+        with_anvil: false,
     },
     Part {
         name: "verify",
         package: "spillway-pay",
         files: &["sum_tree.rs", "verify.rs"],
-        tests: "kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)",
+        tested_by: &[],
+        tests: PAY_TESTS,
+        with_anvil: false,
     },
     Part {
         name: "plans",
         package: "spillway-pay",
         files: &["batch_planner.rs", "choose.rs", "plan.rs", "planner.rs", "spend.rs"],
-        tests: "kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)",
+        tested_by: &[],
+        tests: PAY_TESTS,
+        with_anvil: false,
     },
     Part {
         name: "payments",
         package: "spillway-pay",
-        files: &["payments.rs", "payments/**/*.rs", "keeper.rs", "rpc_error.rs"],
-        tests: "not test(anvil)",
+        files: &["payments.rs", "payments/**/*.rs", "rpc_error.rs"],
+        tested_by: &[],
+        // Chaos takes longer than all others together, and those before the first bar need Anvil.
+        tests: "not test(/anvil|^(authorized|keeper|secrets|settling::drand|batch::gas)::|\
+                hostile::a_token|hostile::a_vault|the_deployed_vault|\
+                ^(sum_tree|vectors|limits|chaos)::/)",
+        with_anvil: false,
+    },
+    Part {
+        name: "keeper",
+        package: "spillway-pay",
+        files: &["keeper.rs"],
+        tested_by: &[],
+        tests: "test(/^keeper::/)",
+        with_anvil: true,
     },
     Part {
         name: "checks",
         package: "spillway-node",
         files: &["admitted.rs", "checks.rs", "evidence.rs", "batches/files.rs", "batches/value.rs"],
+        tested_by: &[],
         tests: "all()",
+        with_anvil: false,
     },
     Part {
         name: "sessions",
         package: "spillway-client",
         files: &["session/*.rs", "spill.rs", "reap.rs", "forget.rs", "hand_over/*.rs"],
-        tests: "all()",
+        // Most of what sessions do can be seen over a network only.
+        tested_by: &["spillway-tests"],
+        // Without most of those that cut an upload everywhere: minutes for a mutant.
+        tests: "package(spillway-client) | test(/^cluster::/) - test(/^cluster::interruption::|\
+                ^cluster::(quoting|directories|resumed_downloads|round_trip)::|_at_any_change/)",
+        with_anvil: false,
     },
 ];
 
 /// Which part, and which share of it.
 #[derive(clap::Args, Debug)]
 pub(crate) struct MutantsArguments {
-    /// Only the k-th of n shares, from 0.
+    /// Only the k-th of n shares, from 0: every n-th mutant, of all files.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
     /// Print the mutants, run nothing.
     #[arg(long)]
     list: bool,
-    /// Only these: proofs, verify, plans, payments, checks, sessions.
+    /// Only these: proofs, verify, plans, payments, keeper, checks, sessions.
     parts: Vec<String>,
 }
 
@@ -89,8 +123,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &MutantsArguments) -> Result
         eprintln!("==> {}", part.name);
         let lines = line(part, arguments, &home.join(part.name).to_string_lossy());
         let mut mutants = command::program("cargo", &lines, workspace.root());
-        // A copy of the tree, and never the target directory of others.
-        mutants.env("CARGO_TARGET_DIR", home.join("target")).env("RUST_BACKTRACE", "0");
+        // A copy of the tree, and never the target directory of others, unless one is named.
+        if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+            mutants.env("CARGO_TARGET_DIR", home.join("target"));
+        }
+        // Each program is built again for every mutant: what makes that cheaper.
+        mutants.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0");
+        mutants.env("RUST_BACKTRACE", "0");
         all &= command::succeeds(&mut mutants)?;
     }
     Ok(all)
@@ -103,10 +142,17 @@ fn line(part: &Part, arguments: &MutantsArguments, output: &str) -> Vec<String> 
         line.extend(["--file".to_owned(), format!("crates/{}/src/{file}", part.package)]);
     }
     if let Some(shard) = &arguments.shard {
-        line.extend(["--shard".to_owned(), shard.clone()]);
+        line.extend(["--sharding", "round-robin", "--shard", shard].map(str::to_owned));
     }
+    if !part.tested_by.is_empty() {
+        for package in [&[part.package], part.tested_by].concat() {
+            line.extend(["--test-package", package].map(str::to_owned));
+        }
+    }
+    line.extend(part.with_anvil.then(|| "--gitignore=false".to_owned()));
     line.extend(arguments.list.then(|| "--list".to_owned()));
-    line.extend(["--", "-E", part.tests].map(str::to_owned));
+    // One test that fails is enough.
+    line.extend(["--", "--fail-fast", "-E", part.tests].map(str::to_owned));
     line
 }
 
@@ -131,9 +177,14 @@ mod tests {
             MutantsArguments { shard: Some("1/4".into()), list: false, parts: Vec::new() };
         assert_eq!(
             line(&PARTS[1], &arguments, "out").join(" "),
-            "mutants --package spillway-pay --output out \
-             --file crates/spillway-pay/src/sum_tree.rs --file crates/spillway-pay/src/verify.rs \
-             --shard 1/4 -- -E kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/) - test(anvil)"
+            format!(
+                "mutants --package spillway-pay --output out \
+                 --file crates/spillway-pay/src/sum_tree.rs --file crates/spillway-pay/src/verify.rs \
+                 --sharding round-robin --shard 1/4 -- --fail-fast -E {PAY_TESTS}"
+            )
         );
+        let sessions = PARTS.iter().find(|part| part.name == "sessions").unwrap();
+        let packages = "--test-package spillway-client --test-package spillway-tests";
+        assert!(line(sessions, &arguments, "out").join(" ").contains(packages));
     }
 }
