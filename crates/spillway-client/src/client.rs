@@ -72,6 +72,13 @@ impl Client {
     /// is verified first. One that came with an archive is not finished before the chain and the network
     /// have confirmed what it says.
     ///
+    /// A payment counts when it is as deep as the quotes ask, and a reorganisation may be deeper. So the
+    /// payments of a session of which everything is stored are looked at until they are final
+    /// ([`SessionStatus::payments_not_final`]): each is one or two questions to the chain. When one is
+    /// gone, the bytes that were signed for it are sent again and its chunks are verified; the session is
+    /// not finished until then. Of a finished one whose chain cannot be asked, what it came to is said
+    /// with a warning in the log.
+    ///
     /// # Errors
     /// As [`Client::upload`]; [`UploadError::HandedOver`]; [`UploadError::LostChunks`] when chunks are
     /// lost that are not paid for, after those that are paid for are stored; [`UploadError::Session`]
@@ -230,6 +237,7 @@ fn status(
         handed_over: progressed.handed_over.map(|elsewhere| elsewhere.at),
         stage: snapshot.stage(now),
         stakes: session::stakes(&snapshot, now),
+        payments_not_final: snapshot.unfinal(now).count() as u64,
         running,
         damage: None,
     }

@@ -34,6 +34,12 @@ pub struct Forgotten {
 /// included, and its sealed chunks. Of one that was handed over, nothing counts as lost: the archive
 /// has it.
 ///
+/// One that is finished can be forgotten though its payments are not final yet
+/// ([`SessionStatus::payments_not_final`](crate::SessionStatus::payments_not_final)). What is signed
+/// goes with it: a payment that a reorganisation takes back after that is not sent again from here, and
+/// its chunks stay unpaid or are paid for anew by a later upload. While a payment is known to be taken
+/// back, it counts as perhaps paid.
+///
 /// What a batch holds can be had back without its session only by who knows its terms, so one that may
 /// bring something back is not forgotten before it is refunded. A session whose files are damaged is
 /// never forgotten: what it holds is not known.

@@ -125,6 +125,10 @@ pub struct SessionStatus {
     /// What would be lost with it: paid and not stored, perhaps paid, and what may come back, with
     /// when. Of a session that was handed over, the archive has it.
     pub stakes: crate::Stakes,
+    /// Payments whose signed bytes are here and that were not seen final: a reorganisation may take
+    /// them back. [`Client::resume`](crate::Client::resume) looks, and sends the same bytes again then.
+    /// Those whose upload window is over do not count: nobody takes chunks for them any more.
+    pub payments_not_final: u64,
     /// Whether a process works on it now.
     pub running: bool,
     /// Why its files cannot be read, if so; everything else is empty then.

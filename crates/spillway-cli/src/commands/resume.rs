@@ -2,8 +2,8 @@ use std::{path::Path, path::PathBuf, sync::Arc, time::Instant};
 
 use serde::Serialize;
 use spillway_client::{
-    Clock, Connected, Disk, SessionError, SessionStatus, SystemClock, UploadOptions, Wallet,
-    session_data_map,
+    Clock, Connected, Disk, SessionError, SessionStatus, SystemClock, UploadError, UploadOptions,
+    VerifyUpload, Wallet, session_data_map,
 };
 
 use super::{
@@ -35,14 +35,16 @@ struct Summary {
 pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure> {
     let flags = Layer::from(&args.client).with_mode(&args.mode).with_payment(&args.payment);
     let settings = context.settings(flags)?;
-    let (data, chosen) = match Context::data(&settings)? {
+    let (data, sessions) = match Context::data(&settings)? {
         Some(data) => {
             let sessions = spillway_client::sessions(&data, SystemClock.now()).await?;
-            (Some(data), choose(sessions, args)?)
+            (Some(data), sessions)
         }
-        None => (None, choose(Vec::new(), args)?),
+        None => (None, Vec::new()),
     };
-    let Some(data) = data.filter(|_| !chosen.is_empty()) else {
+    let not_final = if args.all { not_final(&sessions) } else { Vec::new() };
+    let chosen = choose(sessions, args)?;
+    let Some(data) = data.filter(|_| !chosen.is_empty() || !not_final.is_empty()) else {
         return context.console.summary(
             &Summary { uploads: 0, finished: 0 },
             &only_report("No upload waits to be gone on with.\n".to_owned()),
@@ -68,7 +70,7 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
     };
     let connected = context.connect(&settings).await?;
     let outcome = if args.all {
-        all.go_on(&connected, &chosen).await
+        all.go_on(&connected, &chosen, &not_final).await
     } else {
         all.go_on_with(&connected, (&chosen[0].id, first), start).await
     };
@@ -104,6 +106,13 @@ fn choose(sessions: Vec<SessionStatus>, args: &Resume) -> Result<Vec<SessionStat
 /// Whether there is something left to do here.
 pub(super) fn is_open(session: &SessionStatus) -> bool {
     session.damage.is_none() && !session.finished && session.handed_over.is_none()
+}
+
+/// Finished uploads with payments that a reorganisation may still take back, oldest first.
+fn not_final(sessions: &[SessionStatus]) -> Vec<String> {
+    let found = sessions.iter().rev();
+    let found = found.filter(|it| it.finished && it.payments_not_final > 0 && !it.running);
+    found.map(|session| session.id.clone()).collect()
 }
 
 /// Where the data map goes.
@@ -151,11 +160,12 @@ struct All<'a> {
 }
 
 impl All<'_> {
-    /// Goes on with one after the other.
+    /// Goes on with one after the other. The payments of those that are finished are looked at, too.
     async fn go_on(
         &self,
         connected: &Connected,
         sessions: &[SessionStatus],
+        not_final: &[String],
     ) -> Result<(), Failure> {
         let (mut failures, mut finished) = (Failures::default(), 0);
         for session in sessions {
@@ -178,11 +188,33 @@ impl All<'_> {
                 break;
             }
         }
+        for session in not_final {
+            if self.context.stop.is_cancelled() {
+                break;
+            }
+            if let Err(failure) = Box::pin(self.look_at(connected, session)).await {
+                self.context.console.failure_of_one(&failure);
+                failures.add(failure);
+            }
+        }
         let text = format!("Finished {}, of {}.\n", count(finished, "upload"), sessions.len());
         let finished = usize::try_from(finished).unwrap_or(usize::MAX);
         let summary = Summary { uploads: sessions.len(), finished };
         self.context.console.summary(&summary, &only_report(text))?;
-        failures.end(sessions.len(), "finished")
+        failures.end(sessions.len() + not_final.len(), "finished")
+    }
+
+    /// Nothing is said of payments that stand, nor of those of another wallet or vault.
+    async fn look_at(&self, connected: &Connected, session: &str) -> Result<(), Failure> {
+        let verify = VerifyUpload::default();
+        let options = UploadOptions { verify, ..self.options.clone() };
+        match connected.client().resume(session, &self.wallet, None, options).await {
+            Ok(_)
+            | Err(UploadError::Session(
+                SessionError::OtherPayer { .. } | SessionError::OtherDomain { .. },
+            )) => Ok(()),
+            Err(error) => Err(Failure::of_upload(error, Some(session))),
+        }
     }
 
     async fn go_on_with(
@@ -243,6 +275,16 @@ mod tests {
         let failure = chosen(&sessions, &["c"]).unwrap_err();
         assert_eq!(failure.code, Code::NotFound);
         assert_eq!(failure.message, "there is no session c");
+    }
+
+    #[test]
+    fn all_looks_at_payments_that_are_not_final() {
+        let mut sessions = [session("a1", true), session("b1", true), session("c1", false)];
+        for session in &mut sessions[1..] {
+            session.payments_not_final = 1;
+        }
+        assert_eq!(not_final(&sessions), ["b1"]);
+        assert_eq!(chosen(&sessions, &["--all"]).unwrap(), ["c1"]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ struct Session {
     /// claim window, exactly so much if no further draw is settled.
     refundable_atto: String,
     batches: Vec<Batch>,
+    /// Payments that a reorganisation may take back, as far as is known here: `resume --all` looks.
+    payments_not_final: u64,
     /// Why its files cannot be read; everything else is empty then.
     damage: Option<String>,
 }
@@ -210,6 +212,7 @@ fn session(status: &SessionStatus, chain: Option<&OnChain>) -> Session {
         refunded_atto: status.spend.refunded.to_string(),
         refundable_atto: refundable.to_string(),
         batches: status.batches.iter().map(|it| batch(it, chain)).collect(),
+        payments_not_final: status.payments_not_final,
         damage: status.damage.clone(),
     }
 }

@@ -39,6 +39,14 @@ impl Foreign {
         let payment = self.payment();
         self.txs.iter().any(|tx| tx.purpose.pays(payment))
     }
+
+    /// Whether all that is signed for it pays for nothing but these.
+    pub(crate) fn is_signed_with_others_of(&self, payments: &BTreeSet<PaymentId>) -> bool {
+        self.txs.iter().all(|tx| match &tx.purpose {
+            TxPurpose::PayMany { payments: all } => all.iter().all(|one| payments.contains(one)),
+            _ => true,
+        })
+    }
 }
 
 /// The plans of all sessions but `own` that hold one of these chunks, were not dropped, and whose

@@ -178,6 +178,39 @@ fn the_record_of_an_import_is_byte_for_byte_as_documented() {
 }
 
 #[test]
+fn records_of_finality_are_byte_for_byte_as_documented() {
+    let golden = include_str!("../../tests/golden/session-final-v1.txt");
+    let records = vec![Record::Final { plan: PlanIx(0) }, Record::Undone { plan: PlanIx(300) }];
+    let made = format!("journal {}\n", hex::encode(journal::encode(&records)));
+    assert_eq!(made, golden, "formats never change: a new one is a new version beside it");
+    let bytes = golden_of(golden, "journal");
+    assert_eq!(journal::parse(&bytes).unwrap(), (records, bytes.len()));
+}
+
+#[test]
+fn what_is_taken_back_is_not_finished_until_it_is_there_again_and_verified() {
+    let plan = PlanIx(0);
+    let paid = Record::Paid { plan, recorded: UnixTime(1), total: Atto(5) };
+    let before = [paid.clone(), Record::Verified, Record::Finished];
+    for gone in [Record::Undone { plan }, Record::Dropped { plan }] {
+        let mut progressed = Progressed::of(&before);
+        progressed.apply(&gone);
+        assert!(!progressed.finished && progressed.to_verify && !progressed.verified, "{gone:?}");
+        assert_eq!((progressed.paid.len(), progressed.spend.storage_cost), (0, Atto::ZERO));
+        assert_eq!(progressed.undone.is_empty(), progressed.dropped.contains(&plan));
+        progressed.apply(&paid);
+        assert_eq!((progressed.undone.len(), progressed.spend.storage_cost), (0, Atto(5)));
+        assert!(!progressed.finished, "it is verified first");
+    }
+    // A plan that was never paid changes nothing, and what an archive says is final is asked for.
+    let other = [Record::Final { plan }, Record::Dropped { plan: PlanIx(1) }];
+    let mut progressed = Progressed::of(&[&before[..], &other].concat());
+    assert!(progressed.finished && progressed.verified && progressed.finals.contains(&plan));
+    progressed.apply(&Record::Imported);
+    assert!(progressed.finals.is_empty());
+}
+
+#[test]
 fn records_of_a_hand_over_are_byte_for_byte_as_documented() {
     let made = format!("journal {}\n", hex::encode(journal::encode(&hand_over_records())));
     assert_eq!(made, HANDED_OVER, "formats never change: a new one is a new version beside it");

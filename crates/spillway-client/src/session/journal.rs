@@ -62,6 +62,11 @@ pub(crate) enum Record {
     /// What stands before came with an archive, and is another's word: written by who imports it. An
     /// archive may carry those of earlier imports; they only make less count.
     Imported,
+    /// The record of a plan is so deep that no reorganisation takes it back.
+    Final { plan: PlanIx },
+    /// The record of a plan was there and is gone: what is signed for it goes out again. The upload is
+    /// done only when that is recorded and its chunks are verified.
+    Undone { plan: PlanIx },
 }
 
 /// Why a journal cannot be read.

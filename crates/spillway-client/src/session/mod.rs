@@ -31,6 +31,7 @@ mod refunds;
 mod regroup;
 mod stage;
 mod stakes;
+mod unfinal;
 mod vault_note;
 
 use std::{
@@ -121,6 +122,10 @@ pub(crate) struct Progressed {
     pub already: BTreeSet<ChunkIx>,
     /// Plans that are recorded on the chain, and when.
     pub paid: BTreeMap<PlanIx, PaidAt>,
+    /// Plans whose record no reorganisation takes back any more.
+    pub finals: BTreeSet<PlanIx>,
+    /// Plans whose record was there and is gone.
+    pub undone: BTreeSet<PlanIx>,
     /// Plans that can never be recorded any more.
     pub dropped: BTreeSet<PlanIx>,
     /// What comes back of batches whose claim window is over.
@@ -190,6 +195,15 @@ impl Progressed {
         }
     }
 
+    /// The record of a plan is gone, and what was done because of it is looked at again.
+    fn take_back(&mut self, plan: PlanIx) {
+        let was_paid = self.paid.contains_key(&plan);
+        self.undo(plan);
+        if was_paid && self.finished {
+            (self.finished, self.to_verify, self.verified) = (false, true, false);
+        }
+    }
+
     /// Takes one record in. Of several about gas the last one counts.
     pub(crate) fn apply(&mut self, record: &Record) {
         match record {
@@ -201,6 +215,7 @@ impl Progressed {
             }
             Record::Paid { plan, recorded, total } => {
                 self.undo(*plan);
+                self.undone.remove(plan);
                 self.paid.insert(*plan, PaidAt { recorded: *recorded, total: *total });
                 self.spend.storage_cost = self.spend.storage_cost.saturating_add(*total);
             }
@@ -210,7 +225,8 @@ impl Progressed {
                 self.spend.tx_hashes.extend(tx_hashes);
             }
             Record::Dropped { plan } => {
-                self.undo(*plan);
+                self.take_back(*plan);
+                self.undone.remove(plan);
                 self.dropped.insert(*plan);
             }
             Record::Finished => self.finished = true,
@@ -236,6 +252,7 @@ impl Progressed {
             }
             Record::Imported => {
                 self.imported = true;
+                self.finals.clear();
                 // Whose word it was that the network has a chunk cannot be told: it is asked again, and
                 // what is said to be stored is looked for. So nothing is finished, either.
                 self.to_verify |= !self.stored.is_empty();
@@ -248,6 +265,13 @@ impl Progressed {
                 if let Some(handed_over) = &mut self.handed_over {
                     handed_over.exported = true;
                 }
+            }
+            Record::Final { plan } => {
+                self.finals.insert(*plan);
+            }
+            Record::Undone { plan } => {
+                self.take_back(*plan);
+                self.undone.insert(*plan);
             }
         }
     }
@@ -336,6 +360,11 @@ impl Session {
     /// then: this wallet has signed them.
     pub(crate) fn is_signed(&self, payment: PaymentId) -> bool {
         self.txs.iter().any(|tx| tx.purpose.pays(payment))
+    }
+
+    /// The payments that a reorganisation may still take back; see [`Snapshot::unfinal`].
+    pub(crate) fn unfinal(&self, now: UnixTime) -> impl Iterator<Item = (PlanIx, &PlanFile)> {
+        unfinal::unfinal((&self.plans, &self.txs), &self.progressed, now)
     }
 
     /// Plans that are recorded on the chain.

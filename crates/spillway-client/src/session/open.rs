@@ -192,9 +192,10 @@ impl Snapshot {
         let known = |plan: &PlanIx| (plan.0 as usize) < self.plans.len();
         let Progressed { stored, already, paid, dropped, refundable, refunded, .. } =
             &self.progressed;
+        let Progressed { finals, undone, .. } = &self.progressed;
         self.plans.iter().all(plan_is_sound)
             && stored.iter().chain(already).all(|chunk| (chunk.0 as usize) < chunks)
-            && paid.keys().chain(dropped).all(known)
+            && paid.keys().chain(dropped).chain(finals).chain(undone).all(known)
             && refundable.keys().chain(refunded.keys()).all(known)
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn vouched_for(
 pub(crate) type Elsewhere = BTreeMap<PaymentId, BTreeMap<ChunkAddress, Vec<Receipt>>>;
 
 /// Receipts that other sessions hold for these chunks: a quorum for a payment that is noted as
-/// recorded and whose upload window is not over. Whether it is recorded is the chain's to say. When it
+/// recorded, or was, and whose upload window is not over. Whether it is is the chain's to say. When it
 /// is over, the network is asked again. A session that cannot be read gives none, nor does one that
 /// came with an archive, if it is another payer's or what it says was not looked for here. Blocks.
 ///
@@ -129,7 +129,11 @@ fn of_session(
     let plans = (0..).map(PlanIx).zip(&plans);
     let vouchers = Vouchers::of(
         plans
-            .filter(|(plan, file)| progressed.paid.contains_key(plan) && !file.is_over(now))
+            .filter(|(plan, file)| {
+                let was_paid =
+                    progressed.paid.contains_key(plan) || progressed.undone.contains(plan);
+                was_paid && !file.is_over(now)
+            })
             .map(|(_, file)| file),
     );
     for record in records {

@@ -40,8 +40,9 @@ impl Snapshot {
         }
         let mut stages = BTreeSet::new();
         for (plan, file) in (0..).map(PlanIx).zip(&self.plans) {
+            let undone = progressed.undone.contains(&plan);
             let open = file.own_chunks().any(|chunk| !progressed.is_done(chunk));
-            if !open || progressed.dropped.contains(&plan) {
+            if !(open || undone) || progressed.dropped.contains(&plan) {
                 continue;
             }
             let payment = file.plan.id();

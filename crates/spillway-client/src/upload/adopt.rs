@@ -103,6 +103,50 @@ impl Engine {
         Ok(to_pay)
     }
 
+    /// Goes on with payments of other sessions that were recorded and have stored chunks of this one,
+    /// and that a reorganisation has taken back: the same bytes go out again, and the chunks with
+    /// them. Before anything is priced: nodes that have the chunks say so, whoever has paid for them.
+    /// What one transaction pays for with plans that have nothing of this upload is left to its session.
+    pub(super) async fn renew(&mut self) -> Result<(), UploadError> {
+        let undone = std::mem::take(&mut self.undone);
+        if undone.is_empty() {
+            return Ok(());
+        }
+        let mut adopted = Vec::new();
+        let wanted = self.wanted().into_keys().collect();
+        let found = self.foreign_plans_of(wanted).await?;
+        let here: BTreeSet<PaymentId> = found.iter().map(Foreign::payment).collect();
+        for foreign in found {
+            let ours = foreign.file.plan.payer == self.job.wallet.address() && foreign.is_signed();
+            // With a part of what a transaction pays for, that part would be signed again.
+            if !ours || !foreign.is_signed_with_others_of(&here) {
+                continue;
+            }
+            match pay::status(&self.job, &foreign.file.plan).await? {
+                status @ PlanStatus::Open => {
+                    adopted.extend(self.take_over(foreign, status).await?);
+                }
+                // Recorded again meanwhile; its chunks may not be where they were.
+                status @ PlanStatus::Paid { .. } if undone.contains(&foreign.payment()) => {
+                    self.take_over(foreign, status).await?;
+                }
+                // Its chunks are asked for and priced as those of nobody.
+                PlanStatus::Paid { .. } | PlanStatus::Dropped => {}
+            }
+        }
+        let adopted = self.leave_late(adopted);
+        let plans: Vec<Plan> = adopted.iter().map(|adopted| adopted.plan().clone()).collect();
+        if !plans.is_empty() {
+            let gas = self.job.estimate(&plans).await?;
+            let to_pay = adopted.iter().map(|adopted| adopted.chunks().count() as u64).sum();
+            self.approve(&[], pay::offer(&plans, None, gas, self.counts(to_pay))).await?;
+        }
+        // The user may have taken their time.
+        let adopted = self.leave_late(adopted);
+        self.write_adopted(adopted).await?;
+        self.pay_and_store().await
+    }
+
     /// Makes the chunks that another session's plan pays for no longer this run's to plan. `Some`: the
     /// plan is not recorded yet.
     async fn take_over(

@@ -65,14 +65,19 @@ struct Item {
 impl Checking {
     fn new(session: &Session) -> Self {
         let progressed = &session.progressed;
-        let done = progressed.stored.union(&progressed.already).copied();
         let mut places = BTreeMap::new();
+        // Until their payment is there again, nobody would take them again.
+        let mut waiting = BTreeSet::new();
         for (plan, file) in session.numbered_plans() {
             if progressed.paid.contains_key(&plan) {
                 let chunks = file.chunks.iter().enumerate();
                 places.extend(chunks.filter_map(|(at, chunk)| Some(((*chunk)?, (plan, at)))));
+            } else if progressed.undone.contains(&plan) {
+                waiting.extend(file.own_chunks());
             }
         }
+        let done = progressed.stored.union(&progressed.already).copied();
+        let done = done.filter(|chunk| !waiting.contains(chunk));
         Self {
             state: Checks::new(done, &progressed.missed),
             running: Mutex::default(),
@@ -111,6 +116,16 @@ impl Engine {
             self.checking = Some(Checking::new(&self.session));
         }
         Ok(())
+    }
+
+    /// A payment that was taken back is there again: what is stored for it is looked for.
+    pub(super) fn check_again(&mut self, plan: PlanIx) {
+        let Some(checking) = &mut self.checking else { return };
+        for (at, chunk) in self.session.plan(plan).chunks.iter().enumerate() {
+            if let Some(chunk) = chunk.filter(|chunk| self.session.progressed.is_done(*chunk)) {
+                checking.stored(chunk, Some((plan, at)));
+            }
+        }
     }
 
     /// Looks for as much as may be looked for at once.

@@ -11,6 +11,7 @@ use spillway_types::{Atto, ChunkAddress, PaymentId, limits};
 use super::{
     Job,
     checking::Checking,
+    finality,
     pay::{self, Counts},
     seal::Sealed,
     store::Bodies,
@@ -63,6 +64,8 @@ pub(super) struct Engine {
     pub left: BTreeMap<PlanIx, usize>,
     /// Plans of other sessions that this run has taken over before they were paid.
     pub adopted: BTreeSet<PlanIx>,
+    /// Payments of other sessions that are not recorded any more and have stored chunks of this one.
+    pub undone: BTreeSet<PaymentId>,
     /// Chunks of plans of other sessions that are too late to be paid and may be recorded still.
     pub undecided: BTreeSet<ChunkIx>,
     /// Why this run chose how to pay; in rounds, the last of them.
@@ -92,14 +95,16 @@ impl Engine {
             shown: BTreeMap::new(),
             left: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            undone: BTreeSet::new(),
             undecided: BTreeSet::new(),
             reason: None,
             checking: None,
             pay_error: None,
         };
         engine.doubt_imported().await?;
-        engine.begin_checks().await?;
+        finality::look(&engine.job, &mut engine.session).await?;
         engine.settle_plans().await?;
+        engine.begin_checks().await?;
         Ok(engine)
     }
 
@@ -107,6 +112,7 @@ impl Engine {
     pub(super) async fn work(&mut self) -> Result<(), UploadError> {
         self.go_on().await?;
         if self.pay_error.is_none() {
+            self.renew().await?;
             self.begin_rest().await?;
         }
         self.finish_checks().await
@@ -155,6 +161,9 @@ impl Engine {
             |plan| paid.contains(&plan),
             self.job.round_leaves().unwrap_or(limits::MAX_DIRECT_LEAVES),
         );
+        self.batches.extend(self.taken_back());
+        // What another session has paid may be counted there.
+        self.adopted.extend(&self.session.progressed.undone);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod adopt;
 mod checking;
 mod choosing;
 mod engine;
+mod finality;
 mod imported;
 mod middle;
 mod pay;
@@ -118,8 +119,9 @@ pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, Up
         Some(place) => place,
         None => turn.enter(Work::Upload).await?,
     };
-    resume::keep_receipts(&job, &mut sealed).await?;
+    let undone = resume::keep_receipts(&job, &mut sealed).await?;
     let mut engine = Engine::new(job, sealed).await?;
+    engine.undone = undone;
     let done = engine.work().await;
     engine.finish(started, done).await
 }

@@ -8,11 +8,12 @@ use std::{
 use spillway_disk::{Disk, run};
 use spillway_pay::At;
 use spillway_seal::DataMap;
-use spillway_types::{ChunkAddress, Receipt};
+use spillway_types::{ChunkAddress, PaymentId, Receipt};
 
 use super::{
     Job,
     engine::Engine,
+    finality,
     seal::{Sealed, open_spill},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Goes on with a session to its end. One that is finished is only said again, unless it is to be
-/// verified.
+/// verified or a payment of it was taken back.
 pub(crate) async fn resume(
     job: Arc<Job>,
     session: &str,
@@ -34,13 +35,18 @@ pub(crate) async fn resume(
     let started = job.parts.clock.monotonic();
     let turn = Arc::clone(&job);
     let _place = turn.enter(Work::Upload).await?;
-    let (session, spill) = match reopen(&job, session).await? {
+    let mut opened = reopen(&job, session).await?;
+    if opened.1.is_none() {
+        opened = look_again(&job, opened.0).await?;
+    }
+    let (session, spill) = match opened {
         (session, Some(spill)) => (session, spill),
         (session, None) => return Ok(said_again(&session)),
     };
     let mut sealed = find_source(&job, (session, spill), source).await?;
-    keep_receipts(&job, &mut sealed).await?;
+    let undone = keep_receipts(&job, &mut sealed).await?;
     let mut engine = Engine::new(job, sealed).await?;
+    engine.undone = undone;
     let lost = lost_chunks(&engine).await?;
     let done = if lost.is_empty() {
         engine.work().await
@@ -92,6 +98,29 @@ async fn reopen_once(job: &Job, name: &str) -> Result<(Session, Option<Spill>), 
         Ok((session, Some(spill)))
     };
     run(&job.parts.data, move |disk| Ok(open(disk))).await?
+}
+
+/// A finished session, with a spill if a reorganisation has taken back a payment of it: then it is not
+/// finished any more.
+async fn look_again(
+    job: &Job,
+    mut session: Session,
+) -> Result<(Session, Option<Spill>), UploadError> {
+    match finality::look(job, &mut session).await {
+        Err(error @ UploadError::Payment { .. }) => tracing::warn!(
+            session = session.id(), %error,
+            "finished; the chain could not be asked whether its payments stand"
+        ),
+        looked => looked?,
+    }
+    if session.progressed.finished {
+        return Ok((session, None));
+    }
+    let data = Arc::clone(&job.parts.data);
+    let open = move |_: &dyn Disk| Ok(open_spill(&data, &session).map(|spill| (session, spill)));
+    let (session, spill) = run(&job.parts.data, open).await??;
+    tracing::warn!(session = session.id(), "a payment was taken back and is sent again");
+    Ok((session, Some(spill)))
 }
 
 /// What a finished session came to.
@@ -156,8 +185,12 @@ async fn lost_chunks(engine: &Engine) -> Result<Vec<ChunkAddress>, UploadError> 
 }
 
 /// Takes over receipts that other sessions hold for chunks which no plan of this one pays for: a file
-/// that was edited or is part of another upload keeps what is stored of it.
-pub(super) async fn keep_receipts(job: &Job, sealed: &mut Sealed) -> Result<(), UploadError> {
+/// that was edited or is part of another upload keeps what is stored of it. Returns the payments of
+/// such receipts that are not recorded (any more).
+pub(super) async fn keep_receipts(
+    job: &Job,
+    sealed: &mut Sealed,
+) -> Result<BTreeSet<PaymentId>, UploadError> {
     let session = &sealed.session;
     let now = job.parts.clock.now();
     let planned = session.plan_of(now);
@@ -173,11 +206,14 @@ pub(super) async fn keep_receipts(job: &Job, sealed: &mut Sealed) -> Result<(), 
         Ok(session::receipts_elsewhere(disk, &id, (&domain, payer, now), &wanted))
     };
     let mut found: BTreeMap<ChunkAddress, Vec<Receipt>> = BTreeMap::new();
+    let mut undone = BTreeSet::new();
     for (payment, receipts) in run(&job.parts.data, look).await?? {
         // What a journal says of it may have been undone, or never have been true.
         let record = job.parts.payments.chain().record(vault, payment, At::Depth(0)).await?;
         if record.recorded.is_some() {
             found.extend(receipts);
+        } else {
+            undone.insert(payment);
         }
     }
     let records = open.into_iter().filter_map(|(address, chunk)| {
@@ -185,5 +221,6 @@ pub(super) async fn keep_receipts(job: &Job, sealed: &mut Sealed) -> Result<(), 
         Some(Record::Already { chunk, receipts })
     });
     let records = records.collect();
-    Ok(sealed.session.record(records).await?)
+    sealed.session.record(records).await?;
+    Ok(undone)
 }

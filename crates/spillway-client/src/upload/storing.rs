@@ -117,9 +117,13 @@ impl Engine {
                     let total = file.total();
                     let counted = self.counted_elsewhere(self.adopted.get(&plan).copied()).await?;
                     let total = if counted.contains(&plan) { Atto::ZERO } else { total };
+                    let again = self.session.progressed.undone.contains(&plan);
                     self.session.record(vec![Record::Paid { plan, recorded, total }]).await?;
                     self.job.options.progress.set_stage(Stage::Store);
                     self.apply(batch, Event::Paid);
+                    if again {
+                        self.check_again(plan);
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ mod batch_edges;
 mod batch_sessions;
 mod batches;
 mod directories;
+mod finality;
 mod hand_over;
 mod hand_over_crashes;
 mod interruption;
