@@ -34,6 +34,14 @@ fn hostile_paths_are_refused() {
             "{path:?}: {result:?}"
         );
     }
+    // Not even where the manifest itself calls them directories.
+    for name in ["..", "."] {
+        let result = decode(vec![dir(""), dir(name), file(&format!("{name}/f"))]);
+        assert!(
+            matches!(&result, Err(TreeError::Path { path: found }) if found == name),
+            "{name:?}: {result:?}"
+        );
+    }
 }
 
 #[test]
@@ -74,6 +82,16 @@ fn cut_short_newer_and_huge_manifests_are_refused() {
     let mut huge = bytes;
     huge[5..13].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(matches!(Tree::decode(&huge), Err(TreeError::TooLong { found: u64::MAX })));
+    // The number of entries is looked at before any is read.
+    let body = postcard::to_stdvec(&(MAX_TREE_ENTRIES + 1)).unwrap();
+    let mut many = [&MAGIC[..], &[VERSION]].concat();
+    many.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    many.extend_from_slice(&body);
+    let decoded = Tree::decode(&many);
+    assert!(
+        matches!(decoded, Err(TreeError::TooMany { found }) if found == MAX_TREE_ENTRIES + 1),
+        "{decoded:?}"
+    );
 }
 
 #[test]

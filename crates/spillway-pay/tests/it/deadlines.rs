@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use spillway_pay::{At, Chain, PayFailure, Plan, PlanStatus, Spend};
+use spillway_pay::{At, Chain, ChainFault, ChainOp, PayFailure, Plan, PlanStatus, Spend};
 use spillway_types::Atto;
 
 use crate::{
     on_both_chains_in_both_modes,
-    support::{FINALITY, LEAF_COST, Stage, TestJournal},
+    support::{Control, FINALITY, LEAF_COST, Stage, TestJournal},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -42,6 +42,26 @@ async fn a_paid_plan_is_never_dropped(stage: Stage) {
     let earlier = journal.signed.clone();
     let again = payments.pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
     assert_eq!(again, paid);
+}
+
+/// The newest state is asked of a replica that lags, the finalized one is not.
+#[tokio::test]
+async fn a_paid_plan_is_paid_though_the_server_was_behind() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let paid = payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    stage.control.mine(2 * FINALITY).await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+    let mut looks = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        looks += u32::from(op == ChainOp::Record);
+        let before_it = u16::try_from(2 * FINALITY + 1).unwrap();
+        (op == ChainOp::Record && looks == 1).then_some(ChainFault::Lag(before_it))
+    })));
+    let recorded = paid.plans[0].recorded;
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Paid { recorded });
 }
 
 async fn nothing_is_signed_for_an_expired_plan(stage: Stage) {

@@ -1,6 +1,10 @@
 //! Uploads that end in the middle: whatever happens, what was paid is stored and paid once.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use spillway_client::{
     ChunkFailure, CommitChoice, ProgressSender, Remote, Stage, UploadError, UploadOptions, Uploaded,
@@ -394,6 +398,55 @@ async fn a_failure_and_later_a_power_cut_charge_once() {
         let spent = uploaded.spend.storage_cost;
         assert!(spent == cost || was_whole && spent == Atto::ZERO, "{at}: {spent:?}");
     }
+}
+
+/// One change of the disk fails; run again in the same place, what was signed before goes out, and then
+/// the power does: what is out is known afterwards.
+#[tokio::test]
+async fn signed_bytes_of_a_run_that_failed_are_durable_before_they_are_sent() {
+    let source = noise(70, 2_500);
+    let mut found_signed = 0;
+    for at in 1.. {
+        let cluster = five();
+        let faults = Arc::new(Faults::default());
+        let data = MemoryDisk::new().with_faults(Arc::clone(&faults));
+        faults.arm(FaultPlan::once(at, Fault::Io));
+        let done = upload(&cluster, &data, &source).await.is_ok();
+        let clean = faults.count() < at;
+        faults.disarm();
+        if clean {
+            assert!(found_signed > 2, "signed bytes were left {found_signed} times");
+            return;
+        }
+        if done {
+            continue;
+        }
+        found_signed += u32::from(!signed(&data).is_empty());
+        let mut sent = false;
+        let gone = || ChainError::Unreachable { endpoint: "rpc".into() };
+        cluster.chain.set_faults(Some(Box::new(move |op| {
+            sent |= op == ChainOp::SendRaw;
+            sent.then(|| ChainFault::Lose(gone()))
+        })));
+        // Nothing is left to send when the failure came at the very end.
+        drop(upload(&cluster, &data, &source).await);
+        let known = signed(&data);
+        assert_eq!(signed(&data.crash(Survival::Nothing)), known, "failure at change {at}");
+    }
+}
+
+/// The files of signed transactions.
+fn signed(data: &MemoryDisk) -> BTreeSet<PathBuf> {
+    let Ok(sessions) = data.list(Path::new("sessions")) else { return BTreeSet::new() };
+    let dirs = sessions.into_iter().map(|entry| Path::new("sessions").join(entry.name));
+    let files = dirs.flat_map(|dir| {
+        let names = data.list(&dir).unwrap_or_default().into_iter().map(|entry| entry.name);
+        names.map(move |name| dir.join(name)).collect::<Vec<_>>()
+    });
+    let is_signed = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("tx-"))
+    };
+    files.filter(is_signed).collect()
 }
 
 /// One change of the disk fails, and the process lives on: run again in the same place.

@@ -15,7 +15,7 @@ use spillway_disk::MemoryDisk;
 use spillway_net::{Fault, RequestKind};
 use spillway_tests::{Admit, Cluster, ClusterOptions, Member, Tricks, noise};
 use spillway_types::{
-    ChunkAddress, Nonce, PaymentId, PeerKey, ReceiptBody, ReceiptError, Refusal,
+    ChunkAddress, Nonce, PaymentId, PeerKey, ReceiptBody, ReceiptError, Refusal, UnixTime,
     limits::RETRY_DELAYS,
 };
 
@@ -166,10 +166,16 @@ async fn answers_to_puts_that_get_lost_are_asked_for_again() {
 #[tokio::test]
 async fn receipts_for_puts_that_do_not_hold_do_not_count() {
     type Change = fn(ReceiptBody) -> ReceiptBody;
-    let changes: [(Change, ReceiptError); 3] = [
+    let never = UnixTime(u64::MAX);
+    let changes: [(Change, ReceiptError); 4] = [
         (|body| ReceiptBody { nonce: Nonce([5; 16]), ..body }, ReceiptError::WrongNonce),
         (|body| ReceiptBody { payment: PaymentId([5; 32]), ..body }, ReceiptError::WrongPayment),
         (|body| ReceiptBody { size: body.size + 1, ..body }, ReceiptError::WrongSubject),
+        // Worth nothing when the chunk is offered to others.
+        (
+            |body| ReceiptBody { time: UnixTime(u64::MAX), ..body },
+            ReceiptError::WrongTime { time: never },
+        ),
     ];
     for (change, error) in changes {
         let cluster = five();
