@@ -299,6 +299,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use spillway_disk::{DiskOp, Fault, FaultPlan, Faults, MemoryDisk};
+
     use super::*;
 
     fn records() -> Vec<Record> {
@@ -357,6 +361,20 @@ mod tests {
         let mut missing = bytes[..ends[1]].to_vec();
         missing.extend_from_slice(&bytes[ends[2]..]);
         assert!(matches!(parse(&missing), Err(JournalError::Damaged { at }) if at == ends[1]));
+    }
+
+    #[test]
+    fn what_a_failed_append_has_left_is_cut_before_the_next() {
+        let faults = Arc::new(Faults::default());
+        let disk = MemoryDisk::new().with_faults(Arc::clone(&faults));
+        let mut journal = Journal::new(PathBuf::from("journal"));
+        journal.append(&disk, &records()[..1]).unwrap();
+        faults.arm(FaultPlan::once(1, Fault::Full).only(DiskOp::Write));
+        journal.append(&disk, &records()[1..]).unwrap_err();
+        faults.disarm();
+        journal.append(&disk, &records()[1..]).unwrap();
+        let (journal, read) = Journal::load(&disk, PathBuf::from("journal")).unwrap();
+        assert_eq!((read, journal.is_torn()), (records(), false));
     }
 
     #[test]
