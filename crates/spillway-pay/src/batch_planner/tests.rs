@@ -166,6 +166,8 @@ fn what_no_batch_can_be_is_named() {
     let tip = Atto(1 << 96);
     let dear = BatchInput { min_tip: tip, ..batch() };
     assert_eq!(refused(input(1, 100), dear), BatchRefused::TipTooLarge { tip });
+    let most = BatchInput { min_tip: Atto::MAX_SHARE, ..batch() };
+    assert!(matches!(refused(input(1, 100), most), BatchRefused::PrizeTooSmall { .. }));
 }
 
 #[test]

@@ -28,6 +28,20 @@ async fn what_is_there_is_used_and_the_rest_stays(stage: Stage) {
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
+async fn what_is_just_enough_is_not_approved_again(stage: Stage) {
+    leave_allowance(&stage, 2).await;
+    let plans = [stage.plan(1, 2).await];
+    let request = stage.request(&plans, &[]);
+    let payments = stage.payments();
+    let payer = stage.payer.address();
+    let estimate = payments.estimate(&plans, payer, request.commit).await.unwrap();
+    assert_eq!((estimate.approval_gas, estimate.transactions), (0, 1));
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(request, &mut journal).await.unwrap();
+    assert_eq!(journal.signed.len(), 1);
+    assert_eq!(stage.allowance().await, Atto::ZERO);
+}
+
 async fn too_little_is_raised_to_exactly_what_is_needed(stage: Stage) {
     leave_allowance(&stage, 1).await;
     let plans = [stage.plan(1, 2).await, stage.plan(2, 2).await];
@@ -61,6 +75,7 @@ async fn paid_plans_are_left_out_of_it(stage: Stage) {
 
 on_both_chains_in_both_modes!(
     what_is_there_is_used_and_the_rest_stays,
+    what_is_just_enough_is_not_approved_again,
     too_little_is_raised_to_exactly_what_is_needed,
     paid_plans_are_left_out_of_it,
 );

@@ -145,6 +145,15 @@ async fn batches_that_the_vault_would_refuse(stage: Stage) {
     }
 }
 
+async fn the_last_token_can_be_spent(stage: Stage) {
+    let mut plan = stage.plan(1, 1).await;
+    let rest = plan.total().saturating_sub(plan.leaves[0].shares[0].amount);
+    plan.leaves[0].shares[0].amount = TOKENS.saturating_sub(rest);
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&[plan], &[]), &mut journal).await.unwrap();
+    stage.assert_charged(TOKENS).await;
+}
+
 async fn too_little_money(stage: Stage) {
     let mut plan = stage.plan(1, 1).await;
     plan.leaves[0].shares[0].amount = TOKENS;
@@ -229,6 +238,7 @@ on_both_chains!(
     plans_of_others,
     plans_that_the_vault_would_refuse,
     batches_that_the_vault_would_refuse,
+    the_last_token_can_be_spent,
     too_little_money,
     over_a_cap,
     a_wallet_that_is_locked,

@@ -319,8 +319,13 @@ async fn a_seed_that_no_blocks_come_for_is_waited_for_and_gone_on_with() {
     go_to(&stage, WINDOWS.draw_time(plan.upload_by).saturating_add(EPOCH)).await;
     let payments = stage.payments();
     let mut journal = TestJournal::new(&stage.chain);
+    let (wanted, cap) = (seed_of(&plan), Wei(1_000));
+    let poor = payments.post_seed(&stage.deployer, &wanted, Some(cap), &mut journal).await;
+    let poor = *poor.unwrap_err().failure;
+    assert!(matches!(poor, PayFailure::OverGasCost { cap: Wei(1_000), .. }), "{poor:?}");
+    assert!(journal.signed.is_empty());
     let started = stage.clock.monotonic();
-    let seed = payments.post_seed(&stage.deployer, &seed_of(&plan), None, &mut journal).await;
+    let seed = payments.post_seed(&stage.deployer, &wanted, None, &mut journal).await;
     assert_eq!((seed.unwrap().seed, journal.signed.len()), (None, 1));
     assert!(stage.clock.monotonic().saturating_sub(started) >= stage.timing.patience);
     stage.control.mine(3).await;
