@@ -195,3 +195,29 @@ pub(crate) fn receipts_of(
     });
     Ok(of_chunk.flatten().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spillway_disk::{MemoryDisk, Overwrite};
+    use spillway_types::{EvmAddress, NetworkId};
+
+    use super::*;
+
+    #[test]
+    fn a_session_that_cannot_be_read_is_named() {
+        let disk = MemoryDisk::new();
+        let dir = Path::new("sessions/0123456789abcdef-1800000000");
+        disk.create_dir_all(dir).unwrap();
+        disk.write_durable(&dir.join("manifest"), b"none", Overwrite::Never).unwrap();
+        let domain =
+            Domain { network: NetworkId([1; 32]), chain_id: 1, vault: EvmAddress([2; 20]) };
+        let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
+        let found = kept_proofs(&disk, (&domain, UnixTime(1_800_000_000)), &wanted).unwrap();
+        assert!(found.found.is_empty());
+        let unreadable: Vec<&str> =
+            found.unreadable.iter().map(|session| session.session.as_str()).collect();
+        assert_eq!(unreadable, ["0123456789abcdef-1800000000"]);
+    }
+}
