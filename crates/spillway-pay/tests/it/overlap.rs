@@ -1,6 +1,13 @@
 //! What is paid is told of, whatever becomes of the others.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use spillway_pay::{Caps, ChainFault, ChainOp, PayFailure, PayRequest, Plan, TxPurpose};
 use spillway_types::{Atto, PaymentId, Wei};
@@ -73,6 +80,53 @@ async fn a_deep_plan_is_told_of_while_the_next_one_waits() {
     }
     assert_eq!(told(&journal), [plans[0].id()]);
     stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_payment_that_is_not_deep_enough_is_not_told_of() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let looks = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&looks);
+    chain.set_faults(Some(Box::new(move |op| {
+        seen.fetch_add(u32::from(op == ChainOp::Record), Ordering::SeqCst);
+        None
+    })));
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let meddle = async {
+        stage.chain.wait_for_sendings(2).await;
+        stage.control.mine(1).await;
+        // One block is missing, however often it is asked for.
+        let before = looks.load(Ordering::SeqCst);
+        while looks.load(Ordering::SeqCst) < before + 6 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = meddle => {}
+        paid = payments.pay(request, &mut journal) => panic!("{paid:?}"),
+    }
+    assert_eq!(told(&journal), []);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn payments_of_one_wallet_in_one_process_take_turns() {
+    let stage = Stage::memory().await;
+    let (first, second) = ([stage.plan(1, 1).await], [stage.plan(2, 1).await]);
+    let payments = stage.payments();
+    let (mut one, mut two) = (TestJournal::new(&stage.chain), TestJournal::new(&stage.chain));
+    let (paid, also) = tokio::join!(
+        payments.pay(stage.request(&first, &[]), &mut one),
+        payments.pay(stage.request(&second, &[]), &mut two),
+    );
+    assert_eq!((paid.unwrap().plans.len(), also.unwrap().plans.len()), (1, 1));
+    assert_eq!((told(&one), told(&two)), (vec![first[0].id()], vec![second[0].id()]));
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
 #[tokio::test]

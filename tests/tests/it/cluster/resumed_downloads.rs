@@ -16,7 +16,7 @@ use spillway_client::{
 };
 use spillway_disk::{Disk, MemoryDisk, Survival};
 use spillway_seal::DataMap;
-use spillway_tests::{Cluster, ClusterOptions, SEGMENT, noise};
+use spillway_tests::{Cluster, ClusterOptions, SEGMENT, Tricks, noise};
 use spillway_types::{ChunkAddress, SegmentHash};
 use tokio_util::sync::CancellationToken;
 
@@ -353,6 +353,32 @@ async fn a_target_that_comes_in_between_is_kept_and_so_is_the_download() {
     let done = stored.run_on(&stored.disk, Overwrite::Replace, progress, stop).await.unwrap();
     assert_eq!((done.chunks, done.chunks_resumed), (1, 3));
     assert!(stored.disk.read(target, u64::MAX).unwrap() == contents);
+}
+
+#[tokio::test]
+async fn a_target_that_appears_while_it_is_fetched_is_kept_and_so_is_the_download() {
+    let contents = noise(314, 4 * SEGMENT);
+    let stored = Stored::file(&contents).await;
+    let target = Path::new(BACK);
+    for member in &stored.cluster.members {
+        let disk = stored.disk.clone();
+        member.play(Tricks {
+            get: Some(Box::new(move |_, chunk| {
+                // The first of them makes it.
+                let _ = disk.write_durable(target, b"mine", Overwrite::Never);
+                chunk
+            })),
+            ..Tricks::default()
+        });
+    }
+    match stored.run(&stored.disk).await.unwrap_err() {
+        DownloadError::Unfinished { source, .. } => {
+            assert!(matches!(*source, DownloadError::Disk(DiskError::Exists { .. })), "{source:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(stored.disk.read(target, 99).unwrap(), b"mine");
+    assert_eq!(stored.missing(&stored.disk), [].into(), "nothing of it is lost");
 }
 
 #[tokio::test]
