@@ -58,8 +58,9 @@ pub struct Imported {
 /// that was handed over from here comes back so.
 ///
 /// What an archive says is still its author's word. So when the session goes on, chunks count as stored
-/// only for payments that the chain has recorded, chunks that the network is said to have are asked for
-/// again, and plans that the wallet has not signed are shown to the user once more.
+/// only for payments that the chain has recorded and are looked for on the network, chunks that the
+/// network is said to have are asked for again, and plans that the wallet has not signed are shown to the
+/// user once more. Before that nothing is finished here, whatever it was there.
 ///
 /// Memory: one chunk and one session's files, which are at most 256 MiB of each kind and 16 KiB a chunk.
 /// Disk: as much as the archive has.

@@ -17,7 +17,8 @@
 //! An archive may be a stranger's work, and nothing in it says whose it is. What peers and the wallet have
 //! signed is checked when it is imported, and the journal gets a record of that import, which no archive can
 //! take back: from there on stored chunks count only for payments of this wallet that the chain
-//! has recorded, and only what this wallet has signed is sent without another question.
+//! has recorded, and are looked for on the network before the upload is done, one that was finished too;
+//! and only what this wallet has signed is sent without another question.
 
 mod archive;
 mod check;
