@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use spillway_pay::{Caps, ChainFault, ChainOp, PayFailure, PayRequest, Plan, TxPurpose};
+use spillway_pay::{
+    Caps, ChainError, ChainFault, ChainOp, PayFailure, PayRequest, Plan, TxPurpose,
+};
 use spillway_types::{Atto, PaymentId, Wei};
 
 use crate::support::{Control, LEAF_COST, Stage, TestJournal, wallet};
@@ -112,6 +114,50 @@ async fn a_payment_that_is_not_deep_enough_is_not_told_of() {
     }
     assert_eq!(told(&journal), []);
     stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_fails_while_a_payment_gets_deeper_is_asked_again() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let meddle = async {
+        stage.chain.wait_for_sendings(2).await;
+        let looks = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&looks);
+        chain.set_faults(Some(Box::new(move |op| {
+            let fails = op == ChainOp::Record && seen.fetch_add(1, Ordering::SeqCst) < 8;
+            fails.then_some(ChainFault::Refuse(ChainError::RateLimited))
+        })));
+        // Some are at the depth, and some at the newest block.
+        while looks.load(Ordering::SeqCst) < 8 {
+            tokio::task::yield_now().await;
+        }
+        stage.control.mine(2).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(request, &mut journal), meddle);
+    assert_eq!(paid.unwrap().plans.len(), 1);
+    assert_eq!(told(&journal), [plans[0].id()]);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn blocks_that_do_not_come_are_waited_for_once() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await];
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    // The second block after the first payment is missing, as are two after the last one.
+    let mut journal = TestJournal::new(&stage.chain);
+    let started = stage.clock.monotonic();
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    assert!(matches!(*error.failure, PayFailure::NotMined { .. }), "{error:?}");
+    let waited = stage.clock.monotonic().saturating_sub(started);
+    let patience = stage.timing.patience;
+    assert!((patience..patience + patience / 2).contains(&waited), "{waited:?}");
+    stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
 #[tokio::test]
