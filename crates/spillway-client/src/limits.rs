@@ -66,6 +66,10 @@ pub(crate) const MAX_CONFIRMATIONS: u16 = 64;
 pub(crate) const MIN_QUOTE_LIFETIME: Duration =
     Duration::from_secs(limits::QUOTE_LIFETIME.as_secs() / 2);
 
+/// Gas that costs no more than this part more than a user has agreed to counts as agreed: an eighth, what
+/// the base fee may rise in one block (EIP-1559).
+pub(crate) const GAS_GUESS: u128 = 8;
+
 /// How much of a plan's time must be left when its payment begins.
 pub(crate) const MIN_TIME_TO_PAY: Duration = Duration::from_mins(1);
 
@@ -95,9 +99,23 @@ pub(crate) const LEAST_BUSY_WAIT: Duration = Duration::from_millis(100);
 /// of a claim window of 30 days.
 pub(crate) const MAX_NAMED_SEEDS: usize = 64;
 
-/// Uploads of one process that have begun. Others wait before they read their source: each that has
-/// begun holds its list of chunks, prices and plans, about 8 KiB a leaf of the batch that is planned.
+/// Uploads of one process that have begun, also those that wait for their users' answers. Others wait
+/// before they read their source: each that has begun holds its list of chunks, prices and plans, about
+/// 8 KiB a leaf of the batch that is planned, so 16 × 4,096 × 8 KiB = 512 MiB with full batches of the
+/// default size, and 2 MiB for a file of 1 GiB.
+pub(crate) const BEGUN_UPLOADS: u32 = 16;
+
+/// Uploads of one process that have begun and do not wait for their users: as many as share the other
+/// limits at once.
 pub(crate) const ACTIVE_UPLOADS: u32 = 4;
+
+/// Sessions that go on at once with what an earlier run has planned or paid: each holds its list of
+/// chunks and its plans, about 2 KiB a leaf, 4 × 8 MiB = 32 MiB with a full batch of the default size.
+pub(crate) const ACTIVE_RESUMES: u32 = 4;
+
+/// Streams that are read at once. Each has the segment that it reads, 8 × 4 MiB = 32 MiB beside
+/// [`HELD_KIBIBYTES`], and one of the runtime's threads for what blocks, of which tokio has 512.
+pub(crate) const ACTIVE_STREAMS: u32 = 8;
 
 /// Downloads of one process that have begun. Each holds its data map, of a directory the manifest, of
 /// at most 256 MiB, and for a stream what waits for its turn: 4 × 8 × 4 MiB = 128 MiB.

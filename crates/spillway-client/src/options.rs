@@ -102,7 +102,10 @@ impl Offer {
 
 /// Asked after a price is known and before anything of it is paid: once, or once a round
 /// ([`BatchOptions::commit`]), and never where nothing is to be paid. A no ends the upload; what
-/// earlier rounds have paid stays paid and stored.
+/// earlier rounds have paid stays paid and stored. Other uploads work meanwhile
+/// ([`WorkerLimits::begun`](crate::WorkerLimits::begun)). When prices are too old by the time that
+/// there is an answer, they are asked for anew, and the user only if it costs more: in gas, by more than
+/// an eighth.
 #[async_trait]
 pub trait Approve: Send + Sync {
     /// Whether to go on.

@@ -9,7 +9,7 @@
 //!
 //! | what | goes when |
 //! |---|---|
-//! | session without a plan | a day old and not handed over |
+//! | session without a plan, of a path or a single chunk | a day old, not imported, not handed over |
 //! | copy of a session that was handed over | the session is back and knows all its payments |
 //! | half-written file in a session | a day old |
 //! | half-made or half-removed session | a day old |
@@ -17,7 +17,8 @@
 //! | spill | a day old, and no session names it that is not finished |
 //! | lock file of a key | no session has the key |
 //!
-//! All of it only unlocked.
+//! All of it only unlocked. A session of a stream, or one that was imported, stays until it is forgotten,
+//! also without a plan: its sealed chunks may be the only bytes that there are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +43,7 @@ pub(crate) const STALE_AFTER: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
-    /// Sessions that never came to a plan, and copies of sessions that have come back.
+    /// Sessions of paths and single chunks that never came to a plan, and copies of sessions that have come back.
     pub sessions: usize,
     /// Spill directories.
     pub spills: usize,
@@ -163,15 +164,16 @@ impl Reaper<'_> {
         Ok(named)
     }
 
-    /// Whether a session never came to a plan within a day: nothing of it is at stake. That of one
-    /// which was handed over may be made elsewhere.
+    /// Whether a session never came to a plan within a day, and what it has can be read again: nothing of
+    /// it is at stake. The plan of one which was handed over may be made elsewhere.
     fn is_stale(&self, known: &Known) -> Result<bool, UploadError> {
-        let Progressed { finished, handed_over, .. } = known.progressed;
+        let Progressed { finished, handed_over, imported, .. } = known.progressed;
         let idle = !known.planned && !finished && handed_over.is_none();
-        if !idle || self.now.since(known.manifest.created) <= STALE_AFTER {
+        let may_be_all = imported || known.manifest.source.is_stream();
+        if !idle || may_be_all || self.now.since(known.manifest.created) <= STALE_AFTER {
             return Ok(false);
         }
-        // One that was imported is younger here than it says.
+        // A clock may have been wrong when it began.
         Ok(self.is_old(&Path::new(SESSIONS).join(&known.id).join("manifest"))?)
     }
 

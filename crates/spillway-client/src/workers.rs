@@ -2,12 +2,17 @@
 //!
 //! Every stage of every transfer enters a gate before it takes memory, a connection or a thread. Gates
 //! are first come, first served, so no upload starves another, and what a process needs does not grow
-//! with the number of its uploads: those over [`WorkerLimits::uploads`] wait before they read their
+//! with the number of its uploads: those over [`WorkerLimits::begun`] wait before they read their
 //! source. A permit is given back when it is dropped, also by a task that is cancelled or panics.
 //!
-//! Order of gates, which keeps them free of deadlocks: uploads or downloads; then seals, fetches or verifies; then
-//! bytes; then stores, whose permits are never held while anything else is waited for. A chunk that waits
-//! before it is tried again holds its bytes and no place.
+//! Order of gates, which keeps them free of deadlocks: streams or sessions that go on; then uploads that
+//! have begun; then uploads at work; then seals, fetches or verifies; then bytes; then stores, whose
+//! permits are never held while anything else is waited for. Downloads come before fetches.
+//!
+//! What may last without end holds nothing that others wait for. While its user is asked an upload has
+//! begun and is not at work. A stream that says nothing has its own place and no bytes. What is planned
+//! goes on by places of its own ([`WorkerLimits::resumes`]), so what is paid is stored however many
+//! uploads wait to begin. A chunk that waits before it is tried again holds its bytes and no place.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,8 +24,15 @@ use crate::limits;
 /// What a process does at a time, over all its uploads and downloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerLimits {
-    /// Uploads that have begun; others wait before they read their source.
+    /// Uploads that have begun, those whose users are asked included; others wait before they read their
+    /// source.
+    pub begun: u32,
+    /// Of those, uploads at work: whose users are not asked.
     pub uploads: u32,
+    /// Sessions that go on with what an earlier run has planned or paid, until they price anything.
+    pub resumes: u32,
+    /// Streams that are read, also silent ones; others wait before they are read.
+    pub streams: u32,
     /// Downloads that have begun; others wait before they fetch anything.
     pub downloads: u32,
     /// Segments that are read, hashed or sealed.
@@ -42,7 +54,10 @@ pub struct WorkerLimits {
 impl Default for WorkerLimits {
     fn default() -> Self {
         Self {
+            begun: limits::BEGUN_UPLOADS,
             uploads: limits::ACTIVE_UPLOADS,
+            resumes: limits::ACTIVE_RESUMES,
+            streams: limits::ACTIVE_STREAMS,
             downloads: limits::ACTIVE_DOWNLOADS,
             seals: count(limits::SEAL_WORKERS),
             lookups: count(limits::LOOKUP_WORKERS),
@@ -63,8 +78,14 @@ fn count(workers: usize) -> u32 {
 /// All gauges of a process, read one after the other: they need not be of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Uploads.
+    /// Uploads that have begun.
+    pub begun: Gauge,
+    /// Uploads at work: those that have begun and whose users are not asked.
     pub uploads: Gauge,
+    /// Sessions that go on with what an earlier run has planned or paid.
+    pub resumes: Gauge,
+    /// Streams that are read.
+    pub streams: Gauge,
     /// Downloads.
     pub downloads: Gauge,
     /// Segments that are read, hashed or sealed.
@@ -91,7 +112,10 @@ pub struct Workers(Arc<Gates>);
 
 #[derive(Debug)]
 struct Gates {
+    begun: Gate,
     uploads: Gate,
+    resumes: Gate,
+    streams: Gate,
     downloads: Gate,
     seals: Gate,
     lookups: Gate,
@@ -114,15 +138,18 @@ impl Default for Workers {
 /// A place for one piece of work and the right to hold its bytes, until it is dropped.
 #[derive(Debug)]
 #[must_use = "both are given back when it is dropped"]
-pub(crate) struct Held<'w> {
-    _place: Permit<'w>,
-    _bytes: Permit<'w>,
+pub(crate) struct Held {
+    _place: Permit,
+    _bytes: Permit,
 }
 
 /// A kind of work with a gate of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
+    Begun,
     Upload,
+    Resume,
+    Stream,
     Download,
     Seal,
     Lookup,
@@ -137,7 +164,10 @@ impl Workers {
     /// none counts as one.
     pub fn new(limits: WorkerLimits) -> Self {
         Self(Arc::new(Gates {
+            begun: Gate::new(limits.begun),
             uploads: Gate::new(limits.uploads),
+            resumes: Gate::new(limits.resumes),
+            streams: Gate::new(limits.streams),
             downloads: Gate::new(limits.downloads),
             seals: Gate::new(limits.seals),
             lookups: Gate::new(limits.lookups),
@@ -153,7 +183,10 @@ impl Workers {
     pub fn gauges(&self) -> Gauges {
         let gates = &self.0;
         Gauges {
+            begun: gates.begun.gauge(),
             uploads: gates.uploads.gauge(),
+            resumes: gates.resumes.gauge(),
+            streams: gates.streams.gauge(),
             downloads: gates.downloads.gauge(),
             seals: gates.seals.gauge(),
             lookups: gates.lookups.gauge(),
@@ -170,10 +203,13 @@ impl Workers {
     ///
     /// # Cancel safety
     /// Dropping it gives the place in the queue up.
-    pub(crate) async fn enter(&self, work: Work) -> Permit<'_> {
+    pub(crate) async fn enter(&self, work: Work) -> Permit {
         let gates = &self.0;
         let gate = match work {
+            Work::Begun => &gates.begun,
             Work::Upload => &gates.uploads,
+            Work::Resume => &gates.resumes,
+            Work::Stream => &gates.streams,
             Work::Download => &gates.downloads,
             Work::Seal => &gates.seals,
             Work::Lookup => &gates.lookups,
@@ -189,7 +225,7 @@ impl Workers {
     ///
     /// # Cancel safety
     /// As [`Workers::enter`].
-    pub(crate) async fn reserve(&self, bytes: u64) -> Permit<'_> {
+    pub(crate) async fn reserve(&self, bytes: u64) -> Permit {
         let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         self.0.kibibytes.enter(kibibytes).await
     }
@@ -198,7 +234,7 @@ impl Workers {
     ///
     /// # Cancel safety
     /// As [`Workers::enter`].
-    pub(crate) async fn hold(&self, work: Work, bytes: u64) -> Held<'_> {
+    pub(crate) async fn hold(&self, work: Work, bytes: u64) -> Held {
         let place = self.enter(work).await;
         Held { _place: place, _bytes: self.reserve(bytes).await }
     }

@@ -1,6 +1,9 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What one gate lets through at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,16 +19,17 @@ pub struct Gauge {
 /// A limit that is shared by all that enter it, first come, first served.
 #[derive(Debug)]
 pub struct Gate {
-    free: Semaphore,
+    free: Arc<Semaphore>,
     budget: u32,
     queued: AtomicU64,
 }
 
-/// Units of a [`Gate`], until it is dropped: also by a task that is cancelled or panics.
+/// Units of a [`Gate`], until it is dropped: also by a task that is cancelled or panics, and by a
+/// thread that it has moved to.
 #[derive(Debug)]
 #[must_use = "the units are given back when it is dropped"]
-pub struct Permit<'g> {
-    _permit: SemaphorePermit<'g>,
+pub struct Permit {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Counts one that waits, until it is dropped.
@@ -41,7 +45,7 @@ impl Gate {
     /// A gate of so many units; none counts as one.
     pub fn new(budget: u32) -> Self {
         let budget = budget.max(1);
-        Self { free: Semaphore::new(budget as usize), budget, queued: AtomicU64::new(0) }
+        Self { free: Arc::new(Semaphore::new(budget as usize)), budget, queued: AtomicU64::new(0) }
     }
 
     /// Waits for so many units, at least one. More than there are counts as all of them.
@@ -51,10 +55,10 @@ impl Gate {
     ///
     /// # Panics
     /// Never: a gate is not closed.
-    pub async fn enter(&self, units: u32) -> Permit<'_> {
+    pub async fn enter(&self, units: u32) -> Permit {
         self.queued.fetch_add(1, Ordering::Relaxed);
         let queued = Queued(&self.queued);
-        let permit = self.free.acquire_many(units.clamp(1, self.budget)).await;
+        let permit = Arc::clone(&self.free).acquire_many_owned(units.clamp(1, self.budget)).await;
         drop(queued);
         Permit { _permit: permit.expect("invariant: a gate is never closed") }
     }

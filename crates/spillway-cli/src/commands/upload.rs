@@ -167,6 +167,8 @@ impl Job {
         let shown = progress.clone();
         let options = UploadOptions { progress, ..self.options };
         let (client, wallet) = (connected.client(), &self.wallet);
+        // Nobody may have what these were sealed from.
+        let stays = matches!(self.work, Work::Upload(Source::Stream(_)) | Work::Resume(_));
         let outcome = match self.work {
             Work::Upload(source) => Box::pin(client.upload(source, wallet, options)).await,
             Work::Resume(session) => Box::pin(client.resume(&session, wallet, None, options)).await,
@@ -187,7 +189,9 @@ impl Job {
             Some(summary) => context.console.summary(&summary, &Text::default())?,
             None => {}
         }
-        Err(Failure::of_upload(error, shown.session()))
+        let stays = stays && error.is_price_not_taken();
+        let failure = context.upload_failure(error, shown.session());
+        Err(if stays { failure.kept(shown.session()) } else { failure })
     }
 }
 

@@ -186,6 +186,12 @@ fn money_has_codes() {
         chunks_already_stored: 0,
     };
     assert_eq!(code(UploadError::Declined { offer }), Code::Failure);
+    let declined = Failure::of_upload(UploadError::Declined { offer }, Some("s-1"));
+    assert_eq!(
+        declined.kept(Some("s-1")).hint.unwrap(),
+        "nothing was paid; its sealed chunks stay, they may be all that there is: `spillway forget s-1` \
+         removes them"
+    );
     let other = PayFailure::WrongChain { expected: 1, found: 2 };
     assert_eq!(code(ConnectError::Payments(other.into())), Code::Failure);
 }

@@ -100,7 +100,10 @@ mod tests {
         let said = seen.said.unwrap();
         assert_eq!((seen.pid, said.command.as_str()), (std::process::id(), "upload"));
         assert_eq!((said.stage, said.upload_id), (None, None));
-        assert!(said.gauges.stores.budget > 0 && said.gauges.memory.budget_bytes > 1 << 20);
+        let gauges = &said.gauges;
+        let budgets = [gauges.begun, gauges.uploads, gauges.resumes, gauges.streams, gauges.downloads];
+        assert!(budgets.iter().all(|gauge| gauge.budget > 0), "{gauges:?}");
+        assert!(gauges.stores.budget > 0 && gauges.memory.budget_bytes > 1 << 20);
         board.show(ProgressSender::default());
         let [seen] = look(dir.path()).await.unwrap().try_into().unwrap();
         assert_eq!(seen.said.unwrap().stage.as_deref(), Some("hash"));

@@ -21,7 +21,11 @@ pub(crate) struct Said {
 /// Each gate of a process: what is under way, what waits, and the most that may be under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SaidGauges {
+    pub(crate) begun: Figures,
     pub(crate) uploads: Figures,
+    pub(crate) resumes: Figures,
+    pub(crate) streams: Figures,
+    pub(crate) downloads: Figures,
     pub(crate) seals: Figures,
     pub(crate) lookups: Figures,
     pub(crate) quotes: Figures,
@@ -73,7 +77,11 @@ impl From<&Gauges> for SaidGauges {
     fn from(gauges: &Gauges) -> Self {
         let bytes = |kibibytes: u64| kibibytes.saturating_mul(1024);
         Self {
+            begun: gauges.begun.into(),
             uploads: gauges.uploads.into(),
+            resumes: gauges.resumes.into(),
+            streams: gauges.streams.into(),
+            downloads: gauges.downloads.into(),
             seals: gauges.seals.into(),
             lookups: gauges.lookups.into(),
             quotes: gauges.quotes.into(),

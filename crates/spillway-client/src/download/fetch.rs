@@ -39,7 +39,7 @@ pub(super) async fn fetch_held(
     parts: &ClientParts,
     address: ChunkAddress,
     more: u64,
-) -> Result<(Bytes, Held<'_>), DownloadError> {
+) -> Result<(Bytes, Held), DownloadError> {
     let in_place = async {
         let held = parts.workers.hold(Work::Fetch, MAX_CHUNK_BYTES as u64 + more).await;
         Ok((search(parts, address).await?, held))

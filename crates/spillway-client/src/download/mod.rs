@@ -202,7 +202,7 @@ async fn resolve(
 
 impl Job {
     /// Fetches and opens one segment. What comes with it is dropped when it is written.
-    async fn segment(self: &Arc<Self>, index: usize) -> Result<(Bytes, Held<'_>), DownloadError> {
+    async fn segment(self: &Arc<Self>, index: usize) -> Result<(Bytes, Held), DownloadError> {
         let entry = self.map.entries()[index];
         let (chunk, held) = fetch_held(&self.parts, entry.address, u64::from(entry.len)).await?;
         let job = Arc::clone(self);

@@ -24,6 +24,16 @@ pub(crate) struct SourceNote {
     pub skipped: Vec<String>,
 }
 
+impl SourceNote {
+    /// What a stream is called.
+    pub(crate) const STREAM: &str = "-";
+
+    /// Whether it can be read once only.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.name == Self::STREAM
+    }
+}
+
 /// What is uploaded: fixed when everything is sealed, before the first network message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {

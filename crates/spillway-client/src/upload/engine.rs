@@ -15,6 +15,7 @@ use super::{
     pay::{self, Counts},
     seal::Sealed,
     store::Bodies,
+    turn::Turn,
 };
 use crate::{
     UploadError,
@@ -52,6 +53,9 @@ impl Shown {
 /// One upload under way.
 pub(super) struct Engine {
     pub job: Arc<Job>,
+    pub turn: Turn,
+    /// Whether this run has read the source and it can be read again.
+    pub rereadable: bool,
     pub session: Session,
     pub bodies: Arc<Bodies>,
     pub batches: Vec<Batch>,
@@ -77,7 +81,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) async fn new(job: Arc<Job>, sealed: Sealed) -> Result<Self, UploadError> {
+    pub(super) async fn new(
+        job: Arc<Job>,
+        sealed: Sealed,
+        turn: Turn,
+    ) -> Result<Self, UploadError> {
         let Sealed { session, spill, layout } = sealed;
         job.options.progress.set_session(session.id());
         let map = match &session.manifest.root {
@@ -87,6 +95,8 @@ impl Engine {
         let map = map.map(|bytes| DataMap::decode(&bytes)).transpose().map_err(UploadError::Map)?;
         let mut engine = Self {
             job,
+            turn,
+            rereadable: false,
             session,
             bodies: Arc::new(Bodies { spill, layout, map }),
             batches: Vec::new(),

@@ -116,7 +116,7 @@ impl Engine {
 
     /// Compares the price of plans that an earlier run has left with the caps, and asks for those that
     /// nobody here has agreed to.
-    pub(super) async fn agree(&self, offer: Offer) -> Result<(), UploadError> {
+    pub(super) async fn agree(&mut self, offer: Offer) -> Result<(), UploadError> {
         let files = self.to_pay.iter().map(|(_, plan): &(usize, PlanIx)| self.session.plan(*plan));
         let strange: Vec<Plan> =
             files.filter(|file| self.is_strange(file)).map(|file| file.plan.clone()).collect();

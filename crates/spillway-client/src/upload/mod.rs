@@ -22,6 +22,7 @@ mod seal;
 mod store;
 mod storing;
 mod streams;
+mod turn;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,12 +36,13 @@ use self::{
     middle::Purpose,
     pay::Counts,
     quote::{QuoteOutcome, Wanted},
+    turn::Turn,
 };
 use crate::{
     BatchOptions, ClientParts, Cost, Source, Stage, UploadError, UploadOptions, Uploaded,
     limits::QUOTE_BATCHES,
     session::{Priced, even_parts},
-    workers::Work,
+    workers::{Held, Work},
 };
 
 pub(crate) use resume::resume;
@@ -77,7 +79,7 @@ impl Job {
     }
 
     /// A place for one piece of work among all that the process does.
-    pub(crate) async fn enter(&self, work: Work) -> Result<Permit<'_>, UploadError> {
+    pub(crate) async fn enter(&self, work: Work) -> Result<Permit, UploadError> {
         tokio::select! {
             biased;
             () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
@@ -86,11 +88,20 @@ impl Job {
     }
 
     /// The right to hold so many bytes.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Result<Permit<'_>, UploadError> {
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<Permit, UploadError> {
         tokio::select! {
             biased;
             () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
             held = self.parts.workers.reserve(bytes) => Ok(held),
+        }
+    }
+
+    /// A place for one piece of work, and the right to hold so many bytes.
+    pub(crate) async fn hold(&self, work: Work, bytes: u64) -> Result<Held, UploadError> {
+        tokio::select! {
+            biased;
+            () = self.parts.stop.cancelled() => Err(UploadError::Interrupted),
+            held = self.parts.workers.hold(work, bytes) => Ok(held),
         }
     }
 
@@ -111,28 +122,42 @@ impl Job {
 /// Runs an upload to its end.
 pub(crate) async fn upload(job: Arc<Job>, source: Source) -> Result<Uploaded, UploadError> {
     let started = job.parts.clock.monotonic();
-    let turn = Arc::clone(&job);
-    // A pipe may be silent for long: it is read before it takes the place of another upload.
-    let early = if source.is_stream() { None } else { Some(turn.enter(Work::Upload).await?) };
-    let mut sealed = seal::seal(&job, source).await?;
-    let _place = match early {
-        Some(place) => place,
-        None => turn.enter(Work::Upload).await?,
+    let rereadable = !source.is_stream();
+    let (mut sealed, turn) = match source {
+        Source::Stream(stream) => {
+            let (stream, place) = streams::enter(&job, stream).await?;
+            let sealed = seal::seal(&job, Source::Stream(stream)).await?;
+            let turn = Turn::begin(&job).await?;
+            drop(place);
+            (sealed, turn)
+        }
+        source => {
+            let turn = Turn::begin(&job).await?;
+            (seal::seal(&job, source).await?, turn)
+        }
     };
     let undone = resume::keep_receipts(&job, &mut sealed).await?;
-    let mut engine = Engine::new(job, sealed).await?;
+    let mut engine = Engine::new(job, sealed, turn).await?;
     engine.undone = undone;
+    engine.rereadable = rereadable;
     let done = engine.work().await;
     engine.finish(started, done).await
 }
 
 /// Prices an upload; its session and spill are gone afterwards.
 pub(crate) async fn cost(job: Arc<Job>, source: Source) -> Result<Cost, UploadError> {
-    let early = if source.is_stream() { None } else { Some(job.enter(Work::Upload).await?) };
-    let dry = seal::seal_dry(&job, source).await?;
-    let _place = match early {
-        Some(place) => place,
-        None => job.enter(Work::Upload).await?,
+    let (dry, _turn) = match source {
+        Source::Stream(stream) => {
+            let (stream, place) = streams::enter(&job, stream).await?;
+            let dry = seal::seal_dry(&job, Source::Stream(stream)).await?;
+            let turn = Turn::begin(&job).await?;
+            drop(place);
+            (dry, turn)
+        }
+        source => {
+            let turn = Turn::begin(&job).await?;
+            (seal::seal_dry(&job, source).await?, turn)
+        }
     };
     let wanted: Vec<Wanted> = dry.wanted();
     job.options.progress.begin(Stage::Quote, None, Some(wanted.len() as u64));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use spillway_pay::{Plan, PlanError};
 
 use super::{
+    adopt::Adopted,
     choosing::{self, Chosen},
     engine::Engine,
     pay, price_all,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     Offer, Stage, UploadError,
-    limits::MIN_TIME_TO_PAY,
+    limits::{GAS_GUESS, MIN_TIME_TO_PAY},
     session::{Batch, ChunkIx, Effect, Event, PlanFile, Priced, Record, regroup},
 };
 
@@ -21,6 +22,10 @@ impl Engine {
     /// paid one by one. A round begins when all before it is paid and stored, so its prices are young
     /// when they are paid, however long the upload takes.
     pub(super) async fn begin_rest(&mut self) -> Result<(), UploadError> {
+        let is_left = self.batches.iter().any(|batch| matches!(batch, Batch::Sealed { .. }));
+        if is_left && self.may_pay() {
+            self.turn.begin_rest(&self.job).await?;
+        }
         while self.may_pay() && self.price_round().await? {
             self.pay_round().await?;
         }
@@ -54,29 +59,63 @@ impl Engine {
         Ok(asked)
     }
 
-    /// Plans, pays and stores what has a price.
+    /// Plans, pays and stores what has a price. Prices that are too old when the user has answered, and
+    /// other uploads have let this one work again, are asked for anew.
     async fn pay_round(&mut self) -> Result<(), UploadError> {
-        let adopted = self.adopt().await?;
+        let mut adopted = Vec::new();
+        let mut agreed: Option<Offer> = None;
+        let plans = loop {
+            adopted.extend(self.adopt().await?);
+            adopted = self.leave_late(adopted);
+            let chosen = self.choose().await?;
+            let Some(offer) = self.offer(&adopted, &chosen).await? else { break chosen.plans };
+            let is_agreed = agreed.is_some_and(|agreed| is_within(&offer, &agreed));
+            self.ask(offer, is_agreed).await?;
+            match self.check_in_time(&chosen.plans) {
+                Ok(()) => break chosen.plans,
+                // Nobody was waited for: they would be too old again.
+                Err(error) if is_agreed || self.job.options.approve.is_none() => return Err(error),
+                Err(_) => agreed = Some(offer),
+            }
+            self.forget_prices();
+            self.price_round().await?;
+        };
+        // The user may have taken their time.
         let adopted = self.leave_late(adopted);
-        let chosen = self.choose().await?;
+        self.write_plans(plans).await?;
+        self.write_adopted(adopted).await?;
+        self.pay_and_store().await
+    }
+
+    /// What all of this costs; `None` where there is nothing to pay.
+    async fn offer(
+        &self,
+        adopted: &[Adopted],
+        chosen: &Chosen,
+    ) -> Result<Option<Offer>, UploadError> {
         let mut all: Vec<Plan> = adopted.iter().map(|adopted| adopted.plan().clone()).collect();
         let gas = if all.is_empty() { Some(chosen.gas) } else { None };
         all.extend(chosen.plans.iter().cloned());
-        if !all.is_empty() {
-            let gas = match gas {
-                Some(gas) => gas,
-                None => self.job.estimate(&all).await?,
-            };
-            let to_pay = adopted.iter().map(|adopted| adopted.chunks().count()).sum::<usize>()
-                + chosen.plans.iter().map(|plan| plan.leaves.len()).sum::<usize>();
-            let offer = pay::offer(&all, chosen.reason, gas, self.counts(to_pay as u64));
-            self.approve(&chosen.plans, offer).await?;
+        if all.is_empty() {
+            return Ok(None);
         }
-        // The user may have taken their time.
-        let adopted = self.leave_late(adopted);
-        self.write_plans(chosen.plans).await?;
-        self.write_adopted(adopted).await?;
-        self.pay_and_store().await
+        let gas = match gas {
+            Some(gas) => gas,
+            None => self.job.estimate(&all).await?,
+        };
+        let to_pay = adopted.iter().map(|adopted| adopted.chunks().count()).sum::<usize>()
+            + chosen.plans.iter().map(|plan| plan.leaves.len()).sum::<usize>();
+        Ok(Some(pay::offer(&all, chosen.reason, gas, self.counts(to_pay as u64))))
+    }
+
+    /// Makes what has prices as it was before it had them.
+    fn forget_prices(&mut self) {
+        for batch in &mut self.batches {
+            if let Batch::Quoted { priced } = batch {
+                let chunks = priced.iter().map(|priced| priced.chunk).collect();
+                *batch = Batch::Sealed { chunks };
+            }
+        }
     }
 
     async fn price(&mut self, parts: &[usize]) -> Result<(), UploadError> {
@@ -151,17 +190,39 @@ impl Engine {
         Ok(chosen)
     }
 
-    /// Compares the price with the caps and shows it to the user. `plans`: those that are new.
-    pub(super) async fn approve(&self, plans: &[Plan], offer: Offer) -> Result<(), UploadError> {
+    /// Compares the price with the caps and shows it to the user. `plans`: those that nobody has agreed
+    /// to yet.
+    pub(super) async fn approve(
+        &mut self,
+        plans: &[Plan],
+        offer: Offer,
+    ) -> Result<(), UploadError> {
+        let answer = self.ask(offer, false).await;
+        // What is paid is stored whatever it is.
+        self.turn.step_in(&self.job).await?;
+        answer.and_then(|()| self.check_in_time(plans))
+    }
+
+    /// Compares the price with the caps and, unless the user has agreed to it, asks. Others may work
+    /// until there is an answer: it may never come.
+    async fn ask(&mut self, offer: Offer, is_agreed: bool) -> Result<(), UploadError> {
         self.job.options.progress.set_mode(offer.mode, offer.reason);
         pay::check_caps(&self.job, &offer, &self.session.progressed.spend)?;
-        if let Some(approve) = &self.job.options.approve
-            && !approve.approve(&offer).await
+        if let Some(approve) = self.job.options.approve.clone()
+            && !is_agreed
         {
-            return Err(UploadError::Declined { offer });
+            self.turn.begin_rest(&self.job).await?;
+            self.turn.step_aside();
+            if !approve.approve(&offer).await {
+                return Err(UploadError::Declined { offer });
+            }
+            self.turn.step_in(&self.job).await?;
         }
-        self.job.check_stop()?;
-        // The user may have taken their time.
+        self.job.check_stop()
+    }
+
+    /// Whether there is time to pay these: the user, and other uploads, may have taken theirs.
+    fn check_in_time(&self, plans: &[Plan]) -> Result<(), UploadError> {
         let now = self.job.parts.clock.now().saturating_add(MIN_TIME_TO_PAY);
         let valid_until = plans.iter().map(|plan| plan.valid_until).min().unwrap_or(now);
         if valid_until < now {
@@ -196,4 +257,12 @@ impl Engine {
         drop(lock);
         Ok(())
     }
+}
+
+/// Whether somebody who has agreed to the one has agreed to the other. What gas costs is a guess in both.
+fn is_within(offer: &Offer, agreed: &Offer) -> bool {
+    let guess = agreed.gas_cost.0 / GAS_GUESS;
+    offer.mode == agreed.mode
+        && offer.total() <= agreed.total()
+        && offer.gas_cost.0 <= agreed.gas_cost.0.saturating_add(guess)
 }

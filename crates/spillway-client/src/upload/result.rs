@@ -75,14 +75,9 @@ impl Engine {
         if !nothing_done {
             return self.partial(failed, Some(error));
         }
-        let given_up = matches!(
-            error,
-            UploadError::Declined { .. }
-                | UploadError::OverCost { .. }
-                | UploadError::OverGasCost { .. }
-                | UploadError::NoBatch(_)
-        );
-        if given_up && self.session.plans.is_empty() {
+        let may_go = error.is_price_not_taken() && self.session.plans.is_empty();
+        // Of what cannot be read again the sealed chunks may be all that there is.
+        if may_go && self.rereadable && !progressed.imported {
             self.discard().await;
         }
         error
@@ -198,5 +193,22 @@ impl Engine {
             spend: self.spend(cause.as_ref()),
             cause: cause.map(Box::new),
         }
+    }
+}
+
+impl UploadError {
+    /// Whether nothing was paid because of the price: the user said no to it, it is over a cap, or it
+    /// cannot be paid in the mode that was asked for. A session that never came to a plan is removed
+    /// then if this run has read its source and it can be read again. That of a stream, one that was gone
+    /// on with by its name and one that was imported stay until they are forgotten: their sealed chunks
+    /// may be the only bytes that there are.
+    pub fn is_price_not_taken(&self) -> bool {
+        matches!(
+            self,
+            Self::Declined { .. }
+                | Self::OverCost { .. }
+                | Self::OverGasCost { .. }
+                | Self::NoBatch(_)
+        )
     }
 }

@@ -8,13 +8,14 @@ use std::{
 use spillway_disk::{Disk, run};
 use spillway_pay::At;
 use spillway_seal::DataMap;
-use spillway_types::{ChunkAddress, PaymentId, Receipt};
+use spillway_types::{ChunkAddress, PaymentId, Receipt, UnixTime};
 
 use super::{
     Job,
     engine::Engine,
     finality,
     seal::{Sealed, open_spill},
+    turn::Turn,
 };
 use crate::{
     SessionError, Source, UploadError, Uploaded, VerifyUpload,
@@ -22,7 +23,6 @@ use crate::{
     session::{self, ChunkIx, KeyLock, Progressed, Record, Session},
     source::Layout,
     spill::Spill,
-    workers::Work,
 };
 
 /// Goes on with a session to its end. One that is finished is only said again, unless it is to be
@@ -33,9 +33,13 @@ pub(crate) async fn resume(
     source: Option<Source>,
 ) -> Result<Uploaded, UploadError> {
     let started = job.parts.clock.monotonic();
-    let turn = Arc::clone(&job);
-    let _place = turn.enter(Work::Upload).await?;
+    let mut turn = Turn::go_on(&job).await?;
     let mut opened = reopen(&job, session).await?;
+    if opened.1.is_some() && !goes_on(&opened.0, job.parts.clock.now()) {
+        drop((opened, turn));
+        turn = Turn::begin(&job).await?;
+        opened = reopen(&job, session).await?;
+    }
     if opened.1.is_none() {
         opened = look_again(&job, opened.0).await?;
     }
@@ -45,7 +49,7 @@ pub(crate) async fn resume(
     };
     let mut sealed = find_source(&job, (session, spill), source).await?;
     let undone = keep_receipts(&job, &mut sealed).await?;
-    let mut engine = Engine::new(job, sealed).await?;
+    let mut engine = Engine::new(job, sealed, turn).await?;
     engine.undone = undone;
     let lost = lost_chunks(&engine).await?;
     let done = if lost.is_empty() {
@@ -56,6 +60,12 @@ pub(crate) async fn resume(
         engine.go_on().await.and(Err(UploadError::LostChunks { session, lost }))
     };
     engine.finish(started, done).await
+}
+
+/// Whether something of a session is planned or paid, and not stored: all others begin like uploads.
+fn goes_on(session: &Session, now: UnixTime) -> bool {
+    let planned = session.plan_of(now);
+    session.open_chunks().any(|chunk| planned.contains_key(&chunk))
 }
 
 /// The session, locked, with its spill; one that is only said again needs none. Somebody who lists sessions holds a

@@ -260,7 +260,7 @@ impl Contents {
 
     pub(super) fn of_stream(chunks: Vec<ChunkInfo>, map: DataMap) -> Self {
         let bytes = map.content_len();
-        let source = SourceNote { name: "-".to_owned(), bytes, skipped: Vec::new() };
+        let source = SourceNote { name: SourceNote::STREAM.to_owned(), bytes, skipped: Vec::new() };
         Self::of_map(chunks, map, source)
     }
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, io::Read, sync::Arc};
 
 use spillway_disk::run;
-use spillway_seal::{ContentKind, DataMap, FileSecret, HoldKey, Pushed, SealOptions, StreamSealer};
+use spillway_pay::Permit;
+use spillway_seal::{ContentKind, DataMap, FileSecret, HoldKey, Pushed, StreamSealer};
 use spillway_types::SegmentHash;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Job,
@@ -15,6 +15,7 @@ use crate::{
     SourceError, Stage, StreamSource, UploadError,
     session::{ChunkInfo, ChunkIx, KeyParts, Session, SessionKey},
     spill::Spill,
+    workers::{Held, Work},
 };
 
 /// Seals a stream as it comes. Its first segments wait, encrypted, in the spill.
@@ -47,26 +48,68 @@ pub(super) async fn seal_stream(job: &Job, stream: StreamSource) -> Result<Seale
     }
 }
 
-/// Reads a stream to its end on a blocking thread, sealing as it comes.
+/// Waits for a place among the streams that are read. The stream has it too, whichever thread that is
+/// on: one that says nothing cannot be interrupted, and keeps its place until it ends, also when its
+/// upload is given up. So a process never has more threads that wait for streams than places.
+pub(super) async fn enter(
+    job: &Job,
+    stream: StreamSource,
+) -> Result<(StreamSource, Arc<Permit>), UploadError> {
+    let place = Arc::new(job.enter(Work::Stream).await?);
+    let placed = Placed { stream: stream.0, _place: Arc::clone(&place) };
+    Ok((StreamSource(Box::new(placed)), place))
+}
+
+/// A stream with its place.
+struct Placed {
+    stream: Box<dyn Read + Send>,
+    _place: Arc<Permit>,
+}
+
+impl Read for Placed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+/// Reads a stream to its end, sealing as it comes. Nothing that others wait for is taken before a
+/// segment is read: a stream may say nothing for ever.
 pub(super) async fn read_stream(
     job: &Job,
     stream: StreamSource,
     spill: &Arc<Spill>,
 ) -> Result<(DataMap, Vec<ChunkInfo>), UploadError> {
     job.options.progress.begin(Stage::Seal, None, None);
-    let reader = StreamReader {
+    let mut reader = StreamReader {
+        stream: stream.0,
+        sealer: StreamSealer::new(job.seal_options(), &HoldKey::random()?)?,
+        segment: Vec::new(),
         spill: Arc::clone(spill),
-        options: job.seal_options(),
-        stop: job.parts.stop.clone(),
-        progress: job.options.progress.clone(),
+        later: Vec::new(),
     };
-    let _held = job.reserve(job.sealing_bytes()).await?;
-    let reading = run(&job.parts.data, move |_| Ok(reader.seal(stream.0)));
+    loop {
+        reader = on_thread(job, move || reader.read()).await?;
+        let held = job.hold(Work::Seal, job.sealing_bytes()).await?;
+        if reader.segment.is_empty() {
+            return on_thread(job, move || reader.finish(held)).await;
+        }
+        let len = reader.segment.len() as u64;
+        reader = on_thread(job, move || reader.push(held)).await?;
+        job.options.progress.add(len, 1);
+    }
+}
+
+/// Works on a blocking thread; a stop does not wait for it.
+async fn on_thread<T, F>(job: &Job, work: F) -> Result<T, UploadError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, UploadError> + Send + 'static,
+{
+    let working = run(&job.parts.data, move |_| Ok(work()));
     tokio::select! {
         biased;
-        // A silent pipe cannot be interrupted: its thread ends with the process or the pipe.
         () = job.parts.stop.cancelled() => Err(UploadError::Interrupted),
-        read = reading => read?,
+        done = working => done?,
     }
 }
 
@@ -102,52 +145,57 @@ async fn adopt(
     Ok(Sealed { session, spill, layout: None })
 }
 
-/// What a blocking thread needs to seal a stream.
+/// A stream that is being sealed. All of it blocks.
 struct StreamReader {
+    stream: Box<dyn Read + Send>,
+    sealer: StreamSealer,
+    /// What was read last and is not sealed.
+    segment: Vec<u8>,
     spill: Arc<Spill>,
-    options: SealOptions,
-    stop: CancellationToken,
-    progress: crate::ProgressSender,
+    /// Chunks of all but the first segments.
+    later: Vec<ChunkInfo>,
 }
 
 impl StreamReader {
-    fn seal(self, mut stream: impl Read) -> Result<(DataMap, Vec<ChunkInfo>), UploadError> {
-        let mut sealer = StreamSealer::new(self.options.clone(), &HoldKey::random()?)?;
-        let mut later = Vec::new();
-        let mut segment = Vec::new();
-        loop {
-            if self.stop.is_cancelled() {
-                return Err(UploadError::Interrupted);
+    /// Reads a segment; an empty one is the end.
+    fn read(mut self) -> Result<Self, UploadError> {
+        let limit = self.sealer.segment_bytes();
+        // No more than a segment: growing as it comes it may get twice as much.
+        self.segment.reserve_exact(limit);
+        let mut stream = self.stream.by_ref().take(limit as u64);
+        let read = stream.read_to_end(&mut self.segment);
+        read.map_err(|error| UploadError::Source(SourceError::Stream(error)))?;
+        Ok(self)
+    }
+
+    /// Seals and spills what was read.
+    fn push(mut self, held: Held) -> Result<Self, UploadError> {
+        match self.sealer.push(&self.segment)? {
+            Pushed::Held { index, bytes } => self.spill.hold(index, &bytes)?,
+            Pushed::Sealed { index, chunk } => {
+                self.spill.write(chunk.address, &chunk.bytes)?;
+                self.later.push(info(&chunk, u32::try_from(index).ok()));
             }
-            segment.clear();
-            let limit = sealer.segment_bytes() as u64;
-            let count = stream
-                .by_ref()
-                .take(limit)
-                .read_to_end(&mut segment)
-                .map_err(|error| UploadError::Source(SourceError::Stream(error)))?;
-            if count == 0 {
-                break;
-            }
-            match sealer.push(&segment)? {
-                Pushed::Held { index, bytes } => self.spill.hold(index, &bytes)?,
-                Pushed::Sealed { index, chunk } => {
-                    self.spill.write(chunk.address, &chunk.bytes)?;
-                    later.push(info(&chunk, u32::try_from(index).ok()));
-                }
-            }
-            self.progress.add(count as u64, 1);
         }
+        self.segment.clear();
+        drop(held);
+        Ok(self)
+    }
+
+    /// Seals and spills what has waited for the end.
+    fn finish(self, held: Held) -> Result<(DataMap, Vec<ChunkInfo>), UploadError> {
+        let Self { sealer, spill, mut later, .. } = self;
         let mut chunks = Vec::new();
         let map = sealer.finish(
             ContentKind::File,
-            |index| self.spill.release(index),
+            |index| spill.release(index),
             |index, chunk| {
                 chunks.push(info(&chunk, u32::try_from(index).ok()));
-                self.spill.write(chunk.address, &chunk.bytes)
+                spill.write(chunk.address, &chunk.bytes)
             },
         )?;
         chunks.append(&mut later);
+        drop(held);
         Ok((map, chunks))
     }
 }

@@ -18,7 +18,10 @@ const UPLOADS: u64 = 6;
 
 fn limits() -> WorkerLimits {
     WorkerLimits {
+        begun: 3,
         uploads: 2,
+        resumes: 1,
+        streams: 1,
         downloads: 2,
         seals: 1,
         lookups: 3,
@@ -31,10 +34,13 @@ fn limits() -> WorkerLimits {
 }
 
 fn by_name(gauges: Gauges) -> BTreeMap<&'static str, Gauge> {
-    let Gauges { uploads, seals, lookups, quotes, stores, fetches, verifies, kibibytes, .. } =
-        gauges;
+    let Gauges { begun, uploads, resumes, streams, .. } = gauges;
+    let Gauges { seals, lookups, quotes, stores, fetches, verifies, kibibytes, .. } = gauges;
     [
+        ("begun", begun),
         ("uploads", uploads),
+        ("resumes", resumes),
+        ("streams", streams),
         ("seals", seals),
         ("lookups", lookups),
         ("quotes", quotes),
@@ -79,7 +85,7 @@ async fn many_uploads_do_no_more_at_a_time_than_one_set_of_limits_allows() {
     }
     let at_most = |name: &str| most[name].active;
     assert_eq!((at_most("uploads"), at_most("stores")), (2, 2), "{most:?}");
-    assert_eq!(most["uploads"].queued, UPLOADS - 2, "{most:?}");
+    assert_eq!((most["begun"].queued, most["uploads"].queued), (UPLOADS - 3, 1), "{most:?}");
     assert!(most["stores"].queued > 0, "{most:?}");
     let idle = by_name(workers.gauges());
     assert!(idle.values().all(|gauge| (gauge.active, gauge.queued) == (0, 0)), "{idle:?}");

@@ -61,7 +61,11 @@ fn gauges(gauges: &SaidGauges) -> String {
         queued => format!(" ({queued} wait)"),
     };
     let gates = [
+        ("begun", gauges.begun),
         ("uploads", gauges.uploads),
+        ("resumes", gauges.resumes),
+        ("streams", gauges.streams),
+        ("downloads", gauges.downloads),
         ("seals", gauges.seals),
         ("lookups", gauges.lookups),
         ("quotes", gauges.quotes),
@@ -91,6 +95,7 @@ mod tests {
 
     fn said() -> Said {
         let stores = Figures { active: 6, queued: 2, budget: 6 };
+        let downloads = Figures { active: 1, queued: 0, budget: 4 };
         Said {
             command: "upload".into(),
             upload_id: Some("a".into()),
@@ -99,7 +104,7 @@ mod tests {
             total_bytes: Some(32_000_000),
             chunks_done: 3,
             total_chunks: Some(8),
-            gauges: SaidGauges { stores, ..SaidGauges::default() },
+            gauges: SaidGauges { downloads, stores, ..SaidGauges::default() },
         }
     }
 
@@ -109,8 +114,8 @@ mod tests {
         assert_eq!(
             report(&processes),
             "process 7 runs `spillway upload`: session a, store, 3 of 8 chunks, 12.00 MB of 32.00 MB\n            \
-             uploads 0/0, seals 0/0, lookups 0/0, quotes 0/0, stores 6/6 (2 wait), fetches 0/0, \
-             verifies 0/0, memory 0 B of 0 B\nprocess 8 runs and gave no figures\n"
+             begun 0/0, uploads 0/0, resumes 0/0, streams 0/0, downloads 1/4, seals 0/0, lookups 0/0, \
+             quotes 0/0, stores 6/6 (2 wait), fetches 0/0, verifies 0/0, memory 0 B of 0 B\nprocess 8 runs and gave no figures\n"
         );
         let json = serde_json::to_value(&processes).unwrap();
         assert_eq!(json[0]["pid"], 7);
