@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use spillway_disk::{Disk, EntryKind, MemoryDisk};
@@ -19,6 +20,9 @@ const HEADER: usize = 15;
 
 /// Bytes after it.
 const CHECKSUM: usize = 32;
+
+/// Plans by what the vault calls them.
+pub(crate) type Plans = BTreeMap<PaymentId, Arc<Plan>>;
 
 /// The largest file that is read here; sessions in a simulation are small.
 const LIMIT: u64 = 1 << 24;
@@ -49,48 +53,67 @@ pub(crate) fn sessions(disk: &MemoryDisk) -> Vec<PathBuf> {
         .collect()
 }
 
-fn read_all<T: serde::de::DeserializeOwned>(
-    disk: &MemoryDisk,
-    session: &Path,
-    prefix: &str,
-) -> Vec<T> {
+/// The files of one kind in a session, whole or not.
+fn files(disk: &MemoryDisk, session: &Path, prefix: &str) -> Vec<Vec<u8>> {
     let files = entries(disk, session).into_iter();
     files
         .filter(|(path, _)| name(path).starts_with(prefix))
         .filter_map(|(path, _)| disk.read(&path, LIMIT).ok())
-        .filter_map(|bytes| postcard::take_from_bytes(body(&bytes)?).ok().map(|(value, _)| value))
         .collect()
 }
 
-/// The plans of one session.
-pub(crate) fn plans_of(disk: &MemoryDisk, session: &Path) -> Vec<Plan> {
-    read_all(disk, session, "plan-")
+fn decoded<T: serde::de::DeserializeOwned>(file: &[u8]) -> Option<T> {
+    postcard::take_from_bytes(body(file)?).ok().map(|(value, _)| value)
 }
 
-/// Every plan on a disk, by what the vault calls it.
-pub(crate) fn plans(disk: &MemoryDisk) -> BTreeMap<PaymentId, Plan> {
-    let all = sessions(disk).into_iter().flat_map(|session| plans_of(disk, &session));
-    all.map(|plan| (plan.id(), plan)).collect()
-}
+/// Reads plans. What one file says is worked out once, whoever has it and however often it is read: a
+/// file is known by its checksum, which is compared each time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlanReader(Arc<Mutex<BTreeMap<Vec<u8>, (PaymentId, Arc<Plan>)>>>);
 
-/// Whether a session holds these signed bytes, and the plans of all that they pay.
-pub(crate) fn check_before_send(disk: &MemoryDisk, raw: &[u8]) -> Result<(), String> {
-    for session in sessions(disk) {
-        let txs: Vec<SignedTx> = read_all(disk, &session, "tx-");
-        let Some(tx) = txs.into_iter().find(|tx| tx.raw == raw) else { continue };
-        let planned = plans(disk);
-        let pays = match tx.purpose {
-            TxPurpose::Pay { payment } => vec![payment],
-            TxPurpose::PayMany { payments } => payments,
-            _ => Vec::new(),
-        };
-        let missing = pays.into_iter().find(|payment| !planned.contains_key(payment));
-        return match missing {
-            None => Ok(()),
-            Some(payment) => Err(format!("the plan of payment {payment} is not durable")),
-        };
+impl PlanReader {
+    fn read(&self, file: &[u8]) -> Option<(PaymentId, Arc<Plan>)> {
+        let checksum = &file[body(file)?.len() + HEADER..];
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(checksum) {
+            return Some(known.clone());
+        }
+        let plan: Plan = decoded(file)?;
+        let read = (plan.id(), Arc::new(plan));
+        known.insert(checksum.to_vec(), read.clone());
+        Some(read)
     }
-    Err("the signed bytes are in no session".to_owned())
+
+    /// The plans of one session, by what the vault calls them.
+    pub(crate) fn of(&self, disk: &MemoryDisk, session: &Path) -> Plans {
+        files(disk, session, "plan-").iter().filter_map(|file| self.read(file)).collect()
+    }
+
+    /// Every plan on a disk.
+    pub(crate) fn all(&self, disk: &MemoryDisk) -> Plans {
+        sessions(disk).into_iter().flat_map(|session| self.of(disk, &session)).collect()
+    }
+
+    /// Whether a session holds these signed bytes, and the plans of all that they pay.
+    pub(crate) fn check_before_send(&self, disk: &MemoryDisk, raw: &[u8]) -> Result<(), String> {
+        for session in sessions(disk) {
+            let txs = files(disk, &session, "tx-");
+            let mut txs = txs.iter().filter_map(|file| decoded::<SignedTx>(file));
+            let Some(tx) = txs.find(|tx| tx.raw == raw) else { continue };
+            let planned = self.all(disk);
+            let pays = match tx.purpose {
+                TxPurpose::Pay { payment } => vec![payment],
+                TxPurpose::PayMany { payments } => payments,
+                _ => Vec::new(),
+            };
+            let missing = pays.into_iter().find(|payment| !planned.contains_key(payment));
+            return match missing {
+                None => Ok(()),
+                Some(payment) => Err(format!("the plan of payment {payment} is not durable")),
+            };
+        }
+        Err("the signed bytes are in no session".to_owned())
+    }
 }
 
 /// The spill directories on a disk; a link is none.

@@ -17,17 +17,21 @@
 
 mod chain;
 mod clock;
+mod copies;
 mod disk;
 mod durable;
 mod fate;
+mod hand_over;
 mod life;
 mod member;
+mod mending;
 mod money;
 mod oracle;
 mod peace;
 mod peers;
 mod picture;
 mod play;
+mod sabotage;
 mod scenario;
 mod serve;
 mod strike;

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -12,7 +13,7 @@ use spillway_node::{
 use spillway_store::{ChunkStore, FsStore, FsStoreOptions};
 use spillway_types::{ChunkAddress, Domain, PeerKey, PeerSecret};
 
-use crate::{Fate, Sabotage, SimChain, SimClock, Sky, serve::SimServe};
+use crate::{Fate, Sabotage, SimChain, SimClock, Sky, Strike, serve::SimServe};
 
 /// What all nodes of a network have in common.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Common {
     pub network: MemoryNetwork,
     pub members: Members,
     pub sabotage: Option<Sabotage>,
+    /// Nodes may lose what they have just signed for.
+    pub lossy: bool,
 }
 
 /// The nodes of a network. Whoever serves for one knows them weakly, so that nothing keeps itself
@@ -48,8 +51,10 @@ impl Members {
 /// Whether a node lies.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lies {
-    /// About anything.
-    pub often: bool,
+    /// About prices.
+    pub prices: bool,
+    /// About chunks and receipts.
+    pub chunks: bool,
     /// In receipts that hold, for chunks that it does not have.
     pub signs: bool,
 }
@@ -65,6 +70,8 @@ pub(crate) struct Member {
     alive: Mutex<Option<Alive>>,
     /// Chunks that it says it has.
     claims: Mutex<BTreeSet<ChunkAddress>>,
+    /// Chunks that it has signed for, and lost.
+    lost: Mutex<BTreeSet<ChunkAddress>>,
 }
 
 /// A node from one start to its next.
@@ -101,6 +108,7 @@ impl Member {
             common: Common { members: Members::default(), ..common.clone() },
             alive: Mutex::new(None),
             claims: Mutex::default(),
+            lost: Mutex::default(),
         });
         common.members.push(Arc::clone(&member));
         member.start(MemoryDisk::new(), 0).await;
@@ -138,21 +146,48 @@ impl Member {
         self.alive().store.has(address)
     }
 
-    /// Whether it signs for everything and keeps nothing, unknown to whoever judges.
-    pub(crate) fn is_hollow(&self) -> bool {
-        self.common.sabotage == Some(Sabotage::HollowNodes)
-    }
-
     /// It says that it has this chunk.
     pub(crate) fn claim(&self, address: ChunkAddress) {
-        if !self.is_hollow() {
-            self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
-        }
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
     }
 
     /// Whether it lied about having this chunk.
     pub(crate) fn has_claimed(&self, address: ChunkAddress) -> bool {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    /// Whether it has lost this chunk after it had signed for it.
+    pub(crate) fn has_lost(&self, address: ChunkAddress) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    /// What is broken on purpose.
+    pub(crate) fn sabotage(&self) -> Option<Sabotage> {
+        self.common.sabotage
+    }
+
+    /// Whether it loses a chunk that it has just stored.
+    pub(crate) fn loses(&self) -> bool {
+        self.common.lossy && self.fate().strikes(Strike::NodeLoses)
+    }
+
+    /// It loses chunks that it has signed for.
+    pub(crate) async fn lose(self: &Arc<Self>, chunks: &[ChunkAddress]) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks);
+        self.remove(chunks).await;
+    }
+
+    /// These chunks are gone from its disk when it starts anew.
+    pub(crate) async fn remove(self: &Arc<Self>, chunks: &[ChunkAddress]) {
+        let before = self.alive();
+        let disk = before.disk.crash(Survival::Everything);
+        for address in chunks {
+            self.fate().note(format_args!("node {} loses {address}", self.index));
+            let removed = disk.remove_file(&Path::new("chunks").join(address.to_string()));
+            removed.expect("invariant: a chunk that is here is a file");
+        }
+        disk.sync_dir(Path::new("chunks")).expect("invariant: a disk without faults works");
+        self.start(disk, before.generation + 1).await;
     }
 
     /// It dies, and what its disk keeps of what was not synced is for `survival` to say; then it
@@ -202,6 +237,11 @@ impl Member {
     /// The next change of its disk fails.
     pub(crate) fn fail_disk(&self, plan: FaultPlan) {
         self.alive().faults.arm(plan);
+    }
+
+    /// Its disk fails no more.
+    pub(crate) fn heal_disk(&self) {
+        self.alive().faults.disarm();
     }
 
     /// It follows the chain and notes what it has won.

@@ -12,7 +12,9 @@ use spillway_seal::DataMap;
 use spillway_types::{Atto, ChunkAddress, PaymentId, UnixTime, limits::STORE_QUORUM};
 
 use crate::{
-    Promise, Violation, durable,
+    Promise, Violation,
+    copies::Stored,
+    durable::{self, Plans},
     world::{DataDir, World},
 };
 
@@ -26,13 +28,17 @@ const MAX_HANDLES: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     /// By data directory: every plan that was ever seen there.
-    plans: BTreeMap<&'static str, BTreeMap<PaymentId, Plan>>,
+    plans: BTreeMap<&'static str, Plans>,
+    /// Where the sessions of a payment have gone, if they were handed over.
+    moved: BTreeMap<PaymentId, &'static str>,
     /// Payments that the vault has recorded at some time.
-    ever: BTreeSet<PaymentId>,
+    pub ever: BTreeSet<PaymentId>,
     /// What came back of batches.
     refunded: BTreeMap<PaymentId, Atto>,
     /// Chunks whose bytes were spoilt on purpose.
     pub rotten: BTreeSet<ChunkAddress>,
+    /// Chunks that nodes have lost after their upload was done: nobody keeps those for them.
+    pub outlived: BTreeSet<ChunkAddress>,
     /// Uploads that were started, by data directory.
     pub uploads: BTreeMap<&'static str, usize>,
 }
@@ -47,20 +53,26 @@ pub(crate) struct Circumstances {
 }
 
 impl Oracle {
+    /// Takes in what is there to be known: plans on disks, and what the vault has recorded so far.
+    pub(crate) fn learn(&mut self, world: &World, dirs: &[DataDir]) {
+        for dir in dirs {
+            let here = world.plans.all(&dir.machine.disk());
+            self.plans.entry(dir.name).or_default().extend(here);
+        }
+        self.ever.extend(world.recorded().into_keys());
+        self.ever.extend(world.sky.undone());
+    }
+
     /// After every run, whatever came of it.
     pub(crate) fn check(&mut self, world: &World, dirs: &[DataDir]) -> Checked {
         if let Some(violation) = world.seen.lock().ok().and_then(|mut seen| seen.pop()) {
             return Err(violation);
         }
-        for dir in dirs {
-            self.plans.entry(dir.name).or_default().extend(durable::plans(&dir.machine.disk()));
-        }
+        self.learn(world, dirs);
         let recorded = world.recorded();
-        self.ever.extend(recorded.keys());
-        self.ever.extend(world.sky.undone());
         self.check_sum(world, &recorded)?;
         for dir in dirs {
-            self.check_paid_once(dir, &recorded)?;
+            self.check_paid_once(dirs, dir.family, &recorded)?;
             self.check_kept(world, dir, &recorded)?;
             self.check_bounds(dir)?;
             if !dir.is_untouched() {
@@ -74,8 +86,15 @@ impl Oracle {
         Ok(())
     }
 
-    fn plan(&self, payment: PaymentId) -> Option<&Plan> {
-        self.plans.values().find_map(|plans| plans.get(&payment))
+    pub(crate) fn plan(&self, payment: PaymentId) -> Option<&Plan> {
+        self.plans.values().find_map(|plans| plans.get(&payment)).map(|plan| &**plan)
+    }
+
+    /// Everything of a data directory goes on in another one.
+    pub(crate) fn note_hand_over(&mut self, world: &World, from: &DataDir, to: &DataDir) {
+        let gone = world.plans.all(&from.machine.disk());
+        self.moved.extend(gone.keys().map(|payment| (*payment, to.name)));
+        self.plans.entry(from.name).or_default().extend(gone);
     }
 
     /// I1: the payer has lost what the plans say that were recorded, and nothing else.
@@ -100,18 +119,25 @@ impl Oracle {
         Err(Violation::new(Promise::I1, format!("{sum} paid"), found))
     }
 
-    /// I1: no chunk was paid for twice from one data directory while its first proof held.
-    fn check_paid_once(&self, dir: &DataDir, recorded: &BTreeMap<PaymentId, UnixTime>) -> Checked {
-        let mut by_chunk: BTreeMap<ChunkAddress, Vec<(UnixTime, UnixTime, PaymentId)>> =
+    /// I1: no chunk was paid for twice while its first proof held, from one data directory or from
+    /// those that it was handed over to.
+    fn check_paid_once(
+        &self,
+        dirs: &[DataDir],
+        family: &str,
+        recorded: &BTreeMap<PaymentId, UnixTime>,
+    ) -> Checked {
+        let mut by_chunk: BTreeMap<ChunkAddress, BTreeSet<(UnixTime, UnixTime, PaymentId)>> =
             BTreeMap::new();
-        for (payment, plan) in self.plans.get(dir.name).into_iter().flatten() {
+        let names = dirs.iter().filter(|dir| dir.family == family).map(|dir| dir.name);
+        for (payment, plan) in names.filter_map(|name| self.plans.get(name)).flatten() {
             let Some(&at) = recorded.get(payment) else { continue };
             for leaf in &plan.leaves {
-                by_chunk.entry(leaf.address).or_default().push((at, plan.upload_by, *payment));
+                by_chunk.entry(leaf.address).or_default().insert((at, plan.upload_by, *payment));
             }
         }
-        for (address, mut payments) in by_chunk {
-            payments.sort_unstable();
+        for (address, payments) in by_chunk {
+            let payments = Vec::from_iter(payments);
             for pair in payments.windows(2) {
                 let (first, second) = (pair[0], pair[1]);
                 if second.0 <= first.1 {
@@ -119,8 +145,8 @@ impl Oracle {
                         Promise::I1,
                         format!("chunk {address} paid for once until {}", first.1),
                         format!(
-                            "paid at {} by {} and at {} by {}, from {}",
-                            first.0, first.2, second.0, second.2, dir.name
+                            "paid at {} by {} and at {} by {}, from {family}",
+                            first.0, first.2, second.0, second.2
                         ),
                     ));
                 }
@@ -137,13 +163,20 @@ impl Oracle {
         recorded: &BTreeMap<PaymentId, UnixTime>,
     ) -> Checked {
         let disk = dir.machine.disk();
-        let here = durable::plans(&disk);
-        for (payment, plan) in self.plans.get(dir.name).into_iter().flatten() {
+        let here = world.plans.all(&disk);
+        let is_here = |payment: &PaymentId| match self.moved.get(payment) {
+            Some(to) => *to == dir.name,
+            None => self.plans.get(dir.name).is_some_and(|plans| plans.contains_key(payment)),
+        };
+        let all = self.ever.iter().filter(|payment| is_here(payment));
+        for (payment, plan) in all.filter_map(|payment| Some((payment, self.plan(*payment)?))) {
             if !recorded.contains_key(payment) || plan.upload_by < world.now() {
                 continue;
             }
             let missing = plan.leaves.iter().map(|leaf| leaf.address).filter(|&address| {
-                world.holders(address) < STORE_QUORUM && !self.rotten.contains(&address)
+                world.holders(address) < STORE_QUORUM
+                    && !self.rotten.contains(&address)
+                    && !self.outlived.contains(&address)
             });
             for address in missing {
                 if !here.contains_key(payment) {
@@ -193,16 +226,19 @@ impl Oracle {
     }
 
     /// I3 of an upload that says it is done.
-    pub(crate) fn check_stored(world: &World, done: &Uploaded) -> Checked {
+    pub(crate) fn check_stored(
+        &self,
+        world: &World,
+        (done, to_verify): (&Uploaded, bool),
+    ) -> Checked {
+        // What was imported, or taken back by a reorganisation, is verified unasked.
+        if to_verify && !done.verified {
+            let found = "it does not say that it is verified";
+            return Err(Violation::new(Promise::I3, "an upload that is verified", found));
+        }
+        let stored = if done.verified { Stored::Found } else { Stored::Signed };
         for address in addresses(done)? {
-            let holders = world.holders(address);
-            if holders < STORE_QUORUM {
-                return Err(Violation::new(
-                    Promise::I3,
-                    format!("chunk {address} on {STORE_QUORUM} nodes"),
-                    format!("it is on {holders}"),
-                ));
-            }
+            self.check_copies(world, address, (Promise::I3, stored))?;
         }
         Ok(())
     }
@@ -247,21 +283,19 @@ impl Oracle {
             return Self::check_nothing_paid(world, error, about);
         };
         let done: BTreeSet<ChunkAddress> = stored.iter().chain(already_stored).copied().collect();
-        let open: BTreeSet<ChunkAddress> = failed.iter().map(|(address, _)| *address).collect();
+        // What is stored and was not found again is in both lists, by what these mean.
+        let unfound = |failure: &ChunkFailure| matches!(failure, ChunkFailure::NotVerified { .. });
+        let (unfound, open): (Vec<_>, Vec<_>) = failed.iter().partition(|(_, why)| unfound(why));
+        let open: BTreeSet<ChunkAddress> = open.iter().map(|(address, _)| *address).collect();
         let lists = format!("{} done, {} failed of {total}", done.len(), open.len());
-        let (listed, twice) = (done.len() + open.len(), !done.is_disjoint(&open));
+        let twice =
+            !done.is_disjoint(&open) || unfound.iter().any(|(address, _)| !done.contains(address));
+        let listed = done.len() + open.len();
         if listed as u64 != *total || twice || stored.len() + already_stored.len() != done.len() {
             return Err(Violation::new(Promise::I6, "every chunk listed once", lists));
         }
         for address in &done {
-            let holders = world.holders(*address);
-            if holders < STORE_QUORUM {
-                return Err(Violation::new(
-                    Promise::I6,
-                    format!("chunk {address}, said to be stored, on {STORE_QUORUM} nodes"),
-                    format!("it is on {holders}"),
-                ));
-            }
+            self.check_copies(world, *address, (Promise::I6, Stored::Signed))?;
         }
         // Of what was sent when the stop came nobody can know whether it is paid: that is said.
         let is_undecided = |failure: &ChunkFailure| matches!(failure, ChunkFailure::Undecided);
@@ -283,7 +317,7 @@ impl Oracle {
         about: Circumstances,
     ) -> Checked {
         let said: BTreeSet<ChunkAddress> = said.iter().copied().collect();
-        let plans = Self::plans_in(dir, session);
+        let plans = plans_in(world, dir, session);
         let leaves = |wanted: &dyn Fn(&PaymentId, &Plan) -> bool| -> BTreeSet<ChunkAddress> {
             let wanted = plans.iter().filter(|(payment, plan)| wanted(payment, plan));
             wanted.flat_map(|(_, plan)| plan.leaves.iter().map(|leaf| leaf.address)).collect()
@@ -310,13 +344,6 @@ impl Oracle {
         Err(Violation::new(Promise::I6, "every chunk that is paid and not stored", found))
     }
 
-    /// The plans in one session's directory.
-    fn plans_in(dir: &DataDir, session: &str) -> BTreeMap<PaymentId, Plan> {
-        let path = std::path::Path::new("sessions").join(session);
-        let plans = durable::plans_of(&dir.machine.disk(), &path);
-        plans.into_iter().map(|plan| (plan.id(), plan)).collect()
-    }
-
     /// I1: what is said to be spent is what the vault took.
     fn check_spend(
         &self,
@@ -325,12 +352,12 @@ impl Oracle {
         (session, spend): (&str, &Spend),
         about: Circumstances,
     ) -> Checked {
-        let (recorded, plans) = (world.recorded(), Self::plans_in(dir, session));
+        let (recorded, plans) = (world.recorded(), plans_in(world, dir, session));
         let elsewhere: BTreeSet<PaymentId> = {
             let disk = dir.machine.disk();
             let others = durable::sessions(&disk).into_iter();
             let others = others.filter(|path| path.file_name().is_none_or(|name| name != session));
-            others.flat_map(|path| durable::plans_of(&disk, &path)).map(|plan| plan.id()).collect()
+            others.flat_map(|path| world.plans.of(&disk, &path).into_keys()).collect()
         };
         let total = |wanted: &dyn Fn(&PaymentId) -> bool| -> Atto {
             plans.iter().filter(|(payment, _)| wanted(payment)).map(|(_, plan)| plan.total()).sum()
@@ -385,7 +412,7 @@ impl Oracle {
             .filter(|(payment, plan)| {
                 recorded.contains_key(payment) && plan.batch_terms().is_some()
             })
-            .map(|(payment, plan)| (*payment, plan.clone()))
+            .map(|(payment, plan)| (*payment, Plan::clone(plan)))
             .collect()
     }
 
@@ -410,6 +437,11 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// The plans in one session's directory.
+fn plans_in(world: &World, dir: &DataDir, session: &str) -> Plans {
+    world.plans.of(&dir.machine.disk(), &std::path::Path::new("sessions").join(session))
 }
 
 /// How long after the end is cleaned: a spill is stale after a day.

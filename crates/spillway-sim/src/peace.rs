@@ -3,13 +3,13 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use spillway_client::{
-    ChunkFailure, DownloadOptions, Overwrite, Remote, Target, UploadError, Uploaded,
+    ChunkFailure, DownloadOptions, Overwrite, Remote, SessionStatus, Target, UploadError, Uploaded,
 };
 use spillway_disk::{Disk, MemoryDisk};
 use spillway_types::Retry;
 
 use crate::{
-    End, Promise, Violation, durable,
+    End, Promise, Sabotage, Violation, durable,
     oracle::{Oracle, STALE},
     play::{Came, Checked, Play},
     scenario::Run,
@@ -29,6 +29,9 @@ impl Play {
     pub(crate) async fn finish(&mut self) -> Checked<Uploaded> {
         let mut finished = None;
         for dir in self.dirs.clone() {
+            if self.left.contains(&dir.name) {
+                continue;
+            }
             let done = self.finish_in(&dir).await?;
             finished.get_or_insert(done);
         }
@@ -99,8 +102,10 @@ impl Play {
     /// beside. Each can be gone on with by its name, from its own files alone.
     pub(crate) async fn resume_rest(&mut self) -> Checked {
         for dir in self.dirs.clone() {
-            for session in self.unfinished(&dir).await? {
-                self.resume(&dir, &session).await?;
+            for session in self.sessions(&dir).await? {
+                if !session.finished && session.handed_over.is_none() {
+                    self.resume(&dir, &session.id).await?;
+                }
             }
         }
         Ok(())
@@ -123,7 +128,8 @@ impl Play {
                 Err(error) => {
                     last = format!("{error} ({error:?})");
                     // What rots in a spill and has no source any more is lost; it was not paid for.
-                    is_lost(error) && !self.oracle.rotten.is_empty()
+                    let spoilt = self.world.sabotage == Some(Sabotage::SpillForgotten);
+                    is_lost(error) && (spoilt || !self.oracle.rotten.is_empty())
                 }
             };
             self.judge(dir, (Came::Ended(Box::new(result)), handles), before, false)?;
@@ -136,19 +142,21 @@ impl Play {
         Err(Violation::new(Promise::Finishes, expected, last))
     }
 
-    /// The sessions of a data directory that are not finished.
-    pub(crate) async fn unfinished(&self, dir: &DataDir) -> Checked<Vec<String>> {
+    /// The sessions of a data directory, none of them damaged.
+    pub(crate) async fn sessions(&self, dir: &DataDir) -> Checked<Vec<SessionStatus>> {
+        let hostile = self.world.fate.is_hostile();
+        self.world.fate.set_hostile(false);
         let life = dir.machine.start(End::Natural, None, &self.world.fate);
         let sessions = self.world.process(dir, life, false).client.sessions().await;
         dir.machine.forget_lives();
+        self.world.fate.set_hostile(hostile);
         let sessions = sessions.map_err(|error| {
             Violation::new(Promise::I6, "sessions are listed in peace", error.to_string())
         })?;
         if let Some(damage) = sessions.iter().find_map(|session| session.damage.clone()) {
             return Err(Violation::new(Promise::I2, "no damaged session", damage));
         }
-        let open = sessions.into_iter().filter(|session| !session.finished);
-        Ok(open.map(|session| session.id).collect())
+        Ok(sessions)
     }
 
     /// A day later nothing is left that nobody needs.
@@ -165,7 +173,8 @@ impl Play {
             cleaned.map_err(|error| {
                 Violation::new(Promise::I5, "cleaning works in peace", error.to_string())
             })?;
-            let unfinished = self.unfinished(&dir).await?.len();
+            let sessions = self.sessions(&dir).await?;
+            let unfinished = sessions.iter().filter(|session| !session.finished).count();
             Oracle::check_clean(&dir, unfinished)?;
         }
         self.oracle.check(&self.world, &self.dirs)

@@ -48,6 +48,8 @@ pub(crate) struct Play {
     locks: MemoryDisk,
     /// Seconds that the client's clock was ahead at most.
     pub furthest: i64,
+    /// Data directories that have handed everything over.
+    pub left: Vec<&'static str>,
 }
 
 impl Play {
@@ -56,20 +58,24 @@ impl Play {
         let locks = MemoryDisk::new();
         let dirs = vec![world.data_dir("first", &locks)];
         let (oracle, ends) = (Oracle::default(), Ends::default());
-        Self { world, oracle, ends, work: scenario.work.clone(), dirs, locks, furthest: 0 }
+        let (work, left) = (scenario.work.clone(), Vec::new());
+        Self { world, oracle, ends, work, dirs, locks, furthest: 0, left }
     }
 
     /// All of it.
     pub(crate) async fn run(&mut self, scenario: &Scenario) -> Checked {
         for run in &scenario.runs {
             for before in &run.before {
-                self.happens(*before).await;
+                self.happens(*before).await?;
             }
             self.hostile(run).await?;
         }
         self.peace();
         let done = self.finish().await?;
         self.read_back(&done).await?;
+        if let Some(after) = scenario.repair {
+            self.lose_and_repair(&done, after).await?;
+        }
         if scenario.resume_rest {
             self.resume_rest().await?;
         }
@@ -83,12 +89,15 @@ impl Play {
         self.world.fate.note(format_args!("peace"));
         self.world.fate.set_hostile(false);
         self.world.sky.calm();
+        for member in &self.world.members {
+            member.heal_disk();
+        }
         for dir in &self.dirs {
             dir.clock.set_ahead(0);
         }
     }
 
-    async fn happens(&mut self, before: Before) {
+    async fn happens(&mut self, before: Before) -> Checked {
         let fate = self.world.fate.clone();
         match before {
             Before::Edit => {
@@ -110,7 +119,9 @@ impl Play {
                 self.world.wait(time).await;
             }
             Before::Clean => self.housekeeping(&self.dirs[0]).await,
+            Before::HandOver(export, import) => self.hand_over((export, import)).await?,
         }
+        Ok(())
     }
 
     /// A bit of a sealed chunk flips, of a source from which it can be sealed again.
@@ -172,7 +183,7 @@ impl Play {
         for dir in &self.dirs {
             dir.machine.forget_lives();
         }
-        self.sabotage(&dir, &came.0);
+        self.sabotage(&dir, &came.0).await;
         if Picture::of(&work.disk, Path::new("")) != picture {
             return Err(Violation::new(Promise::I4, "the source as it was", "it was changed"));
         }
@@ -185,7 +196,13 @@ impl Play {
         };
         self.judge(&dir, came, before, beside.is_some())?;
         match done {
-            Some(done) => self.read_in_trouble(&work, &done).await,
+            Some(done) => {
+                self.read_in_trouble(&work, &done).await?;
+                if self.world.fate.draw(|random| random.u8(..4)) == 0 {
+                    self.verify_in_trouble(&dir, &done).await?;
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -222,19 +239,27 @@ impl Play {
         others: bool,
     ) -> Checked {
         self.count(&came);
+        self.oracle.learn(&self.world, &self.dirs);
         if let Came::Ended(result) = &came
             && let Ok(done) = result.as_ref()
         {
-            Oracle::check_stored(&self.world, done)?;
+            self.oracle.check_stored(&self.world, (done, self.work.how.verified))?;
         }
         self.oracle.check(&self.world, &self.dirs)?;
         let Came::Ended(result) = came else { return Ok(()) };
         Oracle::check_handles(handles)?;
-        // A reorganisation may undo later what was said before.
-        let clear = !others && trouble == self.chain_trouble() && self.world.sky.reorgs() == 0;
+        // A reorganisation may undo later what was said before, until all is over.
+        let stands = !self.world.fate.is_hostile() || self.world.sky.reorgs() == 0;
+        let clear = !others && trouble == self.chain_trouble() && stands;
         let about = Circumstances { paid_before, chain_was_clear: clear };
         match *result {
-            Ok(done) => self.oracle.check_done(&self.world, dir, &done, about),
+            Ok(mut done) => {
+                let reorg = self.world.sky.reorgs() > 0;
+                if reorg && self.world.sabotage == Some(Sabotage::UnderstatesSpend) {
+                    done.spend.storage_cost = spillway_types::Atto::ZERO;
+                }
+                self.oracle.check_done(&self.world, dir, &done, about)
+            }
             Err(mut error) => {
                 if self.world.sabotage == Some(Sabotage::HidesFailure)
                     && let UploadError::PartialUpload { failed, .. } = &mut error
@@ -305,39 +330,6 @@ impl Play {
         drop(process);
         (came, handles)
     }
-
-    /// Breaks what is to be broken after a run.
-    fn sabotage(&self, dir: &DataDir, came: &Came) {
-        let disk = dir.machine.disk();
-        let died = matches!(came, Came::Died);
-        match self.world.sabotage {
-            Some(Sabotage::SessionsForgotten) if died => remove(&disk, Path::new("sessions")),
-            Some(Sabotage::SpillForgotten) if died => {
-                for spill in durable::spills(&disk) {
-                    remove(&disk, &spill);
-                }
-            }
-            Some(Sabotage::WritesElsewhere) => {
-                let _ = disk.write_durable(Path::new("other/more"), b"x", Overwrite::Replace);
-            }
-            Some(Sabotage::LeavesSpill) => {
-                let _ = disk.create_dir_all(Path::new("spill/spill_1_orphan"));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Removes a directory and all in it.
-fn remove(disk: &MemoryDisk, dir: &Path) {
-    for (path, kind) in durable::entries(disk, dir) {
-        if kind == spillway_disk::EntryKind::Dir {
-            remove(disk, &path);
-        } else {
-            let _ = disk.remove_file(&path);
-        }
-    }
-    let _ = disk.remove_dir(dir);
 }
 
 fn describe(came: &Came) -> String {

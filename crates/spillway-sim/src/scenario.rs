@@ -9,7 +9,7 @@ use spillway_pay::Mining;
 use crate::{
     Death, End, Sabotage, Strike,
     work::Work,
-    world::{PEERS, WorldOptions},
+    world::{About, PEERS, WorldOptions},
 };
 
 /// Runs in the hostile phase at most.
@@ -28,6 +28,8 @@ pub(crate) struct Scenario {
     pub resume_rest: bool,
     /// What becomes of the money of batches is looked at, too.
     pub settle: bool,
+    /// Copies are lost after the upload, and stored again; after so much time.
+    pub repair: Option<Duration>,
 }
 
 /// One run of the hostile phase, and what happens before it.
@@ -50,6 +52,9 @@ pub(crate) enum Before {
     Rot,
     Wait(Duration),
     Clean,
+    /// All sessions go on in another data directory; the process that hands over may end so, and so may
+    /// the one that takes.
+    HandOver(End, End),
 }
 
 /// Who works at the same time.
@@ -72,14 +77,29 @@ impl Scenario {
         let random = &mut Rng::with_seed(seed ^ 0x5ce0_a210);
         let mining = if random.bool() { Mining::Automatic } else { Mining::Manual };
         let confirmations = if random.u8(..4) == 0 { random.u16(1..=3) } else { 0 };
-        let liars = (0..random.usize(..=MAX_LIARS)).map(|_| random.usize(..PEERS)).collect();
+        let liars =
+            (0..random.usize(1..=MAX_LIARS)).map(|_| (random.usize(..PEERS), About::draw(random)));
+        let liars = liars.collect();
         let runs = (0..random.usize(1..=MAX_RUNS)).map(|_| Run::draw(random)).collect();
+        let work = Work::draw(random);
+        let repair = (random.u8(..3) == 0).then(|| {
+            // Within the window chunks are put again, after it they are offered.
+            Duration::from_hours(if random.bool() { 0 } else { 24 * 30 })
+        });
         Self {
-            world: WorldOptions { mining, confirmations, liars, sabotage },
-            work: Work::draw(random),
+            // Who does not look again can hold nodes to nothing but their receipts.
+            world: WorldOptions {
+                mining,
+                confirmations,
+                liars,
+                sabotage,
+                lossy: work.how.verified,
+            },
+            work,
             runs,
             resume_rest: random.bool(),
             settle: random.u8(..8) == 0,
+            repair,
         }
     }
 }
@@ -92,11 +112,7 @@ fn spread(random: &mut Rng, most: u64) -> u64 {
 
 impl Run {
     fn draw(random: &mut Rng) -> Self {
-        let death = match random.u8(..3) {
-            0 => Death::Kill,
-            1 => Death::PowerCut(Survival::Nothing),
-            _ => Death::PowerCut(Survival::Seeded(random.u64(..))),
-        };
+        let death = death(random);
         let end = match random.u8(..20) {
             0..6 => End::Natural,
             6..12 => End::AtStep(spread(random, 1_000), death),
@@ -121,6 +137,7 @@ impl Run {
             (10, Before::Clean),
             (4, Before::Wait(Duration::from_secs(spread(random, 8_000)))),
             (40, Before::Wait(Duration::from_hours(random.u64(24..60)))),
+            (8, Before::HandOver(short_end(random), short_end(random))),
         ];
         for (one_in, happening) in happenings {
             if random.u8(..one_in) == 0 {
@@ -141,6 +158,23 @@ impl Run {
         });
         let jump = (self.clock_ahead != 0).then_some(Strike::ClockJump);
         beside.into_iter().chain(jump)
+    }
+}
+
+fn death(random: &mut Rng) -> Death {
+    match random.u8(..3) {
+        0 => Death::Kill,
+        1 => Death::PowerCut(Survival::Nothing),
+        _ => Death::PowerCut(Survival::Seeded(random.u64(..))),
+    }
+}
+
+/// How a process ends that has little to do.
+fn short_end(random: &mut Rng) -> End {
+    match random.u8(..3) {
+        0 => End::Natural,
+        1 => End::AtStep(spread(random, 120), death(random)),
+        _ => End::AtChange(spread(random, 30), death(random)),
     }
 }
 

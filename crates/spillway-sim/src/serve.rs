@@ -21,7 +21,7 @@ use spillway_types::{
 };
 
 use crate::{
-    Strike,
+    Sabotage, Strike,
     member::{Known, Member},
 };
 
@@ -55,10 +55,23 @@ impl SimServe {
     /// Whether a node that lies does so now.
     fn lies(member: &Member, strike: Strike) -> bool {
         let may = match strike {
-            Strike::LieHollow | Strike::LieAlreadyStored => member.lies.signs,
-            _ => member.lies.often,
+            Strike::LieHollow | Strike::LieAlreadyStored | Strike::LieHas => member.lies.signs,
+            Strike::LieOverpriced | Strike::LieForeignQuote | Strike::LieFewAnswers => {
+                member.lies.prices
+            }
+            Strike::LieBusy | Strike::LieRefusal => member.lies.prices || member.lies.chunks,
+            _ => member.lies.chunks,
         };
         may && member.fate().strikes(strike)
+    }
+
+    fn same(&self) -> Self {
+        Self {
+            member: self.member.clone(),
+            generation: self.generation,
+            inner: Arc::clone(&self.inner),
+            heard: AtomicU64::new(0),
+        }
     }
 
     async fn hear(&self, member: &Member) {
@@ -128,7 +141,7 @@ impl Serve for SimServe {
         self.hear(&member).await;
         let nonce = request.nonce;
         let mut response = self.inner.quote(from, request).await;
-        if let (true, Ok(answers)) = (member.lies.often, &mut response.answers) {
+        if let Ok(answers) = &mut response.answers {
             lie_about_prices(&member, nonce, answers);
         }
         self.member().await;
@@ -148,29 +161,11 @@ impl Serve for SimServe {
             return Err(Refusal::StorageFailed);
         }
         self.hear(&member).await;
-        let address = request.leaf.address;
-        let said = ReceiptBody {
-            domain: member.domain(),
-            payment: request.proof.id(&member.domain()),
-            leaf: request.leaf.hash(),
-            address,
-            size: request.size,
-            time: member.clock().now(),
-            nonce: request.nonce,
-        };
+        let (address, said) = (request.leaf.address, said_by(&member, &request, Kind::Put));
         let inner = self.inner.admit(from, request).await;
-        member.fate().note(format_args!(
-            "node {} put {address}: {:?}",
-            member.index,
-            inner.as_ref().err()
-        ));
-        let serve = Self {
-            member: self.member.clone(),
-            generation: self.generation,
-            inner: Arc::clone(&self.inner),
-            heard: AtomicU64::new(0),
-        };
-        Ok(Box::new(SimPut { serve, inner: inner?, said }))
+        let error = inner.as_ref().err();
+        member.fate().note(format_args!("node {} put {address}: {error:?}", member.index));
+        Ok(Box::new(SimPut { serve: self.same(), inner: inner?, address, said }))
     }
 
     async fn admit_offer(
@@ -183,7 +178,12 @@ impl Serve for SimServe {
             return Err(busy(&member));
         }
         self.hear(&member).await;
-        self.inner.admit_offer(from, request).await
+        let put = &request.put;
+        let (address, said) = (put.leaf.address, said_by(&member, put, Kind::Offer));
+        let inner = self.inner.admit_offer(from, request).await;
+        let error = inner.as_ref().err();
+        member.fate().note(format_args!("node {} offer {address}: {error:?}", member.index));
+        Ok(Box::new(SimPut { serve: self.same(), inner: inner?, address, said }))
     }
 
     async fn get(&self, from: PeerKey, address: ChunkAddress) -> Result<Option<Bytes>, Refusal> {
@@ -204,8 +204,22 @@ impl Serve for SimServe {
     }
 
     async fn has(&self, from: PeerKey, request: HasRequest) -> HasResponse {
-        self.member().await;
-        self.inner.has(from, request).await
+        let member = self.member().await;
+        let addresses = request.addresses.clone();
+        let mut response = self.inner.has(from, request).await;
+        if let Ok(present) = &mut response.present {
+            for (here, address) in present.iter_mut().zip(addresses) {
+                if member.sabotage() == Some(Sabotage::SaysItHas) {
+                    *here = true;
+                } else if !*here && Self::lies(&member, Strike::LieHas) {
+                    member.claim(address);
+                    *here = true;
+                } else if *here && Self::lies(&member, Strike::LieHasNot) {
+                    *here = false;
+                }
+            }
+        }
+        response
     }
 
     async fn wins(&self, from: PeerKey, request: WinsRequest) -> WinsResponse {
@@ -217,8 +231,45 @@ impl Serve for SimServe {
 struct SimPut {
     serve: SimServe,
     inner: Box<dyn AdmittedPut>,
-    /// What a receipt would say.
-    said: ReceiptBody,
+    address: ChunkAddress,
+    /// What a receipt would say of a node that may keep nothing.
+    said: Option<Said>,
+}
+
+/// What a node says of a chunk that it throws away.
+struct Said {
+    body: ReceiptBody,
+    /// Whoever judges knows that it lies.
+    is_known: bool,
+}
+
+/// How a chunk comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Offer,
+}
+
+/// The receipt of a node that may throw away what it signs for; `None` of all others.
+fn said_by(member: &Member, request: &PutRequest, kind: Kind) -> Option<Said> {
+    let hollow = match member.sabotage() {
+        Some(Sabotage::HollowNodes) => true,
+        Some(Sabotage::HollowOffers) => kind == Kind::Offer,
+        _ => false,
+    };
+    let says = hollow || SimServe::lies(member, Strike::LieHollow);
+    says.then(|| {
+        let body = ReceiptBody {
+            domain: member.domain(),
+            payment: request.proof.id(&member.domain()),
+            leaf: request.leaf.hash(),
+            address: request.leaf.address,
+            size: request.size,
+            time: member.clock().now(),
+            nonce: request.nonce,
+        };
+        Said { body, is_known: !hollow }
+    })
 }
 
 /// When a node dies that dies at a put.
@@ -287,24 +338,30 @@ impl AdmittedPut for SimPut {
         } else if fate.strikes(Strike::NodeDiskError) {
             member.fail_disk(FaultPlan::once(fate.draw(|random| random.u64(1..=6)), Fault::Io));
         }
-        let address = self.said.address;
-        if member.is_hollow() || SimServe::lies(&member, Strike::LieHollow) {
-            member.claim(address);
-            return PutResponse { receipts: Ok(vec![self.said.sign(&member.secret)]) };
+        let address = self.address;
+        if let Some(said) = self.said {
+            if said.is_known {
+                member.claim(address);
+            }
+            return PutResponse { receipts: Ok(vec![said.body.sign(&member.secret)]) };
         }
-        let serve = self.serve;
+        let (serve, had) = (self.serve, member.has(address));
         let mut response = self.inner.store(body).await;
         member.fate().note(format_args!(
             "node {} stored {address}: {:?}",
             member.index,
             response.receipts.as_ref().err()
         ));
-        if let (true, Ok(receipts)) = (member.lies.often, &mut response.receipts) {
+        if let (true, Ok(receipts)) = (member.lies.chunks, &mut response.receipts) {
             for receipt in receipts {
                 *receipt = Self::falsified(&member, receipt);
             }
         }
         serve.member().await;
+        // What it had before somebody may have counted.
+        if response.receipts.is_ok() && !had && member.loses() {
+            member.lose(&[address]).await;
+        }
         response
     }
 }

@@ -1,4 +1,5 @@
-//! Every kind of trouble that the simulator makes, with how often it is drawn.
+//! Every kind of trouble that the simulator makes, with how often it is drawn. Few runs in trouble come
+//! to storing, so what can only happen then is drawn often; half of all calls are spared in any case.
 
 macro_rules! strikes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $rate:literal;)*) => {
@@ -57,23 +58,32 @@ strikes! {
     /// A refusal of what should be taken.
     LieRefusal = "lie_refusal", 1_500;
     /// A receipt with another nonce.
-    LieReceiptNonce = "lie_receipt_nonce", 1_500;
+    LieReceiptNonce = "lie_receipt_nonce", 20_000;
     /// A receipt signed by another key.
-    LieReceiptKey = "lie_receipt_key", 1_500;
+    LieReceiptKey = "lie_receipt_key", 20_000;
     /// A receipt for another payment.
-    LieReceiptPayment = "lie_receipt_payment", 1_500;
+    LieReceiptPayment = "lie_receipt_payment", 20_000;
     /// A receipt that holds, for a chunk that was thrown away.
-    LieHollow = "lie_hollow_receipt", 2_500;
+    LieHollow = "lie_hollow_receipt", 10_000;
     /// Other bytes than the chunk's.
-    LieBytes = "lie_bytes", 3_000;
+    LieBytes = "lie_bytes", 10_000;
     /// "Not here" of a chunk that is.
-    LieNotHere = "lie_not_here", 2_000;
+    LieNotHere = "lie_not_here", 10_000;
+    /// "I have it" of a chunk that is not here.
+    LieHas = "lie_has", 10_000;
+    /// "I do not have it" of a chunk that is here.
+    LieHasNot = "lie_has_not", 10_000;
     /// A node dies at a put and comes back.
     NodeCrash = "node_crash", 250;
     /// A node's disk is full for one call.
     NodeDiskFull = "node_disk_full", 200;
     /// A node's disk fails once.
     NodeDiskError = "node_disk_error", 200;
+    /// A node loses a chunk that it has just signed for, and starts anew; in uploads that wait until
+    /// they are verified.
+    NodeLoses = "node_loses", 3_000;
+    /// Nodes have lost chunks of an upload that is done.
+    CopiesLost = "copies_lost", 0;
     /// The client is killed; what it wrote is there.
     ClientKill = "client_kill", 0;
     /// The power goes; what was not synced is lost.
@@ -134,4 +144,10 @@ strikes! {
     Settle = "settle", 0;
     /// What nobody claimed is asked back.
     Refund = "refund", 0;
+    /// The sessions of a data directory are handed over to another.
+    HandOver = "hand_over", 0;
+    /// A process dies while it hands a session over or takes it.
+    HandOverDies = "hand_over_dies", 0;
+    /// An upload is verified, and what is short is stored again.
+    Repair = "repair", 0;
 }

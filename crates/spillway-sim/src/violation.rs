@@ -78,6 +78,20 @@ pub enum Sabotage {
     SpillForgotten,
     /// Every node signs for what it throws away: breaks [`Promise::I3`].
     HollowNodes,
+    /// Whatever is stored lies on the farthest nodes afterwards: breaks [`Promise::I3`].
+    DistantCopies,
+    /// Every node says that it has everything: breaks [`Promise::I3`] of what is verified, or
+    /// [`Promise::I2`] once the spill has let go of it.
+    SaysItHas,
+    /// Every node signs for what it is offered and throws it away: breaks [`Promise::I6`] of what is
+    /// said to be repaired.
+    HollowOffers,
+    /// The copy of a session that was handed over goes on as if it had not been: breaks [`Promise::I1`].
+    CopyGoesOn,
+    /// The sealed chunks of an imported session are gone: breaks [`Promise::I2`].
+    ImportLosesChunks,
+    /// After a reorganisation nothing counts as spent: breaks [`Promise::I1`].
+    UnderstatesSpend,
     /// Something writes beside the data directory's own files: breaks [`Promise::I4`].
     WritesElsewhere,
     /// Something leaves a spill behind that no session names: breaks [`Promise::I5`].

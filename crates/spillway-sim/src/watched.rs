@@ -7,7 +7,7 @@ use spillway_disk::Survival;
 use spillway_pay::Chain;
 use spillway_types::{Atto, EvmAddress};
 
-use crate::{Promise, Sabotage, Sky, Violation, chain::TOKEN, durable, world::DataDir};
+use crate::{Promise, Sabotage, Sky, Violation, chain::TOKEN, durable::PlanReader, world::DataDir};
 
 /// Somebody who looks at every transaction of an uploading process before it goes.
 #[derive(Debug)]
@@ -17,13 +17,14 @@ pub(crate) struct Watch {
     pub sabotage: Option<Sabotage>,
     pub sky: Sky,
     pub payer: EvmAddress,
+    pub plans: PlanReader,
 }
 
 impl Watch {
     /// If the power went now, would what pays still be known? Returns the payer's tokens.
     pub(crate) fn before(&self, raw: &[u8]) -> Atto {
         let left = self.dir.machine.disk().crash(Survival::Nothing);
-        if let Err(found) = durable::check_before_send(&left, raw) {
+        if let Err(found) = self.plans.check_before_send(&left, raw) {
             let violation = Violation {
                 promise: Promise::I2,
                 expected: "plan and signed bytes are durable before they are sent".to_owned(),

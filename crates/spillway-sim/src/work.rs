@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use fastrand::Rng;
 use spillway_client::{
-    BatchOptions, CommitChoice, ModeChoice, Source, StreamSource, UploadOptions,
+    BatchOptions, CommitChoice, ModeChoice, Source, StreamSource, UploadOptions, VerifyUpload,
 };
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 
-use crate::{Fate, Life, SimDisk};
+use crate::{Fate, Life, SimDisk, TOKENS};
 
 /// What kind of source it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct How {
     pub mode: ModeChoice,
     pub batch: BatchOptions,
     pub secret: bool,
+    /// It is done only when it is verified.
+    pub verified: bool,
 }
 
 impl How {
@@ -48,6 +50,7 @@ impl How {
             mode,
             batch: BatchOptions { max_leaves: random.usize(1..=4), commit },
             secret: random.u8(..5) == 0,
+            verified: random.u8(..3) == 0,
         }
     }
 
@@ -58,6 +61,9 @@ impl How {
             batch: self.batch,
             secret: self.secret.then(|| b"a secret".to_vec().into()),
             segment_bytes: self.segment_bytes,
+            // What came with an archive and was never signed is paid under a cap only.
+            max_cost: Some(TOKENS),
+            verify: if self.verified { VerifyUpload::Wait } else { VerifyUpload::No },
             ..UploadOptions::default()
         }
     }

@@ -5,20 +5,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use spillway_client::{Client, ClientParts, Workers};
+use spillway_client::{Client, ClientParts, WorkerLimits, Workers};
 use spillway_disk::{Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, MemoryNetwork, Peers, RequestKind};
 use spillway_node::{Terms, limits::TIP_GAS};
 use spillway_pay::{Chain, Mining, PayTiming, Payments, PaymentsOptions, Wallet};
 use spillway_types::{
     Atto, ChunkAddress, Domain, NetworkId, PaymentId, PeerKey, PeerSecret, RewardAddress,
-    TokenRate, UnixTime, Wei,
+    TokenRate, UnixTime, Wei, limits::CLOSE_GROUP,
 };
 
 use crate::{
     Fate, Life, Machine, Sabotage, SimChain, SimClock, SimDisk, SimPeers, Sky, Strike, Violation,
     chain::{BASE_FEE, TOKEN, VAULT},
     disk::Handles,
+    durable::PlanReader,
     member::{Common, Lies, Member, Members, price},
     picture::Picture,
     watched::Watch,
@@ -39,6 +40,21 @@ const SIGN_LIES: usize = 2;
 /// Directories that are not ours, in every data directory.
 const NOT_OURS: &str = "other";
 
+/// What a node lies about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    Prices,
+    /// Chunks and receipts. Its prices are good, so that it is paid and asked.
+    Chunks,
+    Everything,
+}
+
+impl About {
+    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+        [Self::Prices, Self::Chunks, Self::Chunks, Self::Everything][random.usize(..4)]
+    }
+}
+
 /// How a world differs from another.
 #[derive(Clone, Debug)]
 pub(crate) struct WorldOptions {
@@ -46,8 +62,10 @@ pub(crate) struct WorldOptions {
     pub confirmations: u16,
     /// Which nodes may lie. The first two may also sign for chunks that they do not have: of three
     /// receipts that hold one is honest then.
-    pub liars: Vec<usize>,
+    pub liars: Vec<(usize, About)>,
     pub sabotage: Option<Sabotage>,
+    /// Nodes may lose what they have just signed for.
+    pub lossy: bool,
 }
 
 /// Everything that there is in one simulation.
@@ -59,7 +77,10 @@ pub(crate) struct World {
     pub domain: Domain,
     pub payer: Arc<Wallet>,
     pub members: Vec<Arc<Member>>,
+    /// Their keys, in the same order.
+    pub peers: Vec<PeerKey>,
     pub sabotage: Option<Sabotage>,
+    pub plans: PlanReader,
     common: Common,
     /// What was seen to be broken while it happened.
     pub seen: Arc<Mutex<Vec<Violation>>>,
@@ -70,6 +91,8 @@ pub(crate) struct World {
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     pub name: &'static str,
+    /// The first of those that have handed everything over to each other: together they are one payer.
+    pub family: &'static str,
     pub machine: Machine,
     pub clock: SimClock,
     /// Where the wallet's lock is.
@@ -107,26 +130,34 @@ impl World {
             network,
             members: Members::default(),
             sabotage: options.sabotage,
+            lossy: options.lossy,
         };
         for index in 0..PEERS {
             let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
-            let mut reward = [0xee; 20];
-            reward[19] = number;
             let terms = Terms {
                 confirmations: options.confirmations,
                 price: price(),
                 token_rate: rate_of(TIP),
                 max_prize: Some(Atto::MAX_SHARE),
-                ..Terms::new(RewardAddress(reward))
+                ..Terms::new(reward_of(index))
             };
+            let lies = |of: About| {
+                let mut all = options.liars.iter();
+                all.any(|(liar, about)| {
+                    *liar == index && (*about == of || *about == About::Everything)
+                })
+            };
+            let signers = &options.liars[..options.liars.len().min(SIGN_LIES)];
             let liar = Lies {
-                often: options.liars.contains(&index),
-                signs: options.liars.iter().take(SIGN_LIES).any(|&liar| liar == index),
+                prices: lies(About::Prices),
+                chunks: lies(About::Chunks),
+                signs: signers.iter().any(|(liar, _)| *liar == index),
             };
             let secret = PeerSecret::from_seed(&[number; 32]);
             Member::start_new(&common, secret, terms, liar).await;
         }
         let members = common.members.all();
+        let peers = members.iter().map(|member| member.peer()).collect();
         Self {
             fate,
             clock,
@@ -134,7 +165,9 @@ impl World {
             domain,
             payer,
             members,
+            peers,
             sabotage: options.sabotage,
+            plans: PlanReader::default(),
             common,
             seen: Arc::default(),
             clients: Mutex::new(0),
@@ -143,8 +176,8 @@ impl World {
 
     /// Lets go of everything that holds on to everything else.
     pub(crate) fn end(&self) {
-        for member in &self.members {
-            self.common.network.leave(member.peer());
+        for peer in &self.peers {
+            self.common.network.leave(*peer);
         }
         self.common.members.clear();
         self.sky.chain().set_faults(None);
@@ -156,6 +189,7 @@ impl World {
         let not_ours = plant(&disk);
         DataDir {
             name,
+            family: name,
             machine: Machine::new(disk),
             clock: self.clock.with_own_wall(),
             locks: locks.clone(),
@@ -173,6 +207,7 @@ impl World {
             sabotage: self.sabotage,
             sky: self.sky.clone(),
             payer: self.payer.address(),
+            plans: self.plans.clone(),
         });
         let chain: Arc<dyn Chain> = Arc::new(SimChain::of_client(&self.sky, &life, watch));
         let payments = Arc::new(Payments::new(PaymentsOptions {
@@ -190,7 +225,8 @@ impl World {
             payments: Arc::clone(&payments),
             domain: self.domain,
             stop: life.stop().clone(),
-            workers: Workers::default(),
+            // Of this process alone: those of another thread's world would decide when this one waits.
+            workers: Workers::new(WorkerLimits::default()),
         });
         Process { client, payments, life, handles }
     }
@@ -230,10 +266,25 @@ impl World {
         self.sky.chain().recorded(VAULT)
     }
 
-    /// How many of the nodes that a client asks have this chunk, or have signed that they do.
+    /// How many nodes have this chunk, or lie about it.
     pub(crate) fn holders(&self, address: ChunkAddress) -> usize {
         self.members.iter().filter(|node| node.has(address) || node.has_claimed(address)).count()
     }
+
+    /// The five nodes that are closest to a chunk, by their place in [`Self::members`].
+    pub(crate) fn closest(&self, address: ChunkAddress) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..self.peers.len()).collect();
+        all.sort_by_cached_key(|&index| self.peers[index].distance(&address));
+        all.truncate(CLOSE_GROUP);
+        all
+    }
+}
+
+/// Where the node in this place is paid.
+pub(crate) fn reward_of(index: usize) -> RewardAddress {
+    let mut reward = [0xee; 20];
+    reward[19] = u8::try_from(index + 1).unwrap_or(u8::MAX);
+    RewardAddress(reward)
 }
 
 /// What a token is worth when this is the least tip of a draw, at quiet fees.

@@ -4,8 +4,11 @@ use std::ops::ControlFlow;
 
 use spillway_sim::{Promise, Sabotage, SimOptions, Strike, simulate, simulate_all};
 
-/// Seeds of the tests that look at many.
+/// Seeds of the test that looks at many.
 const MANY: u64 = 60;
+
+/// Seeds in which what is broken on purpose must be noticed.
+const ENOUGH: u64 = 200;
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
@@ -48,6 +51,20 @@ fn promises_hold_and_everything_happens() {
     assert!(summary.ends.done >= MANY, "every seed ends well at least once: {:?}", summary.ends);
     assert!(summary.ends.died > MANY / 4, "{:?}", summary.ends);
     assert!(summary.ends.failed > 0 && summary.calls > MANY * 100, "{summary:?}");
+    for strike in [
+        Strike::LieReceiptNonce,
+        Strike::LieReceiptKey,
+        Strike::LieReceiptPayment,
+        Strike::LieHas,
+        Strike::LieHasNot,
+        Strike::CopiesLost,
+        Strike::HandOver,
+        Strike::HandOverDies,
+        Strike::Repair,
+    ] {
+        let count = summary.strikes[strike as usize];
+        assert!(count >= 1, "{} struck {count} times", strike.name());
+    }
     let struck = summary.strikes.iter().filter(|&&count| count > 0).count();
     assert!(struck * 3 > Strike::ALL.len() * 2, "{struck} kinds of trouble: {summary:?}");
 }
@@ -55,7 +72,7 @@ fn promises_hold_and_everything_happens() {
 /// What is broken on purpose is found in some seed, and nothing else is said to be broken.
 fn is_found(sabotage: Sabotage, promises: &[Promise]) {
     let options = SimOptions { keep_trace: false, sabotage: Some(sabotage) };
-    let found = (1..=MANY).find_map(|seed| simulate(seed, options).violation);
+    let found = (1..=ENOUGH).find_map(|seed| simulate(seed, options).violation);
     let found = found.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
     assert!(promises.contains(&found.promise), "{sabotage:?}: {found}");
 }
@@ -78,6 +95,36 @@ fn sealed_chunks_that_were_never_durable_break_i2() {
 #[test]
 fn nodes_that_sign_for_what_they_throw_away_break_i3() {
     is_found(Sabotage::HollowNodes, &[Promise::I3]);
+}
+
+#[test]
+fn copies_on_distant_nodes_break_i3() {
+    is_found(Sabotage::DistantCopies, &[Promise::I3, Promise::I6]);
+}
+
+#[test]
+fn what_is_verified_by_word_alone_breaks_i3() {
+    is_found(Sabotage::SaysItHas, &[Promise::I2, Promise::I3]);
+}
+
+#[test]
+fn a_repair_that_nobody_keeps_breaks_i6() {
+    is_found(Sabotage::HollowOffers, &[Promise::I6, Promise::Finishes]);
+}
+
+#[test]
+fn a_copy_that_goes_on_after_it_was_handed_over_breaks_i1() {
+    is_found(Sabotage::CopyGoesOn, &[Promise::I1]);
+}
+
+#[test]
+fn an_import_that_loses_chunks_breaks_i2() {
+    is_found(Sabotage::ImportLosesChunks, &[Promise::I2]);
+}
+
+#[test]
+fn a_spend_that_is_forgotten_after_a_reorganisation_breaks_i1() {
+    is_found(Sabotage::UnderstatesSpend, &[Promise::I1]);
 }
 
 #[test]
