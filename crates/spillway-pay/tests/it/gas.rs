@@ -91,7 +91,8 @@ async fn every_gas_limit_suffices_with_room(stage: Stage) {
     stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
     for tx in &journal.signed {
         let used = stage.chain.receipt(tx.hash).await.unwrap().unwrap().gas_used;
-        assert!(tx.gas_limit > used && tx.gas_limit < 2 * used, "{} {used}", tx.gas_limit);
+        let room = used + used / 10..2 * used;
+        assert!(room.contains(&tx.gas_limit), "{} {used}", tx.gas_limit);
     }
 }
 
