@@ -229,7 +229,9 @@ async fn a_finished_session_is_looked_for_before_it_is_finished_where_it_is_impo
         import(&cluster, &there, &way).await.unwrap();
         let status = &cluster.client(&there).sessions().await.unwrap()[0];
         assert_eq!((status.finished, status.stage), (false, SessionStage::Verifying));
-        nodes.iter().for_each(|store| lose(store, lost));
+        for store in nodes {
+            lose(store, lost);
+        }
         let resumed = resume(&cluster, &there, &id, direct()).await;
         if lost == chunks[0] {
             assert!(resumed.unwrap().verified);
@@ -273,7 +275,9 @@ async fn an_edit_does_not_believe_what_nobody_has_looked_for_yet() {
     let there = MemoryDisk::new();
     import(&cluster, &there, &way).await.unwrap();
     for address in cluster.stored().into_keys() {
-        stores.iter().for_each(|store| lose(store, address));
+        for store in &stores {
+            lose(store, address);
+        }
     }
     let edit = edited(&source);
     let uploaded = upload(&cluster, &there, &edit, direct()).await.unwrap();
@@ -296,7 +300,9 @@ async fn what_the_network_is_said_to_have_had_is_asked_for_again() {
     assert_eq!(cluster.charged().await, charged);
 
     let lost = *cluster.stored().keys().next().unwrap();
-    stores[..3].iter().for_each(|store| lose(store, lost));
+    for store in &stores[..3] {
+        lose(store, lost);
+    }
     let there = MemoryDisk::new();
     import(&cluster, &there, &way).await.unwrap();
     match resume(&cluster, &there, &id, direct()).await.unwrap_err() {

@@ -328,7 +328,9 @@ async fn a_finished_upload_is_verified_as_often_as_it_is_asked_for() {
     let chunks: Vec<_> = cluster.stored().into_keys().collect();
     for lost in [&chunks[..1], &chunks[1..]] {
         for store in &stores[..3] {
-            lost.iter().for_each(|address| lose(store, *address));
+            for address in lost {
+                lose(store, *address);
+            }
         }
         let again = resume(&cluster, &data, &first.upload_id, waiting()).await.unwrap();
         assert!(again.verified);
@@ -377,7 +379,9 @@ async fn what_another_session_has_stored_and_the_network_lost_is_stored_again_wi
     upload(&cluster, &data, &source, Cluster::options()).await.unwrap();
     let charged = cluster.charged().await;
     let lost = *cluster.stored().keys().next().unwrap();
-    stores[1..4].iter().for_each(|store| lose(store, lost));
+    for store in &stores[1..4] {
+        lose(store, lost);
+    }
     // The same contents once more: its receipts say that all is stored.
     let again = upload(&cluster, &data, &source, waiting()).await.unwrap();
     assert_eq!((again.verified, again.chunks_already_stored), (true, 4));
