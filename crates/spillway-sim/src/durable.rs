@@ -21,6 +21,9 @@ const HEADER: usize = 15;
 /// Bytes after it.
 const CHECKSUM: usize = 32;
 
+/// A plan that was read, and what the vault calls it.
+type Read = (PaymentId, Arc<Plan>);
+
 /// Plans by what the vault calls them.
 pub(crate) type Plans = BTreeMap<PaymentId, Arc<Plan>>;
 
@@ -69,7 +72,7 @@ fn decoded<T: serde::de::DeserializeOwned>(file: &[u8]) -> Option<T> {
 /// Reads plans. What one file says is worked out once, whoever has it and however often it is read: a
 /// file is known by its checksum, which is compared each time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PlanReader(Arc<Mutex<BTreeMap<Vec<u8>, (PaymentId, Arc<Plan>)>>>);
+pub(crate) struct PlanReader(Arc<Mutex<BTreeMap<Vec<u8>, Read>>>);
 
 impl PlanReader {
     fn read(&self, file: &[u8]) -> Option<(PaymentId, Arc<Plan>)> {
