@@ -192,6 +192,9 @@ mod tests {
     fn the_largest_fits() {
         let bytes = encode(&proof(MAX_PROOF_DEPTH, Atto::MAX_SHARE));
         assert!(fits(&bytes), "{}", bytes.len());
+        assert_eq!(decode(&bytes), Ok(proof(MAX_PROOF_DEPTH, Atto::MAX_SHARE)));
+        let deep = encode(&proof(MAX_PROOF_DEPTH + 1, Atto(1)));
+        assert_eq!(decode::<FurtherProof>(&deep), Err(BadFile::Damaged));
         let bytes = encode(&win(MAX_PROOF_DEPTH, Atto::MAX_SHARE));
         assert!(fits(&bytes), "{}", bytes.len());
         assert_eq!(decode(&bytes), Ok(win(MAX_PROOF_DEPTH, Atto::MAX_SHARE)));

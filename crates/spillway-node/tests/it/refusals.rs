@@ -379,6 +379,14 @@ async fn quotes_that_are_never_valid_together() {
         terms.expires = begins.saturating_add(QUOTE_LIFETIME);
     });
     refused(&world, &deal, Refusal::QuoteExpired { index: 0 }).await;
+    // For one second they are.
+    let mut deal = world.deal(2).await;
+    deal.requote(4, |terms| {
+        terms.issued = begins.saturating_sub(Duration::from_secs(1));
+        terms.expires = begins.saturating_add(QUOTE_LIFETIME);
+    });
+    world.chain.record_payment(deal.payment(), START.saturating_add(QUOTE_LIFETIME));
+    assert!(world.admit(&deal.put).await.is_ok());
 }
 
 #[tokio::test]
