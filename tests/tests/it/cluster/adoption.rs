@@ -2,6 +2,7 @@
 //! counted once, and one that is too late does not hold up the rest.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use spillway_client::{
     Approve, BatchOptions, ChunkFailure, CommitChoice, ForgetOptions, Offer, Remote, UploadError,
     UploadOptions, Uploaded, forget,
 };
-use spillway_disk::{Clock, Disk, MemoryDisk};
+use spillway_disk::{Clock, Disk, MemoryDisk, Overwrite};
 use spillway_net::{Fault, RequestKind};
 use spillway_pay::{ChainFault, ChainOp};
 use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, Tricks, noise};
@@ -60,6 +61,48 @@ async fn signed(cluster: &Cluster, source: &[u8], options: UploadOptions) -> Mem
     assert_eq!(cluster.charged().await, Charged::nothing());
     cluster.chain.set_faults(None);
     data
+}
+
+/// Another session signs its plan between the look at it and the moment at which it would be given up.
+#[tokio::test]
+async fn a_plan_that_is_signed_while_it_is_looked_at_is_not_given_up() {
+    let cluster = five();
+    let original = noise(227, 6 * SEGMENT);
+    let data = signed(&cluster, &original, batches(4_096)).await;
+    let session = cluster.client(&data).sessions().await.unwrap()[0].id.clone();
+    let dir = Path::new("sessions").join(&session);
+    let mut payments = Vec::new();
+    // The first is the approval; a fee may have been raised since.
+    for number in 1.. {
+        let path = dir.join(format!("tx-{number}"));
+        let Ok(bytes) = data.read(&path, u64::MAX) else { break };
+        data.remove_file(&path).unwrap();
+        payments.push((path, bytes));
+    }
+    assert_ne!(payments, []);
+    let disk = data.clone();
+    cluster.chain.set_faults(Some(Box::new(move |op| {
+        if op == ChainOp::Record {
+            // At the first look; later they are there.
+            for (path, bytes) in &payments {
+                let _ = disk.write_durable(path, bytes, Overwrite::Never);
+            }
+        }
+        None
+    })));
+    let mut source = original.clone();
+    source[5] ^= 1;
+    let error = upload(&cluster, &data, &source, batches(4_096)).await.unwrap_err();
+    assert!(matches!(&error, UploadError::Busy { session: busy } if *busy == session), "{error:?}");
+    assert_eq!(cluster.charged().await, Charged::nothing());
+    // Run again it takes over what is signed, and both are paid for once.
+    cluster.chain.set_faults(None);
+    let edited = upload(&cluster, &data, &source, batches(4_096)).await.unwrap();
+    assert_reads(&cluster, &edited, &source).await;
+    let first = upload(&cluster, &data, &original, batches(4_096)).await.unwrap();
+    assert_reads(&cluster, &first, &original).await;
+    let cost = cluster.price_of_all().saturating_add(Atto(2 * Cluster::TIP.0));
+    assert_eq!(cluster.charged().await.paid, cost);
 }
 
 /// Says the same each time, and counts how often it was asked.
