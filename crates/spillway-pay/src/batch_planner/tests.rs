@@ -195,7 +195,9 @@ fn what_cannot_be_planned_at_all_is_named() {
     }
     let mut late = input(1, 100);
     late.first_expiry = NOW;
-    assert!(matches!(failed(late, batch()), PlanError::TooLate { .. }));
+    let late = failed(late, batch());
+    assert!(matches!(late, PlanError::TooLate { .. }));
+    assert_eq!(late.retry(), Retry::Backoff, "with new quotes");
     let mut short = input(1, 100);
     short.max_window = short.min_window;
     assert!(matches!(failed(short, batch()), PlanError::NoWindow { .. }));

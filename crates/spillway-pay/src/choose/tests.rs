@@ -99,3 +99,14 @@ fn reasons_survive_being_written_down() {
         assert_eq!(serde_json::from_str::<ModeReason>(&text).unwrap(), reason);
     }
 }
+
+#[test]
+fn two_payments_are_what_both_are_or_mixed() {
+    use PaymentMode::{Batch, Direct, Mixed};
+    for mode in [Direct, Batch, Mixed] {
+        assert_eq!(mode.and(mode), mode);
+    }
+    for (one, other) in [(Direct, Batch), (Batch, Direct), (Mixed, Direct), (Batch, Mixed)] {
+        assert_eq!(one.and(other), Mixed);
+    }
+}
