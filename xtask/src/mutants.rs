@@ -1,7 +1,7 @@
 //! Mutation testing with cargo-mutants, in a target directory of its own. What is mutated, and with
 //! which tests, is in `.cargo/mutants.toml` and below; the result is in `docs/mutation-testing.md`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::command;
 use crate::workspace::Workspace;
@@ -125,7 +125,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &MutantsArguments) -> Result
     let mut all = true;
     for part in PARTS.iter().filter(chosen) {
         eprintln!("==> {}", part.name);
-        let lines = line(part, arguments, &home.join(part.name).to_string_lossy());
+        let output = home.join(part.name);
+        std::fs::create_dir_all(&output)
+            .with_context(|| format!("cannot make {}", output.display()))?;
+        let lines = line(part, arguments, &output.to_string_lossy());
         let mut mutants = command::program("cargo", &lines, workspace.root());
         // A copy of the tree, and never the target directory of others, unless one is named.
         if !is_named {
