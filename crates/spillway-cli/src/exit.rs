@@ -22,6 +22,9 @@ use serde_json::{Map, Value};
 
 pub(crate) use causes::chain_of;
 pub(crate) use several::Failures;
+pub(crate) use upload::is_declined;
+
+use crate::render::one_line;
 
 /// Exit codes. They are documented in `--help` and in the README, and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +129,6 @@ impl fmt::Display for Failure {
             None => Ok(()),
         }
     }
-}
-
-/// Names of files may contain anything, line breaks and terminal controls too.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

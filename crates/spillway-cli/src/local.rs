@@ -145,6 +145,27 @@ impl Output {
     /// When there is something and `overwrite` was not said, or the directory is not there or
     /// cannot be written to.
     pub(crate) fn check(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        let output = Self::at(path, overwrite)?;
+        if !overwrite && output.disk.exists(&output.name)? {
+            return Err(DiskError::Exists { path: path.to_owned() }.into());
+        }
+        output.writable()
+    }
+
+    /// The same for bytes that are known: a file that has them will do, and is left as it is. `None` when
+    /// something else is there.
+    ///
+    /// # Errors
+    /// When the directory is not there or cannot be written to.
+    pub(crate) fn check_for(path: &Path, bytes: &[u8]) -> Result<Option<Self>, Failure> {
+        let output = Self::at(path, false)?;
+        if output.disk.exists(&output.name)? && !output.holds(bytes) {
+            return Ok(None);
+        }
+        output.writable().map(Some)
+    }
+
+    fn at(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         let name = path.file_name().map(PathBuf::from).ok_or_else(|| {
             Failure::usage(format!("{} does not name what to write", path.display()))
                 .hint("end the path with a name, such as ./NAME")
@@ -154,28 +175,40 @@ impl Output {
             _ => Path::new("."),
         };
         let disk = RealDisk::open(&resolve(parent)?)?;
-        let output = Self {
+        Ok(Self {
             disk: Arc::new(disk),
             name,
             overwrite: if overwrite { Overwrite::Replace } else { Overwrite::Never },
             path: path.to_owned(),
-        };
-        if !overwrite && output.disk.exists(&output.name)? {
-            return Err(DiskError::Exists { path: path.to_owned() }.into());
-        }
-        // A file that is never given its name goes away by itself.
-        drop(output.disk.create(&output.name, Mode::Private)?);
-        Ok(output)
+        })
     }
 
-    /// Writes a file, durably and at once: whole or not at all.
+    fn writable(self) -> Result<Self, Failure> {
+        // A file that is never given its name goes away by itself.
+        drop(self.disk.create(&self.name, Mode::Private)?);
+        Ok(self)
+    }
+
+    /// Whether a file with just these bytes is there.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
+        let stat = self.disk.stat(&self.name);
+        stat.is_ok_and(|stat| stat.kind == EntryKind::File && stat.len == len)
+            && self.disk.read(&self.name, len).is_ok_and(|found| found == bytes)
+    }
+
+    /// Writes a file, durably and at once: whole or not at all. One that has these bytes already is as
+    /// good as written.
     ///
     /// # Errors
     /// What the disk says.
     pub(crate) fn write(&self, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
         let file = self.disk.create(&self.name, mode)?;
         file.write_at(0, bytes)?;
-        file.persist(self.overwrite)
+        match file.persist(self.overwrite) {
+            Err(DiskError::Exists { .. }) if self.holds(bytes) => Ok(()),
+            outcome => outcome,
+        }
     }
 }
 
@@ -214,6 +247,25 @@ mod tests {
         let error = output.write(b"new", Mode::Private).unwrap_err();
         assert!(matches!(error, DiskError::Exists { .. }), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+    }
+
+    #[test]
+    fn what_is_there_already_is_as_good_as_written_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let output = Output::check_for(&path, b"map").unwrap().unwrap();
+        output.write(b"map", Mode::Private).unwrap();
+        let again = Output::check_for(&path, b"map").unwrap().unwrap();
+        again.write(b"map", Mode::Private).unwrap();
+        for other in [&b"new"[..], b"longer", b""] {
+            assert!(Output::check_for(&path, other).unwrap().is_none());
+        }
+        // Replaced between: that stays.
+        fs::write(&path, "new").unwrap();
+        let error = again.write(b"map", Mode::Private).unwrap_err();
+        assert!(matches!(error, DiskError::Exists { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert!(Output::check_for(dir.path(), b"map").unwrap().is_none());
     }
 
     #[test]

@@ -238,6 +238,7 @@ fn status(
         stage: snapshot.stage(now),
         stakes: session::stakes(&snapshot, now),
         payments_not_final: snapshot.unfinal(now).count() as u64,
+        proofs_until: proofs_until(&snapshot, now),
         running,
         damage: None,
     }
@@ -271,6 +272,12 @@ fn upload_by(snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
         .filter(|file| file.own_chunks().any(|chunk| !progressed.is_done(chunk)))
         .map(|file| file.plan.upload_by)
         .min()
+}
+
+/// When the last window ends of what was paid, if one is open.
+fn proofs_until(snapshot: &Snapshot, now: UnixTime) -> Option<UnixTime> {
+    let paid = snapshot.progressed.paid.keys().map(|plan| &snapshot.plans[plan.0 as usize]);
+    paid.filter(|file| !file.is_over(now)).map(|file| file.plan.upload_by).max()
 }
 
 /// The tips of the batches that a session has paid itself.

@@ -129,6 +129,10 @@ pub struct SessionStatus {
     /// them back. [`Client::resume`](crate::Client::resume) looks, and sends the same bytes again then.
     /// Those whose upload window is over do not count: nobody takes chunks for them any more.
     pub payments_not_final: u64,
+    /// When the last upload window ends of what it has paid. Until then its proofs store again what
+    /// nodes have lost, for nothing. `None`: nothing was paid, or all are over, by
+    /// [`QUOTE_LIFETIME`](spillway_types::limits::QUOTE_LIFETIME).
+    pub proofs_until: Option<UnixTime>,
     /// Whether a process works on it now.
     pub running: bool,
     /// Why its files cannot be read, if so; everything else is empty then.

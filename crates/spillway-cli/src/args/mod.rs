@@ -42,7 +42,8 @@ Exit codes:
   3    partial upload: some chunks are stored, some are not; `spillway resume` goes on. Of `verify`:
        some chunks have fewer than 3 copies
   5    try again later: the network or the RPC cannot be reached
-  10   not found, on the network or as a local file. Of `verify`: a chunk has no copy
+  10   not found, on the network or as a local file. Of `verify`: a chunk is gone, neither near
+       its place nor on this machine
   11   locked by another process
   12   wrong password
   13   not enough funds

@@ -65,7 +65,8 @@ pub(crate) struct PaymentArgs {
     /// Fail before paying if gas costs more, in the coin's smallest unit
     #[arg(long, value_name = "WEI", value_parser = parse_wei)]
     pub(crate) max_gas_cost: Option<Wei>,
-    /// Pay without asking; needed where nobody can be asked: without a terminal, and with --json
+    /// Pay without asking; needed where nobody can be asked: without a terminal, and with --json.
+    /// `resume` needs it only to pay
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

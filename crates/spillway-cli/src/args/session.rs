@@ -12,14 +12,14 @@ pub(crate) struct Resume {
     #[arg(value_name = "SESSION")]
     pub(crate) session: Option<String>,
     /// Go on with every upload that is not finished, one after the other; what stops one does not stop
-    /// the others
+    /// the others. --max-cost and --max-gas-cost hold for each of them, not for all together
     #[arg(long, conflicts_with_all = ["session", "output"])]
     pub(crate) all: bool,
     /// Where the data map goes, also again of an upload that is finished [default: NAME.datamap in the
     /// current directory, of one that is not finished]
     #[arg(short, long, value_name = "DATAMAP")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace the data map if there is one
+    /// Replace the data map if there is another one, perhaps of a newer upload under the same name
     #[arg(long)]
     pub(crate) overwrite: bool,
     #[command(flatten)]
@@ -42,7 +42,9 @@ pub(crate) struct Forget {
     /// be taken yet, money that may come back
     #[arg(long)]
     pub(crate) even_paid: bool,
-    /// All that are finished and of which nothing comes back any more
+    /// All that are finished, of which nothing comes back any more, whose upload window is over and whose
+    /// payments are final. Their data maps cannot be written again then, nor what nodes lose be repaired
+    /// for free
     #[arg(long)]
     pub(crate) finished: bool,
     #[command(flatten)]

@@ -41,8 +41,8 @@ pub(crate) struct VerifyAfterArgs {
     #[arg(long)]
     pub(crate) wait_verified: bool,
     /// Run this when the upload is verified, and only then, with `sh -c`; it has SPILLWAY_UPLOAD_ID,
-    /// SPILLWAY_DATA_MAP (a path) and of public uploads SPILLWAY_ADDRESS; what it prints goes to
-    /// standard error. When it fails, the exit code is 1. Implies --wait-verified
+    /// SPILLWAY_DATA_MAP (a path) and of public uploads SPILLWAY_ADDRESS, and no key; what it prints
+    /// goes to standard error. When it fails, the exit code is 1. Implies --wait-verified
     #[arg(long, value_name = "COMMAND")]
     pub(crate) after_verified: Option<String>,
 }

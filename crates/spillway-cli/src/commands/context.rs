@@ -6,7 +6,7 @@ use std::{
 
 use spillway_client::{
     Address, Approve, ChainOptions, ConnectOptions, Connected, Disk, DiskError, Payments,
-    ProgressSender, RealDisk, Source, StreamSource, connect_chain,
+    ProgressSender, RealDisk, Source, StreamSource, UploadError, connect_chain,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use crate::{
     args::Globals,
     config::{Environment, Layer, Settings},
-    exit::Failure,
+    exit::{Failure, is_declined},
     local,
-    render::{Console, ProgressView, Prompt},
+    render::{Console, Nobody, ProgressView, Prompt},
     running::{Announcement, Board},
     signals::{Signals, Stop},
 };
@@ -174,11 +174,30 @@ impl Context {
             return Ok(None);
         }
         if reads_stdin || !self.console.can_ask() {
-            return Err(Failure::usage("nobody can be asked whether the price is right")
-                .hint("say --yes to pay without asking, and --max-cost for a limit"));
+            return Err(Failure::nobody_to_ask());
         }
-        let prompt = Prompt { console: self.console.clone(), stop: self.stop.clone() };
-        Ok(Some(Arc::new(prompt)))
+        Ok(Some(self.prompt(None)))
+    }
+
+    /// The same for an upload that is gone on with, which `of` names. What is paid needs no answer, so
+    /// where nobody can be asked it goes on, and the answer is no.
+    pub(crate) fn approval_of(&self, yes: bool, of: String) -> Option<Arc<dyn Approve>> {
+        match (yes, self.console.can_ask()) {
+            (true, _) => None,
+            (false, true) => Some(self.prompt(Some(of))),
+            (false, false) => Some(Arc::new(Nobody)),
+        }
+    }
+
+    fn prompt(&self, of: Option<String>) -> Arc<dyn Approve> {
+        Arc::new(Prompt { console: self.console.clone(), stop: self.stop.clone(), of })
+    }
+
+    /// Why an upload failed, of this session if it came so far.
+    pub(crate) fn upload_failure(&self, error: UploadError, session: Option<&str>) -> Failure {
+        let is_unasked = is_declined(&error) && !self.console.can_ask();
+        let failure = Failure::of_upload(error, session);
+        if is_unasked { failure.unasked() } else { failure }
     }
 
     /// What is uploaded.

@@ -52,7 +52,10 @@ pub(super) async fn run(context: &Context, args: &Download) -> Result<(), Failur
     view.finish().await;
     let measured = Measured { traffic: connected.traffic(), elapsed: start.elapsed() };
     connected.shutdown().await;
-    let downloaded = outcome?;
+    let downloaded = match outcome {
+        Err(error) if to_stream => return Err(Failure::of_stream(&error)),
+        outcome => outcome?,
+    };
     let report = report(&downloaded, &args.output, measured);
     if to_stream {
         context.console.note(report.trim_end());

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use spillway_client::{Clock, Disk, ForgetOptions, Forgotten, SessionError, SystemClock, forget};
+use spillway_client::{
+    Clock, Disk, ForgetOptions, Forgotten, SessionError, SessionStatus, SystemClock, forget,
+};
 use spillway_types::Atto;
 
 use super::{Context, summary::only_report};
@@ -9,13 +11,15 @@ use crate::{
     args::Forget,
     config::Layer,
     exit::{Failure, Failures},
-    render::{Report, amount},
+    render::{Report, amount, count},
 };
 
 /// The summary of `forget`.
 #[derive(Debug, Serialize)]
 struct Summary {
     forgotten: Vec<Gone>,
+    /// Finished uploads that `--finished` keeps: their proofs or signed payments may be needed yet.
+    kept: Vec<String>,
 }
 
 /// One session that is gone. Amounts are text: they pass 53 bits.
@@ -35,7 +39,7 @@ struct Gone {
 pub(super) async fn run(context: &Context, args: &Forget) -> Result<(), Failure> {
     let settings = context.settings(Layer::from(&args.data))?;
     let data = Context::data(&settings)?;
-    let names = names(data.as_ref(), args).await?;
+    let (names, kept) = names(data.as_ref(), args).await?;
     let options = ForgetOptions { now: SystemClock.now(), even_paid: args.even_paid };
     let (mut forgotten, mut failures) = (Vec::new(), Failures::default());
     for name in &names {
@@ -52,27 +56,40 @@ pub(super) async fn run(context: &Context, args: &Forget) -> Result<(), Failure>
             }
         }
     }
-    let text = only_report(report(&forgotten));
-    let summary = Summary { forgotten: forgotten.into_iter().map(Gone::from).collect() };
+    let text = only_report(report(&forgotten, kept.len()));
+    let summary = Summary { forgotten: forgotten.into_iter().map(Gone::from).collect(), kept };
     context.console.summary(&summary, &text)?;
     failures.end(names.len(), "forgotten")
 }
 
-/// Those that were named, and with `--finished` those that are over. Somebody who works on one of
-/// these only says it again.
-async fn names(data: Option<&Arc<dyn Disk>>, args: &Forget) -> Result<Vec<String>, Failure> {
-    let mut names = args.sessions.clone();
+/// Whether it may go unasked: nothing of it is open, comes back, can be repaired with its proofs while
+/// nodes take them, or may have to be paid once more with what is signed here.
+pub(super) fn may_go(session: &SessionStatus) -> bool {
+    session.is_over()
+        && session.stakes.is_nothing()
+        && session.proofs_until.is_none()
+        && session.payments_not_final == 0
+}
+
+/// Those that were named, and with `--finished` those that are over; and those that are finished and
+/// kept. Somebody who works on one of these only says it again.
+async fn names(
+    data: Option<&Arc<dyn Disk>>,
+    args: &Forget,
+) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let (mut names, mut kept) = (args.sessions.clone(), Vec::new());
     if let (true, Some(data)) = (args.finished, data) {
         let sessions = spillway_client::sessions(data, SystemClock.now()).await?;
-        let over = sessions.into_iter().filter(|it| it.is_over() && it.stakes.is_nothing());
-        names.extend(over.map(|session| session.id));
+        for session in sessions.into_iter().filter(|session| session.finished) {
+            if may_go(&session) { names.push(session.id) } else { kept.push(session.id) }
+        }
     }
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    Ok(names)
+    Ok((names, kept))
 }
 
-fn report(forgotten: &[Forgotten]) -> String {
+fn report(forgotten: &[Forgotten], kept: usize) -> String {
     let mut report = Report::default();
     for Forgotten { session, stakes } in forgotten {
         let lost = stakes.unstored.saturating_add(stakes.refundable);
@@ -84,6 +101,12 @@ fn report(forgotten: &[Forgotten]) -> String {
     }
     if report.is_empty() {
         report.line("Nothing to forget.");
+    }
+    if kept > 0 {
+        report.line(format_args!(
+            "Kept {}: money may come back, the upload window is open, or payments are not final.",
+            count(kept as u64, "finished upload"),
+        ));
     }
     report.text()
 }
@@ -100,5 +123,38 @@ impl From<Forgotten> for Gone {
             refundable_batches: stakes.refundable_batches,
             refundable_atto: stakes.refundable.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_client::Stakes;
+    use spillway_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_needed_yet_is_kept() {
+        let over = || SessionStatus { finished: true, ..SessionStatus::default() };
+        assert!(may_go(&over()));
+        let stakes = Stakes { undecided_payments: 1, ..Stakes::default() };
+        for kept in [
+            SessionStatus { finished: false, ..over() },
+            SessionStatus { proofs_until: Some(UnixTime(1)), ..over() },
+            SessionStatus { payments_not_final: 1, ..over() },
+            SessionStatus { stakes, ..over() },
+        ] {
+            assert!(!may_go(&kept), "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_said() {
+        assert_eq!(report(&[], 0), "Nothing to forget.\n");
+        assert_eq!(
+            report(&[], 2),
+            "Nothing to forget.\nKept 2 finished uploads: money may come back, the upload window is \
+             open, or payments are not final.\n"
+        );
     }
 }

@@ -1,9 +1,14 @@
-use std::{path::Path, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use serde::Serialize;
 use spillway_client::{
-    Clock, Connected, Disk, SessionError, SessionStatus, SystemClock, UploadError, UploadOptions,
-    VerifyUpload, Wallet, session_data_map,
+    Clock, Connected, Disk, DiskError, SessionError, SessionStatus, SystemClock, UploadError,
+    UploadOptions, VerifyUpload, Wallet, session_data_map,
 };
 
 use super::{
@@ -50,9 +55,8 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
             &only_report("No upload waits to be gone on with.\n".to_owned()),
         );
     };
-    let approve = context.approval(args.payment.yes, false)?;
     let first = match chosen.as_slice() {
-        [one] if !args.all => output(args, one, &data).await?,
+        [one] if !args.all => output(args, one, &data, &BTreeSet::new()).await?,
         _ => None,
     };
     let start = Instant::now();
@@ -60,11 +64,7 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
         context,
         args,
         wallet: Arc::new(settings.wallet()?),
-        options: UploadOptions {
-            approve,
-            verify: verify_as(&args.verify),
-            ..pay_as(&args.mode, &settings)
-        },
+        options: UploadOptions { verify: verify_as(&args.verify), ..pay_as(&args.mode, &settings) },
         settings: &settings,
         data: &data,
     };
@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
     let outcome = if args.all {
         all.go_on(&connected, &chosen, &not_final).await
     } else {
-        all.go_on_with(&connected, (&chosen[0].id, first), start).await
+        all.go_on_with(&connected, (&chosen[0], first), start).await
     };
     connected.shutdown().await;
     outcome
@@ -115,35 +115,57 @@ fn not_final(sessions: &[SessionStatus]) -> Vec<String> {
     found.map(|session| session.id.clone()).collect()
 }
 
-/// Where the data map goes.
+/// Where the data map goes. What is there may be the data map of a newer upload under the same name, so
+/// it is kept unless it is this one, or the user says otherwise; `written` by this command is kept anyway.
 async fn output(
     args: &Resume,
     session: &SessionStatus,
     data: &Arc<dyn Disk>,
+    written: &BTreeSet<PathBuf>,
 ) -> Result<Option<Output>, Failure> {
-    let has_map = match session_data_map(data, &session.id).await {
-        Ok(_) => true,
-        Err(SessionError::NoDataMap { .. }) => false,
+    let map = match session_data_map(data, &session.id).await {
+        Ok(map) => Some(map),
+        Err(SessionError::NoDataMap { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let path = match (&args.output, has_map) {
-        (Some(_), false) => {
+    let (path, map) = match (&args.output, map) {
+        (Some(_), None) => {
             let none = SessionError::NoDataMap { session: session.id.clone() };
             return Err(Failure::usage(none.to_string()).hint("leave -o out"));
         }
-        (Some(path), true) => path.clone(),
-        (None, true) if !session.finished => default_path(session)?,
+        (Some(path), Some(map)) => (path.clone(), map),
+        (None, Some(map)) if !session.finished => (default_path(session, written)?, map),
         (None, _) => return Ok(None),
     };
     local::differs(Path::new(&session.source), &path)?;
-    Output::check(&path, args.overwrite).map(Some)
+    if args.overwrite {
+        return Output::check(&path, true).map(Some);
+    }
+    let output = Output::check_for(&path, &map)?;
+    output.map(Some).ok_or_else(|| other_map(path, &session.id))
 }
 
-/// Where the upload would have written it.
-fn default_path(session: &SessionStatus) -> Result<PathBuf, Failure> {
+/// What is there is not the data map of this upload.
+fn other_map(path: PathBuf, session: &str) -> Failure {
+    Failure::from(DiskError::Exists { path }).hint(format!(
+        "it may be the data map of a newer upload: `spillway resume {session} -o FILE` writes this one \
+         to another place"
+    ))
+}
+
+/// Where the upload would have written it; with the session's name if `written` has that.
+fn default_path(session: &SessionStatus, written: &BTreeSet<PathBuf>) -> Result<PathBuf, Failure> {
     let source = Path::new(&session.source);
     match source.file_name() {
-        Some(name) if !local::is_stream(source) => Ok(local::data_map_name(Path::new(name))),
+        Some(name) if !local::is_stream(source) => {
+            let path = local::data_map_name(Path::new(name));
+            if !written.contains(&path) {
+                return Ok(path);
+            }
+            let mut name = name.to_owned();
+            name.push(format!(".{}", session.id));
+            Ok(local::data_map_name(Path::new(&name)))
+        }
         _ => Err(Failure::usage(format!("what session {} uploads has no name", session.id))
             .hint("say where the data map goes with -o")),
     }
@@ -168,11 +190,13 @@ impl All<'_> {
         not_final: &[String],
     ) -> Result<(), Failure> {
         let (mut failures, mut finished) = (Failures::default(), 0);
+        let mut written = BTreeSet::new();
         for session in sessions {
             let start = Instant::now();
             let one = async {
-                let output = output(self.args, session, self.data).await?;
-                self.go_on_with(connected, (&session.id, output), start).await
+                let output = output(self.args, session, self.data, &written).await?;
+                written.extend(output.iter().map(|output| output.path.clone()));
+                self.go_on_with(connected, (session, output), start).await
             };
             match Box::pin(one).await {
                 Ok(()) => finished += 1,
@@ -207,26 +231,29 @@ impl All<'_> {
     /// Nothing is said of payments that stand, nor of those of another wallet or vault.
     async fn look_at(&self, connected: &Connected, session: &str) -> Result<(), Failure> {
         let verify = VerifyUpload::default();
-        let options = UploadOptions { verify, ..self.options.clone() };
+        let approve = self.context.approval_of(self.args.payment.yes, format!("Session {session}"));
+        let options = UploadOptions { approve, verify, ..self.options.clone() };
         match connected.client().resume(session, &self.wallet, None, options).await {
             Ok(_)
             | Err(UploadError::Session(
                 SessionError::OtherPayer { .. } | SessionError::OtherDomain { .. },
             )) => Ok(()),
-            Err(error) => Err(Failure::of_upload(error, Some(session))),
+            Err(error) => Err(self.context.upload_failure(error, Some(session))),
         }
     }
 
     async fn go_on_with(
         &self,
         connected: &Connected,
-        (session, output): (&str, Option<Output>),
+        (session, output): (&SessionStatus, Option<Output>),
         start: Instant,
     ) -> Result<(), Failure> {
+        let of = format!("Session {}, of {}", session.id, session.source);
+        let approve = self.context.approval_of(self.args.payment.yes, of);
         let job = Job {
-            work: Work::Resume(session.to_owned()),
+            work: Work::Resume(session.id.clone()),
             wallet: Arc::clone(&self.wallet),
-            options: self.options.clone(),
+            options: UploadOptions { approve, ..self.options.clone() },
         };
         let of_several = self.args.all;
         let outcome = job.run_on(self.context, connected, (start, of_several)).await;
@@ -310,8 +337,26 @@ mod tests {
 
     #[test]
     fn a_data_map_goes_where_the_upload_would_have_put_it() {
-        assert_eq!(default_path(&session("a", false)).unwrap(), Path::new("a.raw.datamap"));
+        let none = BTreeSet::new();
+        assert_eq!(default_path(&session("a", false), &none).unwrap(), Path::new("a.raw.datamap"));
         let stream = SessionStatus { source: "-".into(), ..session("a", false) };
-        assert_eq!(default_path(&stream).unwrap_err().code, Code::Usage);
+        assert_eq!(default_path(&stream, &none).unwrap_err().code, Code::Usage);
+        // Of an edited file, in the same run.
+        let written = [PathBuf::from("a.raw.datamap")].into();
+        let other = default_path(&session("a", false), &written).unwrap();
+        assert_eq!(other, Path::new("a.raw.a.datamap"));
+    }
+
+    #[test]
+    fn replacing_another_data_map_is_not_what_is_advised() {
+        let failure = other_map("a.datamap".into(), "a1");
+        assert_eq!(
+            (failure.code, failure.to_string().as_str()),
+            (
+                Code::Failure,
+                "a.datamap exists already; it may be the data map of a newer upload: `spillway resume \
+                 a1 -o FILE` writes this one to another place"
+            )
+        );
     }
 }

@@ -77,7 +77,8 @@ async fn export(context: &Context, args: &SessionExport) -> Result<(), Failure> 
     ));
     if !exported.lost.is_empty() {
         report.line(format_args!(
-            "{} could not be put in: upload the same contents there to go on.",
+            "{} could not be put in: upload the same contents there, with the same --public and \
+             --secret-file, to go on.",
             count(exported.lost.len() as u64, "chunk")
         ));
     }
@@ -107,13 +108,16 @@ async fn import(context: &Context, args: &SessionImport) -> Result<(), Failure> 
     let (from, name) = local::readable(&args.file)?;
     let data: Arc<dyn Disk> = Arc::new(RealDisk::create(&settings.data_dir()?)?);
     let options = ImportOptions { now: SystemClock.now() };
-    let taken = import_session(&data, &from, &name, options).await?;
+    let taken = match import_session(&data, &from, &name, options).await {
+        Err(error) => return Err(not_taken(&data, error).await),
+        Ok(taken) => taken,
+    };
     let mut report = Report::default();
     report.line(format_args!(
-        "Took session {} over: {}, {} of them to be stored.",
+        "Took session {} over: {}; {} came with it.",
         taken.session,
         count(taken.chunks_total, "chunk"),
-        taken.chunks,
+        count(taken.chunks, "sealed chunk"),
     ));
     if let Some(replaced) = &taken.replaces {
         report.line(format_args!("It takes the place of {replaced}, which was handed over."));
@@ -126,6 +130,17 @@ async fn import(context: &Context, args: &SessionImport) -> Result<(), Failure> 
         replaces: taken.replaces,
     };
     context.console.summary(&summary, &only_report(report.text()))
+}
+
+/// Why an archive was not taken over. What is here of the same upload decides what to do.
+async fn not_taken(data: &Arc<dyn Disk>, error: SessionError) -> Failure {
+    let failure = Failure::from(&error);
+    let SessionError::AlreadyHere { session } = error else { return failure };
+    let found = spillway_client::sessions(data, SystemClock.now()).await.unwrap_or_default();
+    match found.iter().find(|here| here.id == session) {
+        Some(here) if here.stakes.is_nothing() => failure.already_here_unpaid(&session),
+        _ => failure,
+    }
 }
 
 async fn data_map(context: &Context, args: &SessionDataMap) -> Result<(), Failure> {

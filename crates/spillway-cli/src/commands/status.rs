@@ -15,7 +15,7 @@ use crate::{
     args::Status,
     config::{Layer, Settings},
     exit::Failure,
-    render::{Report, amount, bytes, count, utc},
+    render::{Report, amount, bytes, count, one_line, utc},
 };
 
 /// The summary of `status`.
@@ -255,6 +255,7 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
 /// All about one upload.
 fn lines(session: &SessionStatus, chain: Option<&OnChain>, now: UnixTime) -> String {
     if let Some(damage) = &session.damage {
+        let damage = one_line(damage);
         return format!("{:<11} {}  {damage}\n", state(session), session.id);
     }
     let shown = state(session).replace('_', " ");
@@ -267,7 +268,7 @@ fn lines(session: &SessionStatus, chain: Option<&OnChain>, now: UnixTime) -> Str
         session.chunks_paid,
         session.chunks_stored,
         amount(session.spend.storage_cost.get()),
-        session.source,
+        one_line(&session.source),
     ));
     if session.chunks_lapsed > 0 {
         let chunks = count(session.chunks_lapsed, "chunk");

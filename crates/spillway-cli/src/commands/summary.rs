@@ -9,7 +9,7 @@ use spillway_types::{Atto, Wei};
 
 use crate::{
     memory,
-    render::{Report, Text, amount, bytes, count, mode_name, paid_as, seconds},
+    render::{Report, Text, amount, bytes, count, mode_name, one_line, paid_as, seconds},
 };
 
 /// The summary of an upload. Amounts are text: they pass 53 bits.
@@ -163,7 +163,8 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
         report.line("Every chunk was found where it was stored.");
     }
     for path in &uploaded.skipped {
-        report.line(format_args!("Left out, for it is no file: {}", path.display()));
+        let path = one_line(&path.display().to_string());
+        report.line(format_args!("Left out, for it is no file: {path}"));
     }
     report.text()
 }
@@ -246,6 +247,13 @@ mod tests {
         assert_eq!(json["mode_reason"], "batch: 0.5 coins less than direct");
         assert_eq!(json["storage_cost_atto"], "1000000000000000000");
         assert_eq!(json["tip_atto"], "20000000000000000");
+    }
+
+    #[test]
+    fn names_of_an_archive_do_not_reach_the_terminal() {
+        let odd = Uploaded { skipped: vec!["a\nb\x1b[2J".into()], ..uploaded() };
+        let said = report(&odd, measured());
+        assert!(said.ends_with("\nLeft out, for it is no file: a\u{fffd}b\u{fffd}[2J\n"), "{said}");
     }
 
     #[test]

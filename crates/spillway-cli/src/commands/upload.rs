@@ -190,7 +190,7 @@ impl Job {
             None => {}
         }
         let stays = stays && error.is_price_not_taken();
-        let failure = Failure::of_upload(error, shown.session());
+        let failure = context.upload_failure(error, shown.session());
         Err(if stays { failure.kept(shown.session()) } else { failure })
     }
 }

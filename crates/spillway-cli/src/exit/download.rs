@@ -42,6 +42,19 @@ impl From<&DownloadError> for Failure {
     }
 }
 
+impl Failure {
+    /// Why a download to standard output failed: bytes may have gone there.
+    pub(crate) fn of_stream(error: &DownloadError) -> Self {
+        let failure = Self::from(error);
+        let hint = match (error, failure.hint.as_deref()) {
+            (DownloadError::DataMap(_) | DownloadError::DirectoryToStream, _) => return failure,
+            (DownloadError::Interrupted, _) | (_, None) => String::new(),
+            (_, Some(hint)) => format!("{hint}; "),
+        };
+        failure.hint(hint + "what was written is not whole; run the same command again")
+    }
+}
+
 /// What went wrong, and that what is there already is kept.
 fn unfinished(source: &DownloadError, path: &Path, (kept, total): (u64, u64)) -> Failure {
     let mut failure = Failure::from(source);

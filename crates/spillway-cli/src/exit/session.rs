@@ -36,9 +36,7 @@ impl From<&SessionError> for Failure {
                 "nothing was taken over; check that it is the file of `spillway session export`",
             ),
             SessionError::AlreadyHere { session } => failure(Code::Failure)
-                .hint(format!(
-                    "nothing was taken over; `spillway resume {session}` goes on with it"
-                ))
+                .hint(already_here(session, true))
                 .detail("upload_id", session.clone()),
             SessionError::OlderThanHere { session } => failure(Code::Failure)
                 .hint("nothing was taken over; import its last export")
@@ -46,6 +44,20 @@ impl From<&SessionError> for Failure {
             _ => failure(Code::Failure),
         }
     }
+}
+
+/// An upload that is here and not finished pays for itself, whatever an archive has paid.
+fn already_here(session: &str, is_paid: bool) -> String {
+    if is_paid {
+        return format!(
+            "nothing was taken over; `spillway resume {session}` goes on with what is paid here, and \
+             pays again for what only the archive has paid"
+        );
+    }
+    format!(
+        "nothing was taken over, and nothing would be lost here: `spillway forget {session}`, then \
+         import again; going on here pays again for what the archive has paid"
+    )
 }
 
 impl From<ForgetError> for Failure {
@@ -91,6 +103,11 @@ fn at_stake(session: String, stakes: &Stakes) -> Failure {
 }
 
 impl Failure {
+    /// [`SessionError::AlreadyHere`], of a session of which nothing is paid or may come back.
+    pub(crate) fn already_here_unpaid(self, session: &str) -> Self {
+        self.hint(already_here(session, false))
+    }
+
     fn stakes(self, stakes: &Stakes) -> Self {
         self.detail("unstored_chunks", stakes.unstored_chunks)
             .detail("unstored_atto", stakes.unstored.to_string())

@@ -40,6 +40,20 @@ fn spend() -> Spend {
     }
 }
 
+fn offer() -> Offer {
+    Offer {
+        mode: Some(PaymentMode::Direct),
+        reason: None,
+        storage_cost: Atto(1),
+        tips: Atto::ZERO,
+        gas: 1,
+        gas_cost: Wei(1),
+        chunks_to_pay: 1,
+        chunks_later: 0,
+        chunks_already_stored: 0,
+    }
+}
+
 fn partial(cause: Option<UploadError>) -> UploadError {
     UploadError::PartialUpload {
         session: "session".into(),
@@ -125,13 +139,37 @@ fn sessions_have_codes_and_say_what_to_do() {
     let other = SessionError::OtherPayer { session: session(), payer: ACCOUNT };
     assert_eq!(code(UploadError::Session(other)), Code::Failure);
     let over = Failure::from(UploadError::HandedOver { session: session(), at: UnixTime(1) });
-    let hint = "`spillway session import FILE` takes it back; `spillway forget s-1` begins anew";
+    let hint = "`spillway session import FILE` takes it back; `spillway forget s-1` begins anew, and pays \
+                anew for all that it has paid";
     assert_eq!((over.code, over.hint.as_deref()), (Code::Failure, Some(hint)));
     let lost = UploadError::LostChunks { session: session(), lost: vec![ADDRESS] };
-    assert_eq!(Failure::from(lost).details["lost"], json!([ADDRESS.to_string()]));
+    let lost = Failure::from(lost);
+    assert_eq!(lost.details["lost"], json!([ADDRESS.to_string()]));
+    let hint = "run `spillway upload` of the same contents, with the same --public and --secret-file; \
+                what is paid stays paid";
+    assert_eq!(lost.hint.unwrap(), hint);
     let unasked = UploadError::ImportedPlans { session: session(), cost: Atto(2) };
     let hint = "nothing of them was paid; say --max-cost, or go on without --yes";
     assert_eq!(Failure::of_upload(unasked, Some("s-1")).hint.unwrap(), hint);
+}
+
+#[test]
+fn what_pays_twice_says_so() {
+    let session = || "s-1".to_owned();
+    let what = "checksum".to_owned();
+    let damaged = UploadError::DamagedSession { session: session(), what };
+    let hint = "it is left as it is, for a look; with its directory moved away uploading begins anew, and \
+                pays anew for all that it has paid";
+    assert_eq!(Failure::from(damaged).hint.unwrap(), hint);
+    let here = Failure::from(SessionError::AlreadyHere { session: session() });
+    let hint = "nothing was taken over; `spillway resume s-1` goes on with what is paid here, and pays \
+                again for what only the archive has paid";
+    assert_eq!(here.hint.as_deref(), Some(hint));
+    let hint = "nothing was taken over, and nothing would be lost here: `spillway forget s-1`, then import \
+                again; going on here pays again for what the archive has paid";
+    let unpaid = here.already_here_unpaid("s-1");
+    assert_eq!((unpaid.hint.as_deref(), unpaid.code), (Some(hint), Code::Failure));
+    assert_eq!(unpaid.details["upload_id"], "s-1");
 }
 
 #[test]
@@ -174,19 +212,8 @@ fn money_has_codes() {
     let over = PayFailure::OverGasCost { cost: Wei(2), cap: Wei(1) };
     assert_eq!(code(payment(over)), Code::OverCap);
     assert_eq!(code(PayError::from(PayFailure::Locked { wallet: ACCOUNT })), Code::Locked);
-    let offer = Offer {
-        mode: Some(PaymentMode::Direct),
-        reason: None,
-        storage_cost: Atto(1),
-        tips: Atto::ZERO,
-        gas: 1,
-        gas_cost: Wei(1),
-        chunks_to_pay: 1,
-        chunks_later: 0,
-        chunks_already_stored: 0,
-    };
-    assert_eq!(code(UploadError::Declined { offer }), Code::Failure);
-    let declined = Failure::of_upload(UploadError::Declined { offer }, Some("s-1"));
+    assert_eq!(code(UploadError::Declined { offer: offer() }), Code::Failure);
+    let declined = Failure::of_upload(UploadError::Declined { offer: offer() }, Some("s-1"));
     assert_eq!(
         declined.kept(Some("s-1")).hint.unwrap(),
         "nothing was paid; its sealed chunks stay, they may be all that there is: `spillway forget s-1` \
@@ -284,6 +311,61 @@ fn what_is_over_does_not_stay_paid() {
     );
 }
 
+/// Going on as told would fail the same way again.
+#[test]
+fn a_partial_upload_says_first_what_to_do_about_its_cause() {
+    let said = |cause| {
+        let mut error = partial(Some(cause));
+        if let UploadError::PartialUpload { failed, .. } = &mut error {
+            failed[0].1 = ChunkFailure::NotPaid;
+        }
+        (is_declined(&error), Failure::from(error))
+    };
+    let go_on =
+        "`spillway resume session` goes on, as the same command does; what is paid stays paid";
+    let (_, over) = said(UploadError::OverCost { cost: Atto(9), cap: Atto(8) });
+    assert_eq!(over.code, Code::PartialUpload);
+    let first = "nothing more was paid; raise --max-cost to go on";
+    assert_eq!(over.hint, Some(format!("{first}; {go_on}")));
+    assert_eq!(over.details["cause_code"], 14);
+    assert_eq!(over.details["max_cost_atto"], "8");
+    // What was spent is that of all of it.
+    assert_eq!(over.details["storage_cost_atto"], "5");
+    let found = PayFailure::NotEnoughTokens { needed: Atto(2), found: Atto(1) };
+    let (_, poor) = said(payment(found));
+    assert_eq!(
+        (&poor.details["needed_atto"], &poor.details["cause_code"]),
+        (&"2".into(), &13.into())
+    );
+    let few =
+        UploadError::TooFewQuotes { address: ADDRESS, good: 4, asked: 10, dropped: 6, last: None };
+    let hint = format!("nothing more was paid; try again later; {go_on}");
+    assert_eq!(said(few).1.hint, Some(hint));
+    let (declined, said) = said(UploadError::Declined { offer: offer() });
+    assert!(declined);
+    assert_eq!(said.hint, Some(format!("nothing more was paid; {go_on}")));
+    let unasked = said.unasked();
+    assert_eq!(unasked.code, Code::PartialUpload);
+    let yes = "say --yes to pay without asking, and --max-cost for a limit";
+    assert_eq!(unasked.hint, Some(format!("{yes}; nothing more was paid; {go_on}")));
+    assert_eq!(unasked.details["cause_code"], 2);
+}
+
+#[test]
+fn where_nobody_can_be_asked_that_is_the_reason() {
+    let error = UploadError::Declined { offer: offer() };
+    assert!(is_declined(&error));
+    let failure = Failure::of_upload(error, Some("s-1")).unasked();
+    assert_eq!(failure.code, Code::Usage);
+    assert_eq!(
+        failure.to_string(),
+        "nobody can be asked whether the price is right; say --yes to pay without asking, and --max-cost \
+         for a limit; nothing was paid"
+    );
+    assert_eq!(failure.details["upload_id"], "s-1");
+    assert!(!is_declined(&UploadError::Interrupted) && !is_declined(&partial(None)));
+}
+
 #[test]
 fn a_partial_upload_lists_what_is_missing() {
     let failure = Failure::from(partial(None));
@@ -334,4 +416,17 @@ fn a_download_that_is_kept_says_where_and_how_to_go_on() {
     let first = "check that this is the network it was uploaded to";
     assert_eq!(failure.hint, Some(format!("{first}; {go_on}")));
     assert_eq!(failure.details["address"], ADDRESS.to_string());
+}
+
+/// What went down a pipe cannot be taken back.
+#[test]
+fn a_download_to_standard_output_says_that_what_was_written_is_not_whole() {
+    let again = "what was written is not whole; run the same command again";
+    let stopped = Failure::of_stream(&DownloadError::Interrupted);
+    assert_eq!((stopped.code, stopped.hint.as_deref()), (Code::Interrupted, Some(again)));
+    let later = DownloadError::Unavailable { address: ADDRESS, bad: 0, failed: 1, last: None };
+    let later = Failure::of_stream(&later);
+    assert_eq!(later.hint, Some(format!("try again later; {again}")));
+    let none = Failure::of_stream(&DownloadError::DirectoryToStream);
+    assert_eq!(none, Failure::from(DownloadError::DirectoryToStream));
 }

@@ -9,6 +9,19 @@ use spillway_types::{Retry, limits::QUOTE_LIFETIME};
 use super::{Code, Failure, chain_of};
 use crate::render::count;
 
+/// Other options give other chunks, which are paid for anew.
+pub(super) const SAME_CONTENTS: &str =
+    "the same contents, with the same --public and --secret-file";
+
+/// Whether the price was not approved.
+pub(crate) fn is_declined(error: &UploadError) -> bool {
+    match error {
+        UploadError::Declined { .. } => true,
+        UploadError::PartialUpload { cause: Some(cause), .. } => is_declined(cause),
+        _ => false,
+    }
+}
+
 /// What to do about an upload that was interrupted, and may have come to a session.
 fn go_on(session: Option<&str>) -> String {
     let how = match session {
@@ -44,6 +57,27 @@ impl Failure {
         ))
     }
 
+    /// There is a price, and nobody who could say that it is right.
+    pub(crate) fn nobody_to_ask() -> Self {
+        Self::usage("nobody can be asked whether the price is right")
+            .hint("say --yes to pay without asking, and --max-cost for a limit")
+    }
+
+    /// Not approved, for there was nobody to ask.
+    pub(crate) fn unasked(self) -> Self {
+        let nobody = Self::nobody_to_ask();
+        let nobody = match &self.hint {
+            Some(hint) => nobody.and(hint.clone()),
+            None => nobody,
+        };
+        match self.code {
+            Code::PartialUpload => {
+                Self { hint: nobody.hint, ..self }.detail("cause_code", Code::Usage as u8)
+            }
+            _ => Self { details: self.details, ..nobody },
+        }
+    }
+
     /// One more thing that may be done about it.
     fn and(mut self, more: String) -> Self {
         let hint = match self.hint.take() {
@@ -56,7 +90,13 @@ impl Failure {
 
 impl From<UploadError> for Failure {
     fn from(error: UploadError) -> Self {
-        match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&UploadError> for Failure {
+    fn from(error: &UploadError) -> Self {
+        match error {
             UploadError::Source(error) => Self::from(error),
             UploadError::Disk(error) => Self::from(error),
             UploadError::Network(error) => Self::from(error),
@@ -64,44 +104,48 @@ impl From<UploadError> for Failure {
             UploadError::Payment { source, spend } => Self::from(source.as_ref()).spent(spend),
             UploadError::Interrupted => Self::interrupted().hint(go_on(None)),
             UploadError::Session(error) => Self::from(error),
-            UploadError::HandedOver { session, .. } => Self::new(Code::Failure, chain_of(&error))
+            UploadError::HandedOver { session, .. } => Self::new(Code::Failure, chain_of(error))
                 .hint(format!(
-                    "`spillway session import FILE` takes it back; `spillway forget {session}` begins anew"
+                    "`spillway session import FILE` takes it back; `spillway forget {session}` begins anew, \
+                     and pays anew for all that it has paid"
                 ))
                 .detail("upload_id", session.clone()),
             UploadError::LostChunks { session, lost } => {
-                Self::new(Code::Failure, chain_of(&error))
-                    .hint("run `spillway upload` of the same contents; what is paid stays paid")
+                Self::new(Code::Failure, chain_of(error))
+                    .hint(format!("run `spillway upload` of {SAME_CONTENTS}; what is paid stays paid"))
                     .detail("upload_id", session.clone())
                     .detail("lost", texts(lost))
             }
-            UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(&error))
+            UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(error))
                 .hint("make room, or choose another place with --data-dir")
                 .detail("needed_bytes", *needed)
                 .detail("free_bytes", *free),
-            UploadError::Busy { session } => Self::new(Code::Locked, chain_of(&error))
+            UploadError::Busy { session } => Self::new(Code::Locked, chain_of(error))
                 .hint("wait until it has ended")
                 .detail("upload_id", session.clone()),
             UploadError::DamagedSession { session, .. } => {
-                Self::new(Code::Failure, chain_of(&error))
-                    .hint("it is left as it is, for a look; move its directory away to upload anew")
+                Self::new(Code::Failure, chain_of(error))
+                    .hint(
+                        "it is left as it is, for a look; with its directory moved away uploading \
+                         begins anew, and pays anew for all that it has paid",
+                    )
                     .detail("upload_id", session.clone())
             }
             UploadError::TooFewQuotes { address, .. } => {
-                Self::new(Code::TryAgain, chain_of(&error))
+                Self::new(Code::TryAgain, chain_of(error))
                     .hint("nothing was paid; try again later")
                     .detail("address", address.to_string())
             }
-            UploadError::OverCost { cost, cap } => Self::new(Code::OverCap, chain_of(&error))
+            UploadError::OverCost { cost, cap } => Self::new(Code::OverCap, chain_of(error))
                 .hint("nothing more was paid; raise --max-cost to go on")
                 .detail("storage_cost_atto", cost.to_string())
                 .detail("max_cost_atto", cap.to_string()),
-            UploadError::OverGasCost { cost, cap } => Self::new(Code::OverCap, chain_of(&error))
+            UploadError::OverGasCost { cost, cap } => Self::new(Code::OverCap, chain_of(error))
                 .hint("nothing more was paid; raise --max-gas-cost or wait for lower fees")
                 .detail("gas_cost_wei", cost.to_string())
                 .detail("max_gas_cost_wei", cap.to_string()),
             UploadError::ImportedPlans { session, cost } => {
-                Self::new(Code::Failure, chain_of(&error))
+                Self::new(Code::Failure, chain_of(error))
                     .hint("nothing of them was paid; say --max-cost, or go on without --yes")
                     .detail("upload_id", session.clone())
                     .detail("storage_cost_atto", cost.to_string())
@@ -110,10 +154,10 @@ impl From<UploadError> for Failure {
                 Self::new(Code::Failure, "not approved").hint("nothing was paid")
             }
             UploadError::NoBatch(refused) => no_batch(*refused),
-            UploadError::Undecided { .. } => Self::new(Code::TryAgain, chain_of(&error))
+            UploadError::Undecided { .. } => Self::new(Code::TryAgain, chain_of(error))
                 .hint("nothing was paid again; try again when the chain has moved on"),
-            UploadError::PartialUpload { .. } => partial(&error),
-            _ => Self::new(Code::Failure, chain_of(&error)),
+            UploadError::PartialUpload { .. } => partial(error),
+            _ => Self::new(Code::Failure, chain_of(error)),
         }
     }
 }
@@ -179,7 +223,7 @@ fn partial(error: &UploadError) -> Failure {
     let hint = match (is_late, cause.as_deref()) {
         (true, _) => late(session, *payment_mode),
         (false, Some(UploadError::LostChunks { lost, .. })) => format!(
-            "run `spillway upload` of the same contents for the {} that {} lost; what is paid stays paid",
+            "run `spillway upload` of {SAME_CONTENTS} for the {} that {} lost; what is paid stays paid",
             count(lost.len() as u64, "chunk"),
             if lost.len() == 1 { "is" } else { "are" },
         ),
@@ -187,7 +231,8 @@ fn partial(error: &UploadError) -> Failure {
     };
     let failure = match cause.as_deref() {
         Some(UploadError::Interrupted) => Failure::interrupted().hint(hint),
-        _ => failure.hint(hint),
+        Some(cause) => failure.because(cause, hint),
+        None => failure.hint(hint),
     };
     let failed: Vec<Value> = failed
         .iter()
@@ -203,6 +248,27 @@ fn partial(error: &UploadError) -> Failure {
         .detail("failed", failed)
         .detail("paid_unstored", texts(paid_unstored))
         .spent(spend)
+}
+
+impl Failure {
+    /// With what is to be done about the cause first, for going on as it was would fail as it did.
+    fn because(self, cause: &UploadError, go_on: String) -> Self {
+        let alone = Self::from(cause);
+        let first = match cause {
+            UploadError::LostChunks { .. } => None,
+            UploadError::Declined { .. } => Some("nothing more was paid".to_owned()),
+            UploadError::TooFewQuotes { .. } => {
+                Some("nothing more was paid; try again later".to_owned())
+            }
+            _ => alone.hint,
+        };
+        let mut failure = match first {
+            Some(first) => self.hint(first).and(go_on),
+            None => self.hint(go_on),
+        };
+        failure.details.extend(alone.details);
+        failure.detail("cause_code", alone.code as u8)
+    }
 }
 
 /// Nobody takes what was paid for and not stored in time.

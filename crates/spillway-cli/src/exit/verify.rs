@@ -1,11 +1,24 @@
 use spillway_client::{NotRepaired, RepairFailure, Verified, VerifyError};
 
-use super::{Code, Failure, chain_of};
+use super::{Code, Failure, chain_of, upload::SAME_CONTENTS};
 use crate::render::count;
 
-/// What to do when nobody here can store it again without paying.
-const UPLOAD_AGAIN: &str =
-    "upload the same contents again, and what is missing is stored and paid anew";
+/// What to do when what is missing cannot be stored again from here. Where there are receipts, an upload
+/// takes them at their word unless it verifies.
+fn upload_again(found: &Verified) -> String {
+    let no_proof = |left: &NotRepaired| matches!(left.why, RepairFailure::NoProof);
+    let first = if !found.unreadable.is_empty() {
+        "sessions that cannot be read may have the proof, see to them first; "
+    } else if found.not_repaired.iter().any(no_proof) {
+        "--repair on the machine and with the --data-dir of the upload costs nothing; else "
+    } else {
+        ""
+    };
+    format!(
+        "{first}`spillway upload --wait-verified` of {SAME_CONTENTS}, stores again what is missing, and \
+         pays anew only for what this machine has no proof of"
+    )
+}
 
 impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
@@ -27,7 +40,7 @@ impl Failure {
         if !found.lost.is_empty() {
             let more = if found.left > 0 { " or more" } else { "" };
             let message = format!("{}{more} of {total} are gone", found.lost.len());
-            return Some(Self::new(Code::NotFound, message).hint(UPLOAD_AGAIN));
+            return Some(Self::new(Code::NotFound, message).hint(upload_again(found)));
         }
         if found.is_sound() {
             return None;
@@ -35,7 +48,7 @@ impl Failure {
         let no_proof = |left: &NotRepaired| matches!(left.why, RepairFailure::NoProof);
         let hint = match found.silent.len() as u64 {
             0 if !repair => "--repair stores again what a session here has the proof of".to_owned(),
-            0 if found.not_repaired.iter().any(no_proof) => UPLOAD_AGAIN.to_owned(),
+            0 if found.not_repaired.iter().any(no_proof) => upload_again(found),
             0 => "verify again later".to_owned(),
             silent => format!("{} did not answer: verify again", count(silent, "peer")),
         };
@@ -46,9 +59,15 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use spillway_client::UnreadableSession;
     use spillway_types::{ChunkAddress, PeerKey};
 
     use super::*;
+
+    /// Without a verification a new upload takes receipts at their word, and the chunk stays gone.
+    const UPLOAD_AGAIN: &str = "`spillway upload --wait-verified` of the same contents, with the same \
+                                --public and --secret-file, stores again what is missing, and pays \
+                                anew only for what this machine has no proof of";
 
     fn found(copies: [u64; 6]) -> Verified {
         let chunks_total = copies.iter().sum();
@@ -80,9 +99,15 @@ mod tests {
         let why = RepairFailure::NoProof;
         let not_repaired = vec![NotRepaired { address, copies: 0, why }];
         let (code, said) = failure(&Verified { not_repaired, ..short }, true);
-        assert_eq!((code, said), (Code::PartialUpload, says + UPLOAD_AGAIN));
-        let lost = Verified { lost: vec![address], ..silent };
+        let elsewhere =
+            "--repair on the machine and with the --data-dir of the upload costs nothing; else ";
+        assert_eq!((code, said), (Code::PartialUpload, says + elsewhere + UPLOAD_AGAIN));
+        let mut lost = Verified { lost: vec![address], ..silent };
         let gone = format!("1 of 10 chunks are gone; {UPLOAD_AGAIN}");
+        assert_eq!(failure(&lost, true), (Code::NotFound, gone));
+        lost.unreadable = vec![UnreadableSession { session: "a1".into(), why: "torn".into() }];
+        let first = "sessions that cannot be read may have the proof, see to them first; ";
+        let gone = format!("1 of 10 chunks are gone; {first}{UPLOAD_AGAIN}");
         assert_eq!(failure(&lost, true), (Code::NotFound, gone));
     }
 

@@ -33,9 +33,23 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
+/// Text that somebody else may have chosen, such as the name of a file: line breaks, terminal controls
+/// and what turns the direction of text around cannot be told from what we say.
+pub(crate) fn one_line(text: &str) -> String {
+    let is_odd =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_have_named_is_one_line_without_controls() {
+        let said = one_line("a\x1b[2Jb\nc\u{202e}d\u{2069}e\u{9b}é");
+        assert_eq!(said, "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}é");
+    }
 
     #[test]
     fn amounts_are_exact() {

@@ -16,9 +16,9 @@ mod report;
 mod time;
 
 pub(crate) use console::{Console, Format, Text};
-pub(crate) use human::{amount, bytes, count, seconds};
+pub(crate) use human::{amount, bytes, count, one_line, seconds};
 pub(crate) use mode::{mode_name, paid_as};
 pub(crate) use progress_view::ProgressView;
-pub(crate) use prompt::Prompt;
+pub(crate) use prompt::{Nobody, Prompt};
 pub(crate) use report::Report;
 pub(crate) use time::utc;

@@ -5,7 +5,7 @@ use indicatif::MultiProgress;
 use spillway_client::{Approve, Offer};
 use tokio_util::sync::CancellationToken;
 
-use super::{Console, amount, count, paid_as};
+use super::{Console, amount, count, one_line, paid_as};
 
 /// Asks the person at the terminal.
 #[derive(Debug)]
@@ -14,6 +14,19 @@ pub(crate) struct Prompt {
     pub(crate) console: Console,
     /// Ends the waiting.
     pub(crate) stop: CancellationToken,
+    /// What it is for, where the command does not say it.
+    pub(crate) of: Option<String>,
+}
+
+/// Where nobody can be asked: what costs nothing goes on, and nothing is paid.
+#[derive(Debug)]
+pub(crate) struct Nobody;
+
+#[async_trait]
+impl Approve for Nobody {
+    async fn approve(&self, offer: &Offer) -> bool {
+        offer.chunks_to_pay == 0
+    }
 }
 
 #[async_trait]
@@ -22,7 +35,7 @@ impl Approve for Prompt {
         if offer.chunks_to_pay == 0 {
             return true;
         }
-        let question = question(offer);
+        let question = question(offer, self.of.as_deref());
         let bars = self.console.bars().clone();
         // The thread may wait for ever: when the program ends it does not wait for it.
         let answer = tokio::task::spawn_blocking(move || ask(&bars, &question));
@@ -34,7 +47,8 @@ impl Approve for Prompt {
     }
 }
 
-fn question(offer: &Offer) -> String {
+fn question(offer: &Offer, of: Option<&str>) -> String {
+    let of = of.map(|of| format!("{}. ", one_line(of))).unwrap_or_default();
     let tips = match offer.tips.get() {
         0 => String::new(),
         tips => format!(", {} tokens for tips ({tips} atto)", amount(tips)),
@@ -46,7 +60,7 @@ fn question(offer: &Offer) -> String {
         later => format!(" ({later} more are priced and asked for later)"),
     };
     format!(
-        "Storing {}{later} costs {} tokens ({} atto){tips}, and about {} coins for gas ({} wei). \
+        "{of}Storing {}{later} costs {} tokens ({} atto){tips}, and about {} coins for gas ({} wei). \
          {paid_as}Pay? [y/N] ",
         count(offer.chunks_to_pay, "chunk"),
         amount(offer.storage_cost.get()),
@@ -97,7 +111,7 @@ mod tests {
     #[test]
     fn the_price_is_exact() {
         assert_eq!(
-            question(&offer()),
+            question(&offer(), None),
             "Storing 1 chunk costs 2.500000000000000001 tokens (2500000000000000001 atto), and \
              about 0.001 coins for gas (1000000000000000 wei). Payment as direct: as asked for. \
              Pay? [y/N] "
@@ -115,7 +129,7 @@ mod tests {
             ..offer()
         };
         assert_eq!(
-            question(&batch),
+            question(&batch, None),
             "Storing 300 chunks costs 2.500000000000000001 tokens (2500000000000000001 atto), \
              0.02 tokens for tips (20000000000000000 atto), and about 0.001 coins for gas \
              (1000000000000000 wei). Payment as batch: 0.5 coins less than direct. Pay? [y/N] "
@@ -125,9 +139,21 @@ mod tests {
     #[test]
     fn a_round_says_that_there_are_more() {
         let round = Offer { chunks_to_pay: 4_096, chunks_later: 904, ..offer() };
-        let said = question(&round);
+        let said = question(&round, None);
         let of = "Storing 4096 chunks (904 more are priced and asked for later) costs 2.5";
         assert!(said.starts_with(of), "{said}");
+    }
+
+    #[test]
+    fn the_question_says_for_which_upload() {
+        let said = question(&offer(), Some("Session a1, of movie\x1b.mkv"));
+        assert!(said.starts_with("Session a1, of movie\u{fffd}.mkv. Storing 1 chunk"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn nobody_pays_and_goes_on_with_what_is_paid() {
+        assert!(!Nobody.approve(&offer()).await);
+        assert!(Nobody.approve(&Offer { chunks_to_pay: 0, ..offer() }).await);
     }
 
     #[test]

@@ -173,8 +173,8 @@ fn a_killed_upload_goes_on_elsewhere(place: &Place) {
     assert!(said["hint"].as_str().unwrap().contains("session import"), "{said}");
     let import = ["session", "import", "box", "--data-dir", "other", "--json"];
     assert_eq!(summary(&place.run(&import))["upload_id"], open["upload_id"]);
-    let resume = ["resume", "--data-dir", "other", "--yes"];
-    let done = run(place, &resume);
+    // What is paid needs nobody who says yes.
+    let done = run(place, &["resume", "--data-dir", "other"]);
     assert_eq!((&done["chunks_failed"], &done["data_map"]), (&0.into(), &"large.datamap".into()));
     let paid = atto(&done["storage_cost_atto"]) + atto(&done["tip_atto"]);
     assert_eq!((before - tokens(place), paid > 0), (paid, true));
@@ -203,9 +203,13 @@ fn finished_and_forgotten(place: &Place, name: &str) {
     // The copy that was handed over has nothing to lose.
     let gone = summary(&place.run(&["forget", name, "--json"]));
     assert_eq!(gone["forgotten"][0]["unstored_chunks"], 0);
+    // While nodes take its proofs, they may be needed to repair it; its name says that they are not.
     let all = ["forget", "--finished", "--data-dir", "other", "--json"];
-    assert_eq!(summary(&place.run(&all))["forgotten"][0]["upload_id"], name);
-    assert_eq!(summary(&place.run(&all))["forgotten"], json!([]));
+    let kept = summary(&place.run(&all));
+    assert_eq!((&kept["forgotten"], &kept["kept"]), (&json!([]), &json!([name])));
+    let one = ["forget", name, "--data-dir", "other", "--json"];
+    assert_eq!(summary(&place.run(&one))["forgotten"][0]["upload_id"], name);
+    assert_eq!(summary(&place.run(&all))["kept"], json!([]));
 }
 
 /// SIGINT while it stores: 130, and the command that goes on.
@@ -223,6 +227,16 @@ fn a_stopped_upload_says_how_to_go_on(place: &Place) {
     assert!(said["hint"].as_str().unwrap().starts_with(&go_on), "{said}");
 
     // All of them: each says what its own command would, and the summary comes last.
+    // A data map under that name may be that of a newer file.
+    place.file("stopped.datamap", "newer");
+    let (code, said) = failed(&ran(place, &["resume"]));
+    assert_eq!(code, 1, "{said}");
+    assert!(!said["hint"].as_str().unwrap().contains("--overwrite"), "{said}");
+    assert_eq!(fs::read(place.path().join("stopped.datamap")).unwrap(), b"newer");
+    fs::remove_file(place.path().join("stopped.datamap")).unwrap();
+    // The same one will do.
+    let map = ["session", "data-map", id(&open), "-o", "stopped.datamap"];
+    assert_eq!(place.run(&map).code, Some(0));
     let all = ran(place, &["resume", "--all", "--yes"]);
     let lines: Vec<Value> =
         all.stdout.lines().map(|it| serde_json::from_str(it).unwrap()).collect();

@@ -158,4 +158,9 @@ async fn a_chunk_that_is_paid_for_twice_counts_once() {
     let all = [1, 2].map(|chunk| Record::Stored { chunk: ChunkIx(chunk), receipts: Vec::new() });
     session.record(all.into()).await.unwrap();
     assert_eq!(counts(the_only(&data, over).await), (3, 0, None));
+    // Its proofs are good for repair as long as the last window is open, stored or not.
+    let until = later.saturating_add(QUOTE_LIFETIME);
+    assert_eq!(the_only(&data, CREATED).await.proofs_until, Some(later));
+    assert_eq!(the_only(&data, until).await.proofs_until, Some(later));
+    assert_eq!(the_only(&data, UnixTime(until.0 + 1)).await.proofs_until, None);
 }

@@ -4,7 +4,10 @@ use spillway_client::{SessionStage, SessionStatus};
 use spillway_types::UnixTime;
 
 use super::state;
-use crate::{commands::resume::is_open, render::utc};
+use crate::{
+    commands::{forget::may_go, resume::is_open},
+    render::utc,
+};
 
 /// Its name in JSON.
 pub(super) fn stage_name(stage: SessionStage) -> &'static str {
@@ -31,7 +34,7 @@ pub(super) fn commands(session: &SessionStatus) -> Vec<String> {
         }
         "interrupted" => vec![format!("spillway resume {id}")],
         "handed_over" => vec![format!("spillway session export {id} -o FILE"), forget()],
-        "finished" if session.is_over() && session.stakes.is_nothing() => vec![forget()],
+        "finished" if may_go(session) => vec![forget()],
         _ => Vec::new(),
     }
 }
@@ -73,15 +76,21 @@ pub(super) fn closing(sessions: &[SessionStatus], now: UnixTime) -> String {
             session.chunks_lapsed > 0 || session.upload_by.is_some_and(|until| until < now)
         };
         // Where nothing is lost, nothing is said of it.
-        text.push_str("Resume an upload by its name, or upload the same again");
+        text.push_str(
+            "Resume an upload by its name, or upload the same again, with the same --public and \
+             --secret-file",
+        );
         text.push_str(if open.any(is_late) {
             "; it pays anew only for what was paid for and not stored in time.\n"
         } else {
             "; what is paid stays paid.\n"
         });
     }
-    if sessions.iter().any(|session| session.is_over() && !commands(session).is_empty()) {
-        text.push_str("`spillway forget --finished` takes those that are over from this list.\n");
+    if sessions.iter().any(|session| state(session) == "finished" && may_go(session)) {
+        text.push_str(
+            "`spillway forget --finished` takes those that are over from this list; their data maps \
+             cannot be written again then, nor what nodes lose be repaired for free.\n",
+        );
     }
     text
 }

@@ -166,8 +166,8 @@ fn what_was_not_stored_in_time_is_paid_for_anew() {
     let lapsed = "            7 chunks paid for and not stored in time\n";
     let next =
         "            paid, to be stored until 2026-11-21 11:25:15 UTC: `spillway resume a`\n";
-    let again = "Resume an upload by its name, or upload the same again; it pays anew only for what was \
-                 paid for and not stored in time.\n";
+    let again = "Resume an upload by its name, or upload the same again, with the same --public and \
+                 --secret-file; it pays anew only for what was paid for and not stored in time.\n";
     let text = report(std::slice::from_ref(&late), None, until);
     assert_eq!(text, format!("{line}{lapsed}{next}{again}"));
     let text = report(std::slice::from_ref(&late), None, UnixTime(until.0 + 1));
@@ -176,8 +176,8 @@ fn what_was_not_stored_in_time_is_paid_for_anew() {
     let later = "            paid, to be stored: `spillway resume a`\n";
     assert_eq!(text, format!("{line}{lapsed}{over}{later}{again}"));
     let in_time = [SessionStatus { chunks_lapsed: 0, ..late }];
-    let again =
-        "Resume an upload by its name, or upload the same again; what is paid stays paid.\n";
+    let again = "Resume an upload by its name, or upload the same again, with the same --public and \
+                 --secret-file; what is paid stays paid.\n";
     assert_eq!(report(&in_time, None, until), format!("{line}{next}{again}"));
 }
 
@@ -229,9 +229,29 @@ fn what_was_handed_over_goes_on_elsewhere() {
 
 #[test]
 fn what_is_over_can_be_forgotten() {
-    let text = report(&[upload(Vec::new(), Atto::ZERO)], None, FROM);
-    let hint = "`spillway forget --finished` takes those that are over from this list.\n";
+    let over = upload(Vec::new(), Atto::ZERO);
+    let text = report(std::slice::from_ref(&over), None, FROM);
+    let hint = "`spillway forget --finished` takes those that are over from this list; their data maps \
+                cannot be written again then, nor what nodes lose be repaired for free.\n";
     assert_eq!(text, format!("{LINE}{hint}"));
+    // Its proofs repair what nodes lose; its signed bytes pay once more what a reorganisation takes.
+    let open = SessionStatus { proofs_until: Some(FROM), ..over.clone() };
+    let not_final = SessionStatus { payments_not_final: 1, ..over };
+    for kept in [open, not_final] {
+        assert_eq!(next::commands(&kept), Vec::<String>::new());
+        assert_eq!(report(&[kept], None, FROM), LINE);
+    }
+}
+
+/// Whoever wrote an archive chose its name.
+#[test]
+fn a_name_does_not_reach_the_terminal() {
+    let source = "movie.mkv\n\x1b]0;x\x07".to_owned();
+    let text = report(&[SessionStatus { source, ..upload(Vec::new(), Atto::ZERO) }], None, FROM);
+    assert!(
+        text.starts_with(&LINE.replace(".mkv\n", ".mkv\u{fffd}\u{fffd}]0;x\u{fffd}\n")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -258,7 +278,7 @@ fn programs_get_every_batch() {
     assert_eq!(
         serde_json::to_string(&summary).unwrap(),
         format!(
-            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","stage":"finished","next":[],"bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_lapsed":0,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"paid_anew_from":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}",{place},"draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}",{place},"draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}],"damage":null}}"#
+            r#"{{"upload_id":"a","source":"movie.mkv","state":"finished","stage":"finished","next":[],"bytes":20000000000,"chunks_total":5000,"chunks_paid":5000,"chunks_lapsed":0,"chunks_stored":5000,"storage_cost_atto":"900000000000000000","tip_atto":"100000000000000000","gas_used":0,"gas_cost_wei":"0","tx_hashes":[],"upload_by":null,"paid_anew_from":null,"refunded_atto":"500000000000000000","refundable_atto":"3","batches":[{{"payment":"0x{one}",{place},"draws":16,"settled":null,"escrow_atto":"500000000000000000","refunded_atto":"500000000000000000","refundable_atto":"0",{times}}},{{"payment":"0x{two}",{place},"draws":16,"settled":15,"escrow_atto":"500000000000000000","refunded_atto":null,"refundable_atto":"3",{times}}}],"payments_not_final":0,"damage":null}}"#
         )
     );
 }
