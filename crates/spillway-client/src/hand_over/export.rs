@@ -94,6 +94,8 @@ impl Export {
             let (used, cost) = (spend.gas_used, spend.gas_cost);
             let gas = Record::Gas { used, cost, tx_hashes: Vec::new() };
             snapshot.journal.append(disk, &[elsewhere, gas])?;
+        } else {
+            snapshot.journal.keep(disk)?;
         }
         file.persist(self.options.overwrite)?;
         snapshot.journal.append(disk, &[Record::Exported { archive }])?;

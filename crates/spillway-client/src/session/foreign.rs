@@ -12,7 +12,7 @@ use spillway_pay::{SignedTx, TxPurpose};
 use spillway_types::{Atto, ChunkAddress, Domain, EvmAddress, PaymentId, UnixTime};
 
 use super::{
-    KeyLock, PlanFile, PlanIx, Progressed, Record, SessionKey,
+    Journal, KeyLock, PlanFile, PlanIx, Progressed, Record, SessionKey,
     open::{SESSIONS, load_ids, load_journal, load_manifest, load_plans, load_txs},
 };
 use crate::UploadError;
@@ -61,13 +61,15 @@ pub(crate) fn foreign_plans(
     wanted: &BTreeSet<ChunkAddress>,
 ) -> Result<Vec<Foreign>, UploadError> {
     let mut found = Vec::new();
-    let is_any = |_: &Progressed| true;
-    for_each_plan(disk, own, domain, is_any, |other, (plan, file)| {
+    for_each_plan(disk, own, domain, |other, (plan, file)| {
         // How old the session is says nothing: its last plan may have been paid much later.
-        let over = file.is_over(now) || other.progressed.dropped.contains(&plan);
+        let over = file.is_over(now);
         let strange = other.progressed.is_strange(file.plan.payer, payer);
         if over || strange || !file.plan.leaves.iter().any(|leaf| wanted.contains(&leaf.address)) {
             return Ok(());
+        }
+        if other.progressed.dropped.contains(&plan) {
+            return other.keep(disk);
         }
         let payment = file.plan.id();
         let mut txs = load_txs(disk, &other.id)?;
@@ -80,26 +82,33 @@ pub(crate) fn foreign_plans(
     Ok(found)
 }
 
-/// Of these payments, those that another session has written down as its own spend. Blocks.
-///
-/// # Errors
-/// When a session cannot be read.
+/// Of these payments, those that another session has written down as its own spend. What is paid must go
+/// on, so a session that cannot be read has paid for nothing: at worst a spend is told twice. Blocks.
 pub(crate) fn counted_elsewhere(
     disk: &dyn Disk,
     own: &str,
     domain: &Domain,
     payments: &BTreeMap<PaymentId, PlanIx>,
-) -> Result<BTreeSet<PlanIx>, UploadError> {
+) -> BTreeSet<PlanIx> {
     let mut counted = BTreeSet::new();
     let has_paid =
         |progressed: &Progressed| progressed.paid.values().any(|paid| paid.total > Atto::ZERO);
-    for_each_plan(disk, own, domain, has_paid, |other, (plan, file)| {
+    let mut count = |other: &Other, (plan, file): (PlanIx, PlanFile)| {
         if other.progressed.paid.get(&plan).is_some_and(|paid| paid.total > Atto::ZERO) {
             counted.extend(payments.get(&file.plan.id()));
         }
         Ok(())
-    })?;
-    Ok(counted)
+    };
+    let ids = load_ids(disk).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what other sessions have paid is not known");
+        Vec::new()
+    });
+    for id in ids.iter().filter(|id| *id != own) {
+        if let Err(error) = each_plan_of(disk, id, domain, has_paid, &mut count) {
+            tracing::warn!(session = %id, %error, "what it has paid is not known");
+        }
+    }
+    counted
 }
 
 /// A session that is not this one.
@@ -107,37 +116,58 @@ struct Other {
     id: String,
     key: SessionKey,
     progressed: Progressed,
+    journal: Journal,
 }
 
-/// Shows every plan for this vault of all sessions but `own`, of those whose journal is `of_interest`.
+impl Other {
+    /// Makes what its journal says durable before it is acted upon, unless a process works on it, which
+    /// does that itself.
+    fn keep(&self, disk: &dyn Disk) -> Result<(), UploadError> {
+        match KeyLock::take(disk, &self.key) {
+            Ok(_lock) if is_there(disk, &self.id)? => Ok(self.journal.keep(disk)?),
+            Ok(_) | Err(UploadError::Busy { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Shows every plan for this vault of all sessions but `own`.
 fn for_each_plan(
     disk: &dyn Disk,
     own: &str,
     domain: &Domain,
+    mut show: impl FnMut(&Other, (PlanIx, PlanFile)) -> Result<(), UploadError>,
+) -> Result<(), UploadError> {
+    for id in load_ids(disk)?.iter().filter(|id| *id != own) {
+        each_plan_of(disk, id, domain, |_| true, &mut show)?;
+    }
+    Ok(())
+}
+
+/// Shows every plan for this vault of one session, if its journal is `of_interest`.
+fn each_plan_of(
+    disk: &dyn Disk,
+    id: &str,
+    domain: &Domain,
     of_interest: impl Fn(&Progressed) -> bool,
     mut show: impl FnMut(&Other, (PlanIx, PlanFile)) -> Result<(), UploadError>,
 ) -> Result<(), UploadError> {
-    for id in load_ids(disk)? {
-        if id == own {
-            continue;
-        }
-        let manifest = match load_manifest(disk, &id) {
-            // Given up by its own upload since the list was read.
-            Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, &id)? => continue,
-            other => other?,
-        };
-        if manifest.domain != *domain {
-            continue;
-        }
-        let (_, progressed) = load_journal(disk, &id)?;
-        if !of_interest(&progressed) {
-            continue;
-        }
-        let plans = load_plans(disk, &id)?;
-        let other = Other { id, key: manifest.key, progressed };
-        for plan in (0..).map(PlanIx).zip(plans) {
-            show(&other, plan)?;
-        }
+    let manifest = match load_manifest(disk, id) {
+        // Given up by its own upload since the list was read.
+        Err(UploadError::Disk(DiskError::NotFound { .. })) if !is_there(disk, id)? => return Ok(()),
+        other => other?,
+    };
+    if manifest.domain != *domain {
+        return Ok(());
+    }
+    let (journal, progressed) = load_journal(disk, id)?;
+    if !of_interest(&progressed) {
+        return Ok(());
+    }
+    let plans = load_plans(disk, id)?;
+    let other = Other { id: id.to_owned(), key: manifest.key, progressed, journal };
+    for plan in (0..).map(PlanIx).zip(plans) {
+        show(&other, plan)?;
     }
     Ok(())
 }

@@ -149,6 +149,15 @@ impl Journal {
         self.torn_from.is_some()
     }
 
+    /// Makes durable what was read: a process that died between writing a record and syncing it has left
+    /// one that the next power cut takes back. Blocks.
+    pub(crate) fn keep(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+        if self.len > 0 {
+            disk.append_durable(&self.path, &[])?;
+        }
+        Ok(())
+    }
+
     /// Appends records durably, all in one write. Blocks.
     pub(crate) fn append(&mut self, disk: &dyn Disk, records: &[Record]) -> Result<(), DiskError> {
         if records.is_empty() {

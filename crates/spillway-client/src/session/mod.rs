@@ -260,6 +260,11 @@ impl Progressed {
                 self.verified = false;
                 self.already.clear();
                 self.missed.clear();
+                // The chain says it all again.
+                self.undone.clear();
+                self.refundable.clear();
+                self.refunded.clear();
+                self.spend.refunded = Atto::ZERO;
             }
             Record::Exported { .. } => {
                 if let Some(handed_over) = &mut self.handed_over {

@@ -290,7 +290,7 @@ impl Session {
                 handed_over = Some(UploadError::HandedOver { session: id, at: elsewhere.at });
                 continue;
             }
-            keep_entry(disk.as_ref(), &id)?;
+            keep(disk.as_ref(), &id, &snapshot.journal)?;
             return Ok(Ok(Self::assemble(disk, id, snapshot, lock)));
         }
         handed_over.map_or(Ok(Err(lock)), Err)
@@ -307,7 +307,7 @@ impl Session {
                 Err(UploadError::HandedOver { session: id.to_owned(), at: elsewhere.at })
             }
             _ => {
-                keep_entry(disk.as_ref(), id)?;
+                keep(disk.as_ref(), id, &snapshot.journal)?;
                 Ok(Self::assemble(disk, id.to_owned(), snapshot, lock))
             }
         }
@@ -368,13 +368,15 @@ impl Session {
     }
 }
 
-/// Makes it certain that a session is found again after a power cut. The start that made it may have
-/// died, or its sync failed, between giving the directory its name and making that name durable.
-fn keep_entry(disk: &dyn Disk, id: &str) -> Result<(), DiskError> {
+/// Makes it certain that a session is found again after a power cut, as it was read. The start that made
+/// it may have died, or its sync failed, between giving the directory its name and making that name
+/// durable.
+fn keep(disk: &dyn Disk, id: &str, journal: &Journal) -> Result<(), DiskError> {
     let dir = Path::new(SESSIONS).join(id);
     disk.create_dir_all(&dir)?;
     // The same for its files: bytes that were signed, and perhaps sent, must not be forgotten.
-    disk.sync_dir(&dir)
+    disk.sync_dir(&dir)?;
+    journal.keep(disk)
 }
 
 /// Removes what a start that died has left. Nothing in it was ever acted on.

@@ -98,8 +98,9 @@ pub(crate) fn receipts_elsewhere(
             continue;
         }
         match of_session(disk, &id, of, wanted, &mut found) {
-            Err(UploadError::Disk(error)) if is_there(disk, &id)? => return Err(error.into()),
-            Ok(()) | Err(UploadError::Disk(_)) => {}
+            Ok(()) => {}
+            // Given up since the list was read.
+            Err(UploadError::Disk(_)) if !is_there(disk, &id)? => {}
             // Before anything is planned it stops the upload; what is paid goes on without it.
             Err(error) => tracing::warn!(session = %id, %error, "its receipts are not used"),
         }

@@ -235,7 +235,7 @@ impl Engine {
         }
         let (id, domain) = (self.session.id().to_owned(), self.job.parts.domain);
         let look = move |disk: &dyn Disk| Ok(counted_elsewhere(disk, &id, &domain, &payments));
-        run(&self.job.parts.data, look).await?
+        Ok(run(&self.job.parts.data, look).await?)
     }
 
     /// Waits for the lock under which plans are written; it is held for moments.

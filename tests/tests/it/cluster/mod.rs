@@ -10,6 +10,7 @@ mod finality;
 mod hand_over;
 mod hand_over_crashes;
 mod interruption;
+mod left_behind;
 mod lifetime;
 mod limits;
 mod partial;
