@@ -1,7 +1,7 @@
 //! One upload with its own account, file and directories, and what must hold when it is finished.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -10,12 +10,17 @@ use std::{
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use serde_json::Value;
-use spillway_types::{EvmAddress, limits::SEGMENT_BYTES};
+use spillway_seal::DataMap;
+use spillway_types::{
+    ChunkAddress, EvmAddress,
+    limits::{SEGMENT_BYTES, STORE_QUORUM},
+};
 use tokio::process::Command;
 
 use crate::{
     found::Found,
     program::{self, Ran},
+    way::Way,
     world::{CHUNK_COST, World},
 };
 
@@ -38,14 +43,15 @@ pub(crate) struct Setting {
 pub(crate) struct Cycle<'w> {
     pub(crate) world: &'w World,
     pub(crate) random: Rng,
-    /// `direct` or `batch`.
-    pub(crate) mode: &'static str,
+    pub(crate) way: Way,
     /// Where file and key are.
     pub(crate) dir: PathBuf,
     /// Where the data directory, the wallet's locks and the data map are.
     pub(crate) home: PathBuf,
     pub(crate) payer: EvmAddress,
     pub(crate) file: PathBuf,
+    /// What the file is cut into: each is one chunk.
+    pub(crate) segments: usize,
     /// The name of the data directory.
     data: &'static str,
     /// Asked in place of Anvil.
@@ -54,7 +60,6 @@ pub(crate) struct Cycle<'w> {
     pub(crate) may_be_unpaid: bool,
     program: PathBuf,
     tokens: u128,
-    copies: BTreeMap<String, usize>,
 }
 
 impl<'w> Cycle<'w> {
@@ -63,7 +68,7 @@ impl<'w> Cycle<'w> {
         world: &'w World,
         setting: &Setting,
         (dir, seed): (&Path, u64),
-        (mode, segments): (&'static str, usize),
+        (way, segments): (Way, usize),
     ) -> Result<Self> {
         let mut random = Rng::with_seed(seed);
         fs::create_dir_all(dir).context("cannot make a directory")?;
@@ -74,26 +79,26 @@ impl<'w> Cycle<'w> {
         Ok(Self {
             world,
             random,
-            mode,
+            way,
             dir: dir.to_owned(),
             home: dir.to_owned(),
             payer,
             file,
+            segments,
             data: "data",
             rpc_url: None,
             may_be_unpaid: false,
             program: setting.program.clone(),
             tokens: world.tokens(payer).await?,
-            copies: world.copies(),
         })
     }
 
-    /// Another upload of the same account beside this one, with a data directory of its own.
+    /// Another upload of the same account beside this one, of a file with as many segments, with a
+    /// data directory of its own.
     pub(crate) fn beside(&self, data: &'static str, file: PathBuf) -> Self {
-        let copies = self.copies.clone();
         let (dir, home, program) = (self.dir.clone(), self.home.clone(), self.program.clone());
         let (random, rpc_url) = (self.random.clone(), self.rpc_url.clone());
-        Self { random, dir, home, file, data, rpc_url, program, copies, ..*self }
+        Self { random, dir, home, file, data, rpc_url, program, ..*self }
     }
 
     /// The program with what it needs to know.
@@ -117,14 +122,14 @@ impl<'w> Cycle<'w> {
     /// The upload.
     pub(crate) fn upload(&self) -> Command {
         let mut command = self.command(&["upload", "--yes", "--json", "--overwrite"]);
-        command.args(["--mode", self.mode, "-o"]).arg(self.data_map()).arg(&self.file);
+        command.args(self.way.arguments()).arg("-o").arg(self.data_map()).arg(&self.file);
         command
     }
 
     /// The same with an operation on the disk that fails, as the test hook reads it.
     pub(crate) fn upload_with(&self, fault: &str) -> Command {
         let mut command = self.upload();
-        command.env("SPILLWAY_TEST_DISK_FAULT", fault);
+        command.env(program::DISK_FAULT, fault);
         command
     }
 
@@ -139,7 +144,7 @@ impl<'w> Cycle<'w> {
             return Ok(self.upload());
         };
         let mut command = self.command(&["resume", id, "--yes", "--json", "--overwrite"]);
-        command.args(["--mode", self.mode, "-o"]).arg(self.data_map());
+        command.args(self.way.arguments()).arg("-o").arg(self.data_map());
         Ok(command)
     }
 
@@ -155,24 +160,31 @@ impl<'w> Cycle<'w> {
             let text = format!("one resume does not finish: {}", ran.said());
             return Err(Found::Unfinished(text).into());
         }
+        self.check_all(self.segments).await?;
         let summary = ran.summary.as_ref().context("it printed no summary")?;
-        let total = summary["chunks_total"].as_u64().context("no count of chunks")?;
-        self.check_money(u128::from(total)).await?;
         let said = ran.amount("storage_cost_atto").zip(ran.amount("tip_atto"));
         let said = said.map(|(cost, tips)| cost + tips);
         let delta = self.tokens.saturating_sub(self.world.tokens(self.payer).await?);
         // Killed between the last receipt and its data map, it is a new upload of what is stored.
-        let is_stored = summary["chunks_already_stored"] == total && said == Some(0);
+        let is_stored = summary["chunks_already_stored"] == self.segments && said == Some(0);
         if said != Some(delta) && !is_stored && !self.may_be_unpaid {
             return Err(Found::Money(format!("it says {said:?}, the chain took {delta}")).into());
         }
-        self.check_copies(usize::try_from(total)?)?;
+        Ok(())
+    }
+
+    /// What must hold whenever an upload is finished, whatever was done to it: the account has paid
+    /// for so many chunks in all, each once; every chunk of the file has its copies; the file comes
+    /// back.
+    pub(crate) async fn check_all(&self, paid: usize) -> Result<()> {
+        self.check_money(paid).await?;
+        self.check_copies()?;
         self.download().await
     }
 
     /// The chain's view: how many chunks were paid for, by payments of which no two are the same,
     /// which together are what the payer has less.
-    pub(crate) async fn paid(&self) -> Result<u128> {
+    async fn paid(&self) -> Result<u128> {
         let payments = self.world.payments(self.payer).await?;
         let ids: BTreeSet<&str> = payments.iter().map(|payment| payment.id.as_str()).collect();
         let sum: u128 = payments.iter().map(|payment| payment.total + payment.tips).sum();
@@ -189,8 +201,9 @@ impl<'w> Cycle<'w> {
         Ok(total / CHUNK_COST)
     }
 
-    async fn check_money(&self, chunks: u128) -> Result<()> {
-        let paid = self.paid().await?;
+    /// The account has paid for so many chunks, no more and no less.
+    pub(crate) async fn check_money(&self, chunks: usize) -> Result<()> {
+        let (chunks, paid) = (chunks as u128, self.paid().await?);
         if paid > chunks {
             let text = format!("{chunks} chunks and {paid} were paid for");
             return Err(Found::Double(u64::try_from(paid - chunks)?, text).into());
@@ -202,25 +215,31 @@ impl<'w> Cycle<'w> {
         Ok(())
     }
 
-    /// Every chunk is with three nodes, and none is there that is not of this file.
-    fn check_copies(&self, chunks: usize) -> Result<()> {
-        let mut copies = self.world.copies();
-        copies.retain(|address, _| !self.copies.contains_key(address));
-        let short = copies.values().filter(|&&count| count < 3).count();
-        if copies.len() < chunks || short > 0 {
-            let text = format!(
-                "{} of {chunks} chunks are with nodes, {short} with less than three",
-                copies.len()
-            );
-            return Err(
-                Found::Lost((chunks.saturating_sub(copies.len()) + short) as u64, text).into()
-            );
+    /// The data map names as many chunks as the file has segments, and at least three of the five
+    /// nearest nodes have the whole of each.
+    fn check_copies(&self) -> Result<()> {
+        let lost = |count: usize, text| Err(Found::Lost(count as u64, text).into());
+        let map = fs::read(self.data_map()).map_err(anyhow::Error::from);
+        let map = match map.and_then(|bytes| Ok(DataMap::decode(&bytes)?)) {
+            Ok(map) => map,
+            Err(error) => return lost(self.segments, format!("the data map: {error:#}")),
+        };
+        let chunks: BTreeSet<ChunkAddress> =
+            map.entries().iter().map(|entry| entry.address).collect();
+        if map.level() != 0 || chunks.len() != self.segments {
+            let text = format!("{} segments, the data map has {}", self.segments, chunks.len());
+            return lost(self.segments.abs_diff(chunks.len()), text);
         }
-        Ok(())
+        let copies = chunks.into_iter().map(|address| (address, self.world.copies(address)));
+        let short: Vec<_> = copies.filter(|&(_, count)| count < STORE_QUORUM).collect();
+        if short.is_empty() {
+            return Ok(());
+        }
+        lost(short.len(), format!("too few of the five nearest nodes have {short:?}"))
     }
 
     /// The file comes back as it is, and nothing is left in the spill.
-    pub(crate) async fn download(&self) -> Result<()> {
+    async fn download(&self) -> Result<()> {
         let spill = self.home.join(self.data).join("spill");
         make_old(&spill)?;
         let copy = self.dir.join("copy");

@@ -16,6 +16,8 @@ mod report;
 mod rpc;
 mod run;
 mod scenario;
+mod stored;
+mod way;
 mod world;
 
 use std::process::ExitCode;
@@ -32,7 +34,12 @@ fn main() -> ExitCode {
     match run::run(&options) {
         Ok(Some(report)) => {
             print!("{}", if options.json { report.json() } else { report.table() });
-            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let too_little = options.tenth.then(|| report.too_little()).flatten();
+            if let Some(what) = &too_little {
+                eprintln!("error: less than half of what was asked for was done: {what}");
+            }
+            let is_good = report.is_good() && too_little.is_none();
+            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Ok(None) => {
             eprintln!("interrupted");

@@ -43,9 +43,10 @@ pub(crate) struct Options {
     /// a clean pass]
     #[arg(long, value_name = "N")]
     failures: Option<u64>,
-    /// A tenth of everything, and no more than eight minutes
+    /// A tenth of everything, and no more than eight minutes; fails when less than half of the kills
+    /// or of the chain's troubles are done
     #[arg(long)]
-    tenth: bool,
+    pub(crate) tenth: bool,
     /// Start no cycle after so many minutes
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
@@ -71,8 +72,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// How many cycles of each scenario, in the order in which they run. An upload without trouble
-    /// has so many operations on the disk.
+    /// How many cycles of each scenario. An upload without trouble has so many operations on the
+    /// disk.
     pub(crate) fn counts(&self, operations: u64) -> [(Scenario, u64); 6] {
         let share = |count: u64| if self.tenth { count.div_ceil(10) } else { count };
         let of = |asked: Option<u64>, usual: u64| asked.unwrap_or_else(|| share(usual));

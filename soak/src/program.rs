@@ -18,6 +18,9 @@ use tokio::{
 /// How long one run may take: a client waits 90 s until it raises a fee, some of them twice.
 const RUN_DEADLINE: Duration = Duration::from_mins(6);
 
+/// The test hook: which operation on the disk fails, and how.
+pub(crate) const DISK_FAULT: &str = "SPILLWAY_TEST_DISK_FAULT";
+
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -70,6 +70,18 @@ impl Report {
         self.rows.values().all(|row| row.failed == 0)
     }
 
+    /// What says too little: of kills or of the chain's troubles fewer than half of those that were
+    /// asked for came to pass.
+    pub(crate) fn too_little(&self) -> Option<String> {
+        let short = [Scenario::Kills, Scenario::Chain].into_iter().filter_map(|scenario| {
+            let row = self.rows.get(&scenario)?;
+            let met = row.done.saturating_sub(row.missed);
+            (2 * met < row.planned).then(|| format!("{} {met} of {}", scenario.name(), row.planned))
+        });
+        let short: Vec<String> = short.collect();
+        (!short.is_empty()).then(|| short.join(", "))
+    }
+
     /// One object a scenario and line.
     pub(crate) fn json(&self) -> String {
         let mut text = String::new();
@@ -81,7 +93,8 @@ impl Report {
                 "cycles": row.done,
                 "missed": row.missed,
                 "failed": row.failed,
-                "skipped": row.skipped.clone().or_else(|| row.not_run()),
+                "skipped": row.skipped,
+                "not_done": row.not_done(),
                 "double_payments": row.double,
                 "lost_paid_chunks": row.lost,
                 "resumes": row.resumes,
@@ -97,8 +110,9 @@ impl Report {
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{:<11} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9} {:>8}\n",
+            "{:<11} {:>7} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9} {:>8}\n",
             "scenario",
+            "asked",
             "cycles",
             "missed",
             "failed",
@@ -109,15 +123,16 @@ impl Report {
             "s/cycle"
         );
         for (scenario, row) in &self.rows {
-            if row.done > 0 {
+            if row.planned > 0 {
                 let seconds = row.took.as_secs_f64();
                 #[expect(clippy::cast_precision_loss, reason = "a few thousand cycles")]
-                let each = seconds / row.done as f64;
+                let each = seconds / row.done.max(1) as f64;
                 // Writing to a string does not fail.
                 let _ = writeln!(
                     text,
-                    "{:<11} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9.1} {:>8.2}",
+                    "{:<11} {:>7} {:>7} {:>7} {:>7} {:>12} {:>10} {:>8} {:>9.1} {:>8.2}",
                     scenario.name(),
+                    row.planned,
                     row.done,
                     row.missed,
                     row.failed,
@@ -135,8 +150,13 @@ impl Report {
             }
         }
         for (scenario, row) in &self.rows {
-            if let Some(why) = row.skipped.clone().or_else(|| row.not_run()) {
-                let _ = writeln!(text, "skipped: {} ({why})", scenario.name().replace('-', " "));
+            let name = scenario.name().replace('-', " ");
+            if let Some(why) = &row.skipped {
+                let _ = writeln!(text, "skipped: {name} ({why})");
+            }
+            if row.not_done() > 0 {
+                let (left, of) = (row.not_done(), row.planned);
+                let _ = writeln!(text, "not done: {left} of {of} {name} (out of time)");
             }
         }
         text
@@ -144,9 +164,8 @@ impl Report {
 }
 
 impl Row {
-    fn not_run(&self) -> Option<String> {
-        let left = self.planned.saturating_sub(self.done);
-        (left > 0).then(|| format!("{left} of {} cycles: out of time", self.planned))
+    fn not_done(&self) -> u64 {
+        self.planned.saturating_sub(self.done)
     }
 }
 
@@ -165,13 +184,33 @@ mod tests {
         assert!(report.is_good());
         let table = report.table();
         assert!(table.contains("skipped: power cuts (needs root)\n"), "{table}");
-        assert!(table.contains("skipped: kills (2 of 3 cycles: out of time)\n"), "{table}");
+        assert!(table.contains("not done: 2 of 3 kills (out of time)\n"), "{table}");
         let failed = Err(Found::Double(4, "again".into()).into());
         report.note(task(Scenario::Kills), &failed, Duration::from_secs(1));
         assert!(!report.is_good());
         let json = report.json();
         let kills: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
         assert_eq!((&kills["cycles"], &kills["double_payments"]), (&2.into(), &4.into()));
-        assert_eq!(kills["skipped"], "1 of 3 cycles: out of time");
+        assert_eq!((&kills["skipped"], &kills["not_done"]), (&Value::Null, &1.into()));
+    }
+
+    #[test]
+    fn half_of_the_kills_and_of_the_chains_troubles_is_enough() {
+        let mut report = Report::default();
+        assert_eq!(report.too_little(), None);
+        report.plan(Scenario::Kills, 3);
+        report.plan(Scenario::Chain, 2);
+        let mut note = |scenario, missed| {
+            let done = Ok(Done { missed, ..Done::default() });
+            report.note(Task { scenario, index: 0, of: 3 }, &done, Duration::ZERO);
+            report.too_little()
+        };
+        note(Scenario::Kills, false);
+        assert_eq!(note(Scenario::Chain, false).unwrap(), "kills 1 of 3");
+        // What came too late kills nothing.
+        assert_eq!(note(Scenario::Kills, true).unwrap(), "kills 1 of 3");
+        assert_eq!(note(Scenario::Kills, false), None);
+        report.plan(Scenario::Chain, 1);
+        assert_eq!(report.too_little().unwrap(), "chain 1 of 3");
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     cycle::Setting,
     options::Options,
     report::Report,
-    scenario::{MODES, Scenario, Scene, Task, measure, why_no_power_cuts},
+    scenario::{Scenario, Scene, Task, measure, why_no_power_cuts},
+    way::Way,
     world::World,
 };
 
@@ -112,27 +113,25 @@ async fn start(shared: &Shared<'_>, place: &Path, network: u64) -> Result<World>
     let mut world = World::start(&place.join("networks"), &shared.root).await?;
     let dir = place.join(format!("measure-{network}"));
     measure(&mut world, &shared.setting, &dir).await?;
-    for mode in MODES {
-        if let Some(usual) = world.usual.get(mode) {
-            let (took, operations) = (usual.took.as_secs_f64(), usual.operations);
-            eprintln!("network {network}: {mode} {took:.2} s, {operations} operations on the disk");
-        }
+    for (way, usual) in &world.usual {
+        let (took, operations) = (usual.took.as_secs_f64(), usual.operations);
+        let way = way.name();
+        eprintln!("network {network}: {way} {took:.2} s, {operations} operations on the disk");
     }
     Ok(world)
 }
 
 /// Fills the list of cycles.
 fn plan(shared: &Shared<'_>, world: &World, place: &Path) -> Result<()> {
-    let lock = |task| {
-        shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
-    };
     let mut report = shared.report.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(task) = shared.options.replay {
         report.plan(task.scenario, 1);
-        lock(task);
+        shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
         return Ok(());
     }
-    let operations = world.usual.values().map(|usual| usual.operations).max().unwrap_or(0);
+    let usual = [Way::Direct, Way::Batch].map(|way| world.usual.get(&way));
+    let operations = usual.into_iter().flatten().map(|usual| usual.operations).max().unwrap_or(0);
+    let mut counts = Vec::new();
     for (scenario, of) in shared.options.counts(operations) {
         if scenario == Scenario::PowerCuts && of > 0 {
             let dir = place.join("try");
@@ -146,9 +145,29 @@ fn plan(shared: &Shared<'_>, world: &World, place: &Path) -> Result<()> {
             }
         }
         report.plan(scenario, of);
-        (0..of).for_each(|index| lock(Task { scenario, index, of }));
+        counts.push((scenario, of));
     }
+    let tasks = in_turns(&counts, shared.seed);
+    *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks.into();
     Ok(())
+}
+
+/// All cycles of all scenarios: the scenarios in turns, in proportion to how many they have, and each
+/// scenario's in random order. So whatever a deadline leaves of the list is the same share of each
+/// scenario, and of each scenario no particular part.
+fn in_turns(counts: &[(Scenario, u64)], seed: u64) -> Vec<Task> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut placed = Vec::new();
+    for &(scenario, of) in counts {
+        let mut indices: Vec<u64> = (0..of).collect();
+        random.shuffle(&mut indices);
+        for (place, index) in (0_u64..).zip(indices) {
+            // The middle of its share of the whole, in 2^32 parts: no more than 2^31 cycles.
+            placed.push((((2 * place + 1) << 32) / (2 * of), Task { scenario, index, of }));
+        }
+    }
+    placed.sort_by_key(|&(place, _)| place);
+    placed.into_iter().map(|(_, task)| task).collect()
 }
 
 /// Takes cycles from the list until there are no more, or no time.
@@ -194,4 +213,36 @@ fn complain(shared: &Shared<'_>, task: Task, error: &anyhow::Error, dir: &Path) 
         dir.display(),
         shared.seed,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_cuts_all_scenarios_alike() {
+        let counts = [
+            (Scenario::Chain, 30),
+            (Scenario::Edits, 2),
+            (Scenario::PowerCuts, 0),
+            (Scenario::Kills, 100),
+        ];
+        let tasks = in_turns(&counts, 7);
+        assert_eq!(tasks.len(), 132);
+        let all: BTreeSet<String> = tasks.iter().map(Task::to_string).collect();
+        assert_eq!(all.len(), 132);
+        for cut in [33, 66, 99] {
+            for (scenario, of) in counts {
+                let done = tasks[..cut].iter().filter(|task| task.scenario == scenario).count();
+                let share = usize::try_from(of).unwrap() * cut / 132;
+                assert!(done.abs_diff(share) <= 1, "{scenario:?}: {done} of {cut}, not {share}");
+            }
+        }
+        // Which operations are not killed any more is chance, not always the last ones.
+        let early = |task: &&Task| task.scenario == Scenario::Kills && task.index < 50;
+        let early = tasks[..66].iter().filter(early).count();
+        assert!((15..=35).contains(&early), "{early} of the first 50");
+    }
 }

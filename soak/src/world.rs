@@ -1,7 +1,7 @@
 //! One chain with its nodes, and what the chain itself says of payments.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 use spillway_disk::{Clock, SystemClock};
 use spillway_node::Price;
 use spillway_testnet::{Anvil, ChangeNode, FindOptions, NodeOptions, Testnet, TestnetOptions};
-use spillway_types::{Atto, EvmAddress, Wei};
+use spillway_types::{Atto, ChunkAddress, EvmAddress, Wei};
 
-use crate::rpc::{Rpc, hex_number};
+use crate::{
+    rpc::{Rpc, hex_number},
+    stored,
+    way::Way,
+};
 
 /// Two more than a close group, so that chunks are not all with the same nodes.
 const NODES: usize = 7;
@@ -56,8 +60,8 @@ pub(crate) struct World {
     topics: [Value; 2],
     /// Cycles that ran here.
     pub(crate) cycles: u64,
-    /// What an upload of each mode takes here, once it was measured.
-    pub(crate) usual: BTreeMap<&'static str, Usual>,
+    /// What an upload of each kind takes here, once it was measured.
+    pub(crate) usual: BTreeMap<Way, Usual>,
 }
 
 /// What an upload without trouble takes.
@@ -144,19 +148,25 @@ impl World {
         Ok(Recorded { id, total: word(1)?, tips: word(2)? * word(4)? })
     }
 
-    /// On how many nodes each chunk is, by its address.
-    pub(crate) fn copies(&self) -> BTreeMap<String, usize> {
-        let mut copies = BTreeMap::new();
+    /// How many of its five nearest nodes have the whole of a chunk.
+    pub(crate) fn copies(&self, address: ChunkAddress) -> usize {
+        let nodes = self.testnet.running().map(|node| (node.peer(), node.chunk_file(address)));
+        stored::copies(nodes, address)
+    }
+
+    /// How many chunks there are with any node.
+    pub(crate) fn chunks(&self) -> usize {
+        let mut chunks = BTreeSet::new();
         for node in self.testnet.running() {
             let entries = std::fs::read_dir(node.dir().join("chunks")).into_iter().flatten();
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    *copies.entry(name).or_default() += 1;
+                    chunks.insert(name);
                 }
             }
         }
-        copies
+        chunks.len()
     }
 
     /// Mines so many blocks without setting time forward.

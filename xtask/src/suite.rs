@@ -24,7 +24,20 @@ struct Step {
 
 enum Action {
     Run(fn(&Workspace) -> Result<()>),
+    /// One that returns what it left out, a line each.
+    RunPart(fn(&Workspace) -> Result<Vec<String>>),
     Skip(&'static str),
+}
+
+impl Step {
+    /// Returns what was left out.
+    fn run(&self, workspace: &Workspace) -> Result<Vec<String>> {
+        match self.action {
+            Action::Run(action) => action(workspace).map(|()| Vec::new()),
+            Action::RunPart(action) => action(workspace),
+            Action::Skip(_) => Ok(Vec::new()),
+        }
+    }
 }
 
 /// Runs the steps and then the tests.
@@ -35,17 +48,18 @@ enum Action {
 pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
     let mut report = Vec::new();
     for step in steps(workspace, quick) {
-        match step.action {
-            Action::Skip(reason) => report.push(format!("{:<11} skipped: {reason}", step.name)),
-            Action::Run(action) => {
-                eprintln!("\n==> {}", step.name);
-                let start = Instant::now();
-                action(workspace).with_context(|| format!("step `{}` failed", step.name))?;
-                let line = format!("{:<11} {}", step.name, seconds(start.elapsed()));
-                eprintln!("==> {line}");
-                report.push(line);
-            }
+        if let Action::Skip(reason) = step.action {
+            report.push(format!("{:<11} skipped: {reason}", step.name));
+            continue;
         }
+        eprintln!("\n==> {}", step.name);
+        let start = Instant::now();
+        let left_out = step.run(workspace).with_context(|| format!("step `{}` failed", step.name));
+        let left_out = left_out?;
+        let line = format!("{:<11} {}", step.name, seconds(start.elapsed()));
+        eprintln!("==> {line}");
+        report.push(line);
+        report.extend(left_out.iter().map(|what| format!("{:<11} {what}", step.name)));
     }
     let nextest = has(workspace, "nextest");
     if !nextest {
@@ -63,6 +77,7 @@ fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
     let unless_quick = |action| {
         if quick { Action::Skip("--quick") } else { Action::Run(action) }
     };
+    let hammer = if quick { Action::Skip("--quick") } else { Action::RunPart(soak::tenth) };
     let licences = if has(workspace, "deny") {
         Action::Run(licences)
     } else {
@@ -80,7 +95,7 @@ fn steps(workspace: &Workspace, quick: bool) -> Vec<Step> {
         Step { name: "doctests", action: unless_quick(doctests) },
         Step { name: "build", action: unless_quick(build) },
         Step { name: "simulator", action: unless_quick(sim::gate) },
-        Step { name: "hammer", action: unless_quick(soak::tenth) },
+        Step { name: "hammer", action: hammer },
     ]
 }
 

@@ -16,13 +16,11 @@ use clap::ValueEnum;
 use crate::{
     cycle::{Cycle, Setting},
     program,
+    way::Way,
     world::{Usual, World},
 };
 
 pub(crate) use power_cuts::why_not as why_no_power_cuts;
-
-/// How an upload is paid.
-pub(crate) const MODES: [&str; 2] = ["direct", "batch"];
 
 /// Segments of the upload that is measured, and of those that are compared with it.
 pub(crate) const USUAL_SEGMENTS: usize = 3;
@@ -97,9 +95,17 @@ impl Task {
         mixed ^ mixed >> 27
     }
 
-    /// How it is paid: in turns.
-    pub(crate) fn mode(self) -> &'static str {
-        MODES[usize::from(self.index % 2 == 1)]
+    /// How it is paid: direct and in batches in turns, and a quarter of all in several batches.
+    /// Eight in a row have the same, so that each meets every kind of trouble.
+    pub(crate) fn way(self) -> Way {
+        // A hundred segments would be 34 batches.
+        let is_long = matches!(self.scenario, Scenario::Edits | Scenario::Processes);
+        match (self.index % 2, self.index / 8 % 4) {
+            (0, _) => Way::Direct,
+            (_, 1) if !is_long => Way::OneByOne,
+            (_, 3) if !is_long => Way::Together,
+            _ => Way::Batch,
+        }
     }
 }
 
@@ -125,15 +131,17 @@ impl FromStr for Task {
 }
 
 impl<'a> Scene<'a> {
-    /// A new upload of so many segments, in the directory of this cycle.
+    /// A new upload in the directory of this cycle: of so many segments, or some more where there
+    /// are to be several batches.
     pub(crate) async fn cycle(&self, segments: usize) -> Result<Cycle<'a>> {
-        let mode = self.task.mode();
-        Cycle::new(self.world, self.setting, (self.dir, self.seed), (mode, segments)).await
+        let way = self.task.way();
+        let what = (way, segments + way.more());
+        Cycle::new(self.world, self.setting, (self.dir, self.seed), what).await
     }
 
     /// What an upload takes here without trouble.
     pub(crate) fn usual(&self) -> Result<Usual> {
-        self.world.usual.get(self.task.mode()).copied().context("nothing was measured")
+        self.world.usual.get(&self.task.way()).copied().context("nothing was measured")
     }
 
     /// The cycle.
@@ -149,16 +157,17 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Uploads once in each mode without trouble, and notes what that takes.
+/// Uploads once in each way without trouble, and notes what that takes.
 pub(crate) async fn measure(world: &mut World, setting: &Setting, dir: &Path) -> Result<()> {
-    for (mode, seed) in MODES.into_iter().zip(fastrand::u64(..)..) {
-        let cycle =
-            Cycle::new(world, setting, (&dir.join(mode), seed), (mode, USUAL_SEGMENTS)).await?;
+    for way in Way::ALL {
+        let (place, seed) = (dir.join(way.name()), fastrand::u64(..));
+        let what = (way, USUAL_SEGMENTS + way.more());
+        let cycle = Cycle::new(world, setting, (&place, seed), what).await?;
         let ran = program::run(cycle.upload_with("io:0")).await?;
         cycle.check(&ran).await.context("an upload without any trouble")?;
         let operations = ran.disk_operations().context("the test hook counts nothing")?;
         let usual = Usual { took: ran.took, operations };
-        world.usual.insert(mode, usual);
+        world.usual.insert(way, usual);
     }
     std::fs::remove_dir_all(dir).context("cannot remove a directory")
 }
@@ -175,6 +184,17 @@ mod tests {
         for bad in ["kills", "kills:17", "kills:1/1", "kills:0/0", "burns:1/2"] {
             bad.parse::<Task>().unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_quarter_is_paid_in_several_batches() {
+        let ways = |scenario| {
+            let tasks = (0..32).map(move |index| Task { scenario, index, of: 32 });
+            Way::ALL.map(|way| tasks.clone().filter(|task| task.way() == way).count())
+        };
+        assert_eq!(ways(Scenario::Kills), [16, 8, 4, 4]);
+        assert_eq!(ways(Scenario::Chain), [16, 8, 4, 4]);
+        assert_eq!(ways(Scenario::Edits), [16, 16, 0, 0]);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::{Done, Scene, loop_disk::LoopDisk};
-use crate::{found::Found, program::Running};
+use crate::{
+    found::Found,
+    program::{Ran, Running},
+};
 
 /// Segments of these uploads.
 const SEGMENTS: std::ops::RangeInclusive<usize> = 2..=6;
@@ -36,12 +39,10 @@ pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
     let running = Running::start(cycle.upload())?;
     let ran = cut(scene, &disk, running, &mut random).await?;
     disk.restore()?;
-    let done = match ran {
-        // It had ended well before: then everything that it said is on the disk.
+    let done = match ran.code {
+        // It says that it is done: then everything is on the disk.
         Some(0) => {
-            cycle.download().await?;
-            let paid = cycle.paid().await?;
-            ensure!(paid > 0, "nothing was paid");
+            cycle.check(&ran).await?;
             Done { resumes: 0, missed: true, ..Done::default() }
         }
         None | Some(1 | 3) => {
@@ -63,7 +64,7 @@ async fn cut(
     disk: &LoopDisk,
     mut running: Running,
     random: &mut fastrand::Rng,
-) -> Result<Option<i32>> {
+) -> Result<Ran> {
     let usual = scene.usual()?.took;
     let delay = if random.bool() {
         let near = if random.bool() { "pay" } else { "store" };
@@ -79,5 +80,5 @@ async fn cut(
     if ended.is_err() && random.bool() {
         running.kill();
     }
-    Ok(running.end().await?.code)
+    running.end().await
 }

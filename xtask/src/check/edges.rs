@@ -67,7 +67,16 @@ const EDGES: &[(&str, &[&str])] = &[
             "spillway-testnet",
         ],
     ),
-    ("spillway-soak", &["spillway-types", "spillway-disk", "spillway-node", "spillway-testnet"]),
+    (
+        "spillway-soak",
+        &[
+            "spillway-types",
+            "spillway-disk",
+            "spillway-seal",
+            "spillway-node",
+            "spillway-testnet",
+        ],
+    ),
     ("spillway-benches", &["spillway-types", "spillway-disk", "spillway-seal", "spillway-pay"]),
     (
         "spillway-fuzz",
