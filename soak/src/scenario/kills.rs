@@ -25,7 +25,10 @@ pub(super) async fn cycle(scene: &Scene<'_>) -> Result<Done> {
     let mut done = Done::default();
     for attempt in 0..TRIES {
         let seed = scene.seed.wrapping_add(attempt.into());
-        done = at_random(&Scene { seed, ..*scene }).await?;
+        // Beside what the one before has finished, nothing would be there to go on with when this one
+        // dies before it has a session of its own.
+        let dir = scene.dir.join(attempt.to_string());
+        done = at_random(&Scene { seed, dir: &dir, ..*scene }).await?;
         if !done.missed {
             return Ok(done);
         }
