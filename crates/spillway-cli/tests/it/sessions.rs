@@ -171,6 +171,7 @@ fn a_killed_upload_goes_on_elsewhere(place: &Place) {
     let (code, said) = failed(&ran(place, &["resume", name, "--yes"]));
     assert_eq!(code, 1, "{said}");
     assert!(said["hint"].as_str().unwrap().contains("session import"), "{said}");
+    an_unpaid_upload_makes_room_for_a_paid_one(place);
     let import = ["session", "import", "box", "--data-dir", "other", "--json"];
     assert_eq!(summary(&place.run(&import))["upload_id"], open["upload_id"]);
     // What is paid needs nobody who says yes.
@@ -183,6 +184,26 @@ fn a_killed_upload_goes_on_elsewhere(place: &Place) {
     assert!(fs::read(place.path().join("copy")).unwrap() == noise(1, LARGE));
 
     finished_and_forgotten(place, name);
+}
+
+/// Going on with what is here would pay for what the archive has paid.
+fn an_unpaid_upload_makes_room_for_a_paid_one(place: &Place) {
+    let words = ["upload", "-", "-o", "third.datamap", "--data-dir", "third", "--yes"];
+    let mut upload = Running::start(place, &[&words[..], &["--max-cost", "1"]].concat());
+    upload.child.stdin.take().unwrap().write_all(&noise(1, LARGE)).unwrap();
+    assert_eq!(upload.end().code, Some(14));
+    let import = ["session", "import", "box", "--data-dir", "third", "--json"];
+    let (code, said) = failed(&place.run(&import));
+    let hint = said["hint"].as_str().unwrap();
+    assert_eq!(code, 1, "{said}");
+    assert!(hint.contains("nothing would be lost here: `spillway forget "), "{said}");
+
+    // Nobody says yes to a price where nobody can be asked.
+    let before = tokens(place);
+    let resume = ["resume", "--data-dir", "third", "-o", "third.datamap"];
+    let (code, said) = failed(&ran(place, &resume));
+    assert_eq!((code, tokens(place)), (2, before), "{said}");
+    assert!(said["hint"].as_str().unwrap().starts_with("say --yes "), "{said}");
 }
 
 /// A session that is over is said again, gives its data map again, and goes.
@@ -379,6 +400,16 @@ fn what_is_missing_is_found_and_stored_again(place: &Place) {
     let gone = ran(place, &["verify", "small.datamap", "--read-data", "--repair"]);
     let found: Value = serde_json::from_str(gone.stdout.lines().last().unwrap()).unwrap();
     assert_eq!((gone.code, &found["lost"]), (Some(10), &json!([chunk])), "{gone}");
+
+    // The hint is true: the source and the proof that is here store it again, for nothing.
+    let (_, said) = failed(&gone);
+    assert!(said["hint"].as_str().unwrap().starts_with("`spillway upload --wait-verified` of "));
+    let before = tokens(place);
+    let again = ["upload", "small", "--yes", "--overwrite", "--wait-verified"];
+    assert_eq!(run(place, &again)["verified"], true);
+    assert_eq!(tokens(place), before);
+    let whole = run(place, &["verify", "small.datamap", "--read-data"]);
+    assert_eq!((&whole["chunks_short"], &whole["lost"]), (&0.into(), &json!([])), "{whole}");
 }
 
 /// Where nodes keep a chunk.
