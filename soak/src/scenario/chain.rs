@@ -25,6 +25,10 @@ const REQUESTS: std::ops::RangeInclusive<u64> = 1..=30;
 /// Everything is done, or the RPC is said to be out of reach.
 const TRY_AGAIN: &[i32] = &[0, 5];
 
+/// The same, or nodes have refused all along what the chain has taken back: a run does not send a
+/// payment again that it has seen mined, its resume does.
+const TAKEN_BACK: &[i32] = &[0, 3, 5];
+
 /// The base fee of a busy chain, in wei: 50 gwei.
 const BUSY: &str = "0xba43b7400";
 
@@ -237,5 +241,6 @@ fn reorg(random: &mut Rng) -> Trouble {
         ..Rule::new(None, random.u64(1..=8), 1, Answer::Honest)
     };
     let name = "a reorganisation while the sender looks";
-    Trouble { may_be_unpaid: true, is_deep: true, ..trouble(name, vec![rule]) }
+    let codes = TAKEN_BACK;
+    Trouble { codes, may_be_unpaid: true, is_deep: true, ..trouble(name, vec![rule]) }
 }
