@@ -59,6 +59,8 @@ pub struct ClusterOptions {
     /// The largest prize a draw that each quotes: none, so that chunks are paid for directly, unless
     /// a test says otherwise.
     pub max_prize: Atto,
+    /// How deep a payment must be for each to take its chunks, in blocks.
+    pub confirmations: u16,
 }
 
 impl ClusterOptions {
@@ -70,7 +72,13 @@ impl ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { nodes: 10, capacity_bytes: 1 << 50, min_tip: Atto::ZERO, max_prize: Atto::ZERO }
+        Self {
+            nodes: 10,
+            capacity_bytes: 1 << 50,
+            min_tip: Atto::ZERO,
+            max_prize: Atto::ZERO,
+            confirmations: 0,
+        }
     }
 }
 
@@ -221,7 +229,7 @@ impl Cluster {
         // Without an answer first, for the way out; then in the same place with one.
         let peers = self.network.join(member.secret.clone(), None);
         let terms = Terms {
-            confirmations: 0,
+            confirmations: self.options.confirmations,
             price: Price::per_mib(PRICE_PER_MIB).unwrap(),
             token_rate: self.rate_of(self.options.min_tip),
             max_prize: Some(self.options.max_prize),

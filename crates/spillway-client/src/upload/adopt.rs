@@ -173,6 +173,11 @@ impl Engine {
         let own = found.iter().map(|at| at.map(|(_, chunk)| chunk)).collect();
         let adopted = Adopted { foreign, own };
         let PlanStatus::Paid { recorded } = status else { return Ok(Some(adopted)) };
+        if self.is_shallow(&adopted.foreign.file, adopted.foreign.is_signed()).await {
+            self.undecided.extend(adopted.chunks());
+            self.write_adopted(vec![adopted]).await?;
+            return Ok(None);
+        }
         let (batch, plan) = self.write_one(adopted).await?;
         // The other session has paid: nothing of it is this session's spend.
         self.session.record(vec![Record::Paid { plan, recorded, total: Atto::ZERO }]).await?;
@@ -202,7 +207,8 @@ impl Engine {
             // What is signed goes first: a plan is never without it.
             let mut writer = self.session.tx_writer();
             for tx in std::mem::take(&mut adopted.foreign.txs) {
-                if !self.session.txs.iter().any(|known| known.hash == tx.hash) {
+                let ours = tx.from == self.job.wallet.address();
+                if ours && !self.session.txs.iter().any(|known| known.hash == tx.hash) {
                     writer.write(&tx).await?;
                     self.session.txs.push(tx);
                 }
@@ -212,6 +218,15 @@ impl Engine {
             self.apply(batch, Event::Begin);
         }
         Ok(())
+    }
+
+    /// Whether a plan that is recorded is waited for until it is as deep as nodes ask: before that they
+    /// do not take its chunks. When a reorganisation takes it back meanwhile, what is signed goes out
+    /// again, and another payer's is its payer's business. Ours of which nothing is signed here is not
+    /// waited for: it would be signed without anybody's word.
+    pub(super) async fn is_shallow(&self, file: &PlanFile, is_signed: bool) -> bool {
+        let may_wait = is_signed || file.plan.payer != self.job.wallet.address();
+        may_wait && !pay::is_deep(&self.job, file).await
     }
 
     async fn write_one(&mut self, adopted: Adopted) -> Result<(usize, PlanIx), UploadError> {

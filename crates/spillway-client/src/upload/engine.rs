@@ -11,6 +11,7 @@ use spillway_types::{Atto, ChunkAddress, PaymentId, limits};
 use super::{
     Job,
     checking::Checking,
+    elsewhere::Rivals,
     finality,
     pay::{self, Counts},
     seal::Sealed,
@@ -68,9 +69,12 @@ pub(super) struct Engine {
     pub left: BTreeMap<PlanIx, usize>,
     /// Plans of other sessions that this run has taken over before they were paid.
     pub adopted: BTreeSet<PlanIx>,
+    /// Plans that are recorded, and not as deep as nodes ask for.
+    pub shallow: BTreeSet<PlanIx>,
     /// Payments of other sessions that are not recorded any more and have stored chunks of this one.
     pub undone: BTreeSet<PaymentId>,
-    /// Chunks of plans of other sessions that are too late to be paid and may be recorded still.
+    /// Chunks of plans that are recorded and not deep enough yet, and of plans of other sessions that
+    /// are too late to be paid and may be recorded still.
     pub undecided: BTreeSet<ChunkIx>,
     /// Why this run chose how to pay; in rounds, the last of them.
     pub reason: Option<ModeReason>,
@@ -105,6 +109,7 @@ impl Engine {
             shown: BTreeMap::new(),
             left: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            shallow: BTreeSet::new(),
             undone: BTreeSet::new(),
             undecided: BTreeSet::new(),
             reason: None,
@@ -135,6 +140,7 @@ impl Engine {
         let mut records = Vec::new();
         let mut undone = Vec::new();
         let mut recorded_now = Vec::new();
+        let mut shallow = BTreeSet::new();
         for (plan, file) in self.session.numbered_plans() {
             let known = &self.session.progressed;
             let paid = known.paid.contains_key(&plan);
@@ -144,11 +150,14 @@ impl Engine {
             }
             match pay::status(&self.job, &file.plan).await? {
                 PlanStatus::Paid { .. } if paid => {}
+                PlanStatus::Paid { .. }
+                    if open
+                        && self.is_shallow(file, self.session.is_signed(file.plan.id())).await =>
+                {
+                    shallow.insert(plan);
+                }
                 PlanStatus::Paid { recorded } => recorded_now.push((plan, recorded)),
                 PlanStatus::Dropped => records.push(Record::Dropped { plan }),
-                PlanStatus::Open if self.is_paid_elsewhere(file).await? => {
-                    records.push(Record::Dropped { plan });
-                }
                 PlanStatus::Open => undone.push(plan),
             }
         }
@@ -163,6 +172,8 @@ impl Engine {
         for plan in undone {
             self.session.progressed.undo(plan);
         }
+        let reopened = self.session.progressed.reopened.clone();
+        self.ask_again(&reopened).await?;
         let paid = self.session.paid_plans();
         let plan_of = self.session.plan_of(self.job.parts.clock.now());
         self.batches = Batch::rebuild(
@@ -174,6 +185,11 @@ impl Engine {
         self.batches.extend(self.taken_back());
         // What another session has paid may be counted there.
         self.adopted.extend(&self.session.progressed.undone);
+        self.adopted.extend(&shallow);
+        for &plan in &shallow {
+            self.undecided.extend(self.session.plan(plan).own_chunks());
+        }
+        self.shallow = shallow;
         Ok(())
     }
 
@@ -207,12 +223,18 @@ impl Engine {
                 self.apply(batch, Event::Begin);
             }
         }
+        // For these nothing more is to be signed: they are waited for.
+        let (shallow, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.to_pay)
+            .into_iter()
+            .partition(|(_, plan)| self.shallow.contains(plan));
+        self.to_pay = open;
         if let Err(error) = self.check_open_plans().await {
             for (batch, _) in std::mem::take(&mut self.to_pay) {
                 self.apply(batch, Event::PayFailed);
             }
             self.pay_error = Some(error);
         }
+        self.to_pay.extend(shallow);
         self.pay_and_store().await
     }
 
@@ -245,7 +267,8 @@ impl Engine {
         self.lost_of(open).await
     }
 
-    /// Leaves the plans that can still be recorded, whose chunks are there and which are agreed to.
+    /// Leaves the plans that can still be recorded, whose chunks are there, for which no other session
+    /// pays, and which are agreed to.
     /// Those that are too late have to wait until the chain says that they never will be.
     async fn check_open_plans(&mut self) -> Result<(), UploadError> {
         let now = self.job.parts.clock.now();
@@ -263,6 +286,7 @@ impl Engine {
                 UploadError::LostChunks { session: self.session.id().to_owned(), lost }
             });
         }
+        self.give_way(Rivals::Leave).await?;
         let open: Vec<Plan> =
             self.to_pay.iter().map(|(_, plan)| self.session.plan(*plan).plan.clone()).collect();
         if open.is_empty() {
@@ -273,7 +297,8 @@ impl Engine {
         let to_pay = plans.map(|file| file.own_chunks().count() as u64).sum();
         let offer = pay::offer(&open, None, gas, self.counts(to_pay));
         self.job.options.progress.set_mode(offer.mode, None);
-        self.agree(offer).await
+        self.agree(offer).await?;
+        self.give_way(Rivals::GiveUp).await
     }
 
     /// The chunks of the upload, when so many of them are to be paid now.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use spillway_disk::{Disk, run};
 use spillway_pay::{Plan, PlanStatus};
-use spillway_types::{Atto, ChunkAddress, limits::MAX_DIRECT_LEAVES};
+use spillway_types::{Atto, limits::MAX_DIRECT_LEAVES};
 
 use super::{
     engine::Engine,
@@ -35,6 +35,7 @@ impl Engine {
                 PlanStatus::Open | PlanStatus::Dropped => unknown.push(plan),
             }
         }
+        let not_given_up = self.not_given_up().await?;
         let id = self.session.id().to_owned();
         let look = move |disk: &dyn Disk| {
             let stored = session::vouched_for(disk, &id, &recorded)?;
@@ -45,6 +46,9 @@ impl Engine {
         for plan in unknown {
             progressed.undo(plan);
         }
+        for plan in not_given_up {
+            progressed.dropped.remove(&plan);
+        }
         progressed.stored.retain(|chunk| stored.contains(chunk));
         let said = records.into_iter().filter_map(|record| match record {
             Record::Already { chunk, .. } => Some(chunk),
@@ -53,9 +57,24 @@ impl Engine {
         self.ask_again(&said.collect()).await
     }
 
+    /// Plans that are said to be given up, and that the chain has recorded or may take as this wallet has
+    /// signed them: their chunks must not be paid for anew.
+    async fn not_given_up(&self) -> Result<Vec<PlanIx>, UploadError> {
+        let mut found = Vec::new();
+        for &plan in &self.session.progressed.dropped {
+            let plan_of = &self.session.plan(plan).plan;
+            match pay::status(&self.job, plan_of).await? {
+                PlanStatus::Paid { .. } => found.push(plan),
+                PlanStatus::Open if self.session.is_signed(plan_of.id()) => found.push(plan),
+                PlanStatus::Open | PlanStatus::Dropped => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Asks whether the network has these, and writes down what it has. There may be no bytes of them
     /// here: what could not be asked for now stays open.
-    async fn ask_again(&mut self, said: &BTreeSet<ChunkIx>) -> Result<(), UploadError> {
+    pub(super) async fn ask_again(&mut self, said: &BTreeSet<ChunkIx>) -> Result<(), UploadError> {
         let planned = self.session.plan_of(self.job.parts.clock.now());
         let open = self.session.open_chunks();
         let open = open.filter(|chunk| said.contains(chunk) && !planned.contains_key(chunk));
@@ -86,32 +105,6 @@ impl Engine {
     /// Whether a plan came with an archive and was never signed by this wallet.
     fn is_strange(&self, file: &PlanFile) -> bool {
         self.session.progressed.imported && !self.session.is_signed(file.plan.id())
-    }
-
-    /// Whether such a plan pays for what another session here has paid for or signed meanwhile: that one
-    /// is taken over then. Sessions that begin to plan after this one came know of its plans.
-    pub(super) async fn is_paid_elsewhere(&self, file: &PlanFile) -> Result<bool, UploadError> {
-        if !self.is_strange(file) {
-            return Ok(false);
-        }
-        let open = file.own_chunks().filter(|chunk| !self.session.progressed.is_done(*chunk));
-        let wanted: BTreeSet<ChunkAddress> =
-            open.map(|chunk| self.session.chunk(chunk).address).collect();
-        // What is being planned at this moment is looked at when it is written.
-        let lock = self.lock_planning().await?;
-        let found = self.foreign_plans_of(wanted).await?;
-        drop(lock);
-        for foreign in found {
-            if foreign.payment() == file.plan.id() {
-                continue;
-            }
-            match pay::status(&self.job, &foreign.file.plan).await? {
-                PlanStatus::Paid { .. } => return Ok(true),
-                PlanStatus::Open if foreign.is_signed() => return Ok(true),
-                PlanStatus::Open | PlanStatus::Dropped => {}
-            }
-        }
-        Ok(false)
     }
 
     /// Compares the price of plans that an earlier run has left with the caps, and asks for those that

@@ -9,6 +9,7 @@
 mod adopt;
 mod checking;
 mod choosing;
+mod elsewhere;
 mod engine;
 mod finality;
 mod imported;

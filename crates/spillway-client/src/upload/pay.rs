@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use spillway_pay::{
-    Candidate, Caps, GasEstimate, JournalError, ModeReason, PaidPlan, PayError, PayRequest,
+    At, Candidate, Caps, GasEstimate, JournalError, ModeReason, PaidPlan, PayError, PayRequest,
     PaymentMode, Plan, PlanStatus, SignedTx, TxJournal,
 };
 use spillway_types::{
@@ -19,7 +19,7 @@ use super::Job;
 use crate::{
     Offer, Spend, UploadError,
     limits::PAID_QUEUE,
-    session::{PlanIx, Session, TxWriter},
+    session::{PlanFile, PlanIx, Session, TxWriter},
 };
 
 /// What paying reports while it goes on.
@@ -112,13 +112,7 @@ pub(crate) fn start(
     let open = plans.iter().map(|(_, plan)| *plan);
     let wanted: BTreeSet<PlanIx> = open.chain(session.paid_here()).collect();
     let files = || wanted.iter().map(|plan| session.plan(*plan));
-    // As deep as a quorum of each close group asks for: one peer alone holds nobody up.
-    let depth = |quotes: &[Quote; CLOSE_GROUP]| {
-        let mut depths = quotes.map(|quote| quote.terms.confirmations);
-        depths.sort_unstable();
-        depths[STORE_QUORUM - 1]
-    };
-    let confirmations = files().flat_map(|file| &file.quotes).map(depth).max().unwrap_or(0);
+    let confirmations = files().map(depth).max().unwrap_or(0);
     let paying = Paying {
         job: Arc::clone(job),
         plans: files().map(|file| file.plan.clone()).collect(),
@@ -127,6 +121,33 @@ pub(crate) fn start(
         journal: SessionJournal { writer: session.tx_writer(), events },
     };
     (paying.run().boxed(), receiver)
+}
+
+/// How deep a plan's record must be before nodes take its chunks: as deep as a quorum of each close group
+/// asks for, so that one peer alone holds nobody up.
+fn depth(file: &PlanFile) -> u16 {
+    let of_group = |quotes: &[Quote; CLOSE_GROUP]| {
+        let mut depths = quotes.map(|quote| quote.terms.confirmations);
+        depths.sort_unstable();
+        depths[STORE_QUORUM - 1]
+    };
+    file.quotes.iter().map(of_group).max().unwrap_or(0)
+}
+
+/// Whether a plan that is recorded is known to be as deep as that.
+pub(crate) async fn is_deep(job: &Job, file: &PlanFile) -> bool {
+    let depth = depth(file);
+    if depth == 0 {
+        return true;
+    }
+    let (chain, plan) = (job.parts.payments.chain(), &file.plan);
+    match chain.record(plan.domain.vault, plan.id(), At::Depth(depth)).await {
+        Ok(record) => record.recorded.is_some(),
+        Err(error) => {
+            tracing::debug!(%error, "the depth of a payment is asked for again");
+            false
+        }
+    }
 }
 
 struct Paying {

@@ -66,8 +66,10 @@ impl Engine {
         error: UploadError,
     ) -> UploadError {
         let progressed = &self.session.progressed;
-        // A stop comes at any moment: what was sent by then may be paid, though nobody has seen it yet.
-        let is_sent = matches!(error, UploadError::Interrupted) && !self.signed_chunks().is_empty();
+        // What was sent may be paid, though nobody has seen it or could write it down. These two say so
+        // themselves.
+        let says_so = matches!(error, UploadError::Payment { .. } | UploadError::Undecided { .. });
+        let is_sent = !says_so && !self.signed_chunks().is_empty();
         let nothing_done = progressed.paid.is_empty()
             && progressed.stored.is_empty()
             && !is_sent
