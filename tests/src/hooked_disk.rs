@@ -16,18 +16,28 @@ use spillway_disk::{
 /// Called with the number of the read, from 1, before it is made.
 type Hook = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// A disk that says when an open file is read, so that a test can change it at an exact moment.
+/// Called with the name of a file that is read whole, before it is.
+type WholeHook = Arc<dyn Fn(&Path) + Send + Sync>;
+
+/// A disk that says when an open file is read, so that a test can change it at an exact moment, or which
+/// files are read whole.
 #[derive(Clone)]
 pub struct HookedDisk {
     inner: Arc<dyn Disk>,
     hook: Hook,
+    whole: WholeHook,
     reads: Arc<AtomicU64>,
 }
 
 impl HookedDisk {
     /// The same disk, with this called before every read at an offset.
     pub fn new(inner: Arc<dyn Disk>, before_read: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        Self { inner, hook: Arc::new(before_read), reads: Arc::default() }
+        Self { inner, hook: Arc::new(before_read), whole: Arc::new(|_| {}), reads: Arc::default() }
+    }
+
+    /// The same disk, with this called before every read of a whole file.
+    pub fn whole(inner: Arc<dyn Disk>, before: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self { whole: Arc::new(before), ..Self::new(inner, |_| {}) }
     }
 }
 
@@ -65,6 +75,7 @@ impl Disk for HookedDisk {
     }
 
     fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
+        (self.whole)(path);
         self.inner.read(path, limit)
     }
 

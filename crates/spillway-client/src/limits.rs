@@ -134,8 +134,17 @@ pub(crate) const CHECK_GROUPS: usize = 2;
 /// Missed chunks of one upload that wait or are stored again at once; each holds a chunk.
 pub(crate) const MENDS: usize = 4;
 
-/// One in this many stored chunks is fetched and hashed while an upload is verified.
+/// Of one in this many stored chunks every copy is fetched and hashed while an upload is verified: with
+/// five copies each, a third of the upload's size.
 pub(crate) const CHECK_READS: u32 = 16;
+
+/// Missed chunks whose proofs and receipts are looked for together. Each has up to three proofs of
+/// 4 KiB, or five receipts: 2,048 × 12 KiB = 24 MiB.
+pub(crate) const LOOKED_UP: usize = 2_048;
+
+/// Proofs of one chunk that are tried one after the other: one that nodes do not take, in an open window or
+/// not, leaves two others.
+pub(crate) const CHUNK_PROOFS: usize = 3;
 
 /// How often a chunk that was missed is looked at again in one run.
 pub(crate) const CHECK_ATTEMPTS: u32 = 4;
@@ -153,7 +162,8 @@ pub(crate) const VERIFY_WINDOW: usize = limits::MAX_HAS_ITEMS;
 pub(crate) const READ_PERCENT: u8 = 5;
 
 /// Chunks that one call of `verify` repairs, at most, and that its report names: each needs its leaf,
-/// five quotes and a proof, 4 KiB together, so 32 MiB, for 32 GiB of full chunks.
+/// five quotes and a proof, 4 KiB together, so 32 MiB, for 32 GiB of full chunks, and three times that if
+/// each has [`CHUNK_PROOFS`].
 pub(crate) const MAX_REPAIRS: usize = 8_192;
 
 /// Segments and chunks in memory, in KiB: 160 MiB. All workers of one upload at their most hold 48 MiB

@@ -119,10 +119,11 @@ pub enum VerifyUpload {
     /// A quorum of signed receipts for every chunk is enough.
     #[default]
     No,
-    /// Beside storing, stored chunks are asked for, and every sixteenth is fetched and hashed; what
-    /// fewer than three of its peers have is stored again with the proof that was paid for. The spill
-    /// keeps a chunk until it is verified. An upload that was begun so goes on so, and one that is
-    /// finished is verified when it is gone on with so.
+    /// Beside storing, stored chunks are asked for. Of one in sixteen, of others in each run, every copy
+    /// is fetched and hashed: with five copies a third of the upload's size. What fewer than three of its
+    /// peers have is stored again with the proof that was paid for. The spill keeps a chunk until it is
+    /// verified. An upload that was begun so goes on so, and one that is finished is verified when it is
+    /// gone on with so.
     Wait,
 }
 

@@ -44,18 +44,21 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// All of these are to be verified, of which these were missed before.
+    /// All of these are to be verified, of which these were missed before. None is left alone for longer
+    /// than any miss says: it was written down by a clock that was ahead.
     pub(crate) fn new(
         stored: impl Iterator<Item = ChunkIx>,
         missed: &BTreeMap<ChunkIx, Miss>,
+        now: UnixTime,
     ) -> Self {
+        let latest = now.saturating_add(CHECK_BACKOFF_MOST);
         let mut checks = Self::default();
         for chunk in stored {
             match missed.get(&chunk) {
                 None => checks.queued.push_back(chunk),
                 Some(miss) => {
                     checks.attempts.insert(chunk, miss.attempt);
-                    checks.missed.insert((miss.next, chunk));
+                    checks.missed.insert((miss.next.min(latest), chunk));
                 }
             }
         }
@@ -75,6 +78,11 @@ impl Checks {
     /// The missed one whose time comes first, with its time.
     pub(crate) fn take_missed(&mut self) -> Option<(UnixTime, ChunkIx)> {
         self.missed.pop_first()
+    }
+
+    /// The others that were missed, those whose time comes first before the rest.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = ChunkIx> + '_ {
+        self.missed.iter().map(|(_, chunk)| *chunk)
     }
 
     /// Takes in what was found, at this time. What is to be written down before anything is done
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_found_is_done_and_nothing_is_written() {
-        let mut checks = Checks::new((0..3).map(ChunkIx), &BTreeMap::new());
+        let mut checks = Checks::new((0..3).map(ChunkIx), &BTreeMap::new(), at(0));
         assert_eq!(checks.take_queued(2), [ChunkIx(0), ChunkIx(1)]);
         assert_eq!(checks.take_in(ChunkIx(0), Found::Verified, at(0)), None);
         checks.stored(ChunkIx(3));
@@ -141,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_miss_is_left_alone_longer_each_time_and_given_up_in_the_end() {
-        let mut checks = Checks::new([ChunkIx(0)].into_iter(), &BTreeMap::new());
+        let mut checks = Checks::new([ChunkIx(0)].into_iter(), &BTreeMap::new(), at(100));
         checks.take_queued(1);
         let mut now = 100;
         for (attempt, wait) in (1..=CHECK_ATTEMPTS).zip([2, 4, 8, 16]) {
@@ -158,7 +166,7 @@ mod tests {
     #[test]
     fn a_restart_waits_as_long_and_tries_as_often() {
         let before = BTreeMap::from([(ChunkIx(0), Miss { attempt: 40, next: at(500) })]);
-        let mut checks = Checks::new((0..2).map(ChunkIx), &before);
+        let mut checks = Checks::new((0..2).map(ChunkIx), &before, at(490));
         assert_eq!(checks.take_queued(9), [ChunkIx(1)]);
         for attempt in 41..=40 + CHECK_ATTEMPTS {
             assert!(checks.take_missed().is_some());
@@ -168,5 +176,18 @@ mod tests {
         checks.take_missed();
         assert_eq!(checks.take_in(ChunkIx(0), Found::Verified, at(500)), None);
         assert_eq!((checks.take_missed(), checks.failed().len()), (None, 0));
+    }
+
+    #[test]
+    fn a_miss_of_a_clock_that_was_ahead_is_not_waited_for() {
+        let before = [(0, 500), (1, 100 + 365 * 86_400)];
+        let before =
+            before.map(|(chunk, next)| (ChunkIx(chunk), Miss { attempt: 1, next: at(next) }));
+        let before = before.into();
+        let most = CHECK_BACKOFF_MOST.as_secs();
+        let mut checks = Checks::new((0..2).map(ChunkIx), &before, at(490));
+        assert_eq!(checks.missed().collect::<Vec<_>>(), [ChunkIx(0), ChunkIx(1)]);
+        assert_eq!(checks.take_missed(), Some((at(500), ChunkIx(0))));
+        assert_eq!(checks.take_missed(), Some((at(490 + most), ChunkIx(1))));
     }
 }

@@ -27,7 +27,7 @@ fn golden_of(golden: &str, name: &str) -> Vec<u8> {
     hex::decode(line.unwrap_or_default()).unwrap()
 }
 
-fn domain() -> Domain {
+pub(super) fn domain() -> Domain {
     Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([2; 20]) }
 }
 
@@ -48,7 +48,7 @@ fn manifest() -> Manifest {
     }
 }
 
-fn plan() -> PlanFile {
+pub(super) fn plan() -> PlanFile {
     let reward = RewardAddress([10; 20]);
     let terms = QuoteTerms {
         domain: domain(),

@@ -1,6 +1,7 @@
 //! Proofs that sessions keep: what was paid for once can be stored again without paying.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use super::{
     ChunkIx, PlanFile, PlanIx, Progressed, Record,
     open::{is_there, load_ids, load_manifest, load_plans, load_records},
 };
-use crate::{UnreadableSession, UploadError};
+use crate::{UnreadableSession, UploadError, limits::CHUNK_PROOFS};
 
 /// A chunk's proof, and what shows that it was stored in time.
 #[derive(Clone, Debug)]
@@ -72,25 +73,28 @@ impl Kept {
 /// Which proofs sessions keep of some chunks.
 #[derive(Debug, Default)]
 pub(crate) struct KeptProofs {
-    /// The best one of each chunk, with the spill of its session.
-    pub found: BTreeMap<ChunkAddress, (Kept, String)>,
+    /// Those of each chunk, the best ones first and [`CHUNK_PROOFS`] at most, with the spills of their
+    /// sessions.
+    pub found: BTreeMap<ChunkAddress, Vec<(Kept, String)>>,
     /// Sessions that cannot be read: there may be more in them.
     pub unreadable: Vec<UnreadableSession>,
 }
 
 /// The proofs that sessions keep of these chunks, for payments that are recorded on this network. One
-/// that can still be put comes before one that can be offered. Blocks.
+/// that can still be put comes before one that can be offered. A session that came with an archive has
+/// none before what it says was looked for here: its author may be a stranger, and payments may never
+/// have been. Blocks.
 ///
 /// # Errors
 /// When our disk fails.
 pub(crate) fn kept_proofs(
     disk: &dyn Disk,
-    (domain, now): (&Domain, UnixTime),
+    (domain, now): (Domain, UnixTime),
     wanted: &BTreeSet<ChunkAddress>,
 ) -> Result<KeptProofs, UploadError> {
     let mut proofs = KeptProofs::default();
     for session in load_ids(disk)? {
-        match of_session(disk, &session, domain, wanted) {
+        match of_session(disk, &session, &domain, wanted) {
             Ok((kept, spill)) => {
                 for kept in kept {
                     proofs.add(kept, &spill, now);
@@ -109,11 +113,10 @@ pub(crate) fn kept_proofs(
 impl KeptProofs {
     fn add(&mut self, kept: Kept, spill: &str, now: UnixTime) {
         let rank = |kept: &Kept| (kept.is_open(now), kept.is_offer(), kept.upload_by);
-        let address = kept.leaf.address;
-        let better = self.found.get(&address).is_none_or(|(known, _)| rank(known) < rank(&kept));
-        if better {
-            self.found.insert(address, (kept, spill.to_owned()));
-        }
+        let all = self.found.entry(kept.leaf.address).or_default();
+        all.push((kept, spill.to_owned()));
+        all.sort_by_key(|(kept, _)| Reverse(rank(kept)));
+        all.truncate(CHUNK_PROOFS);
     }
 }
 
@@ -134,7 +137,10 @@ fn of_session(
         return Ok((Vec::new(), manifest.spill));
     }
     let (_, records) = load_records(disk, id)?;
-    let paid = Progressed::of(&records).paid;
+    let Progressed { paid, imported, verified, .. } = Progressed::of(&records);
+    if imported && !verified {
+        return Ok((Vec::new(), manifest.spill));
+    }
     let mut found = Vec::new();
     for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, id)?) {
         let Some(paid) = paid.get(&plan) else { continue };
@@ -179,21 +185,24 @@ fn of_plan(
         .collect()
 }
 
-/// All receipts that a session has written down for a chunk. Blocks.
+/// All receipts that a session has written down for each of these chunks. Blocks.
 ///
 /// # Errors
 /// When its journal cannot be read.
 pub(crate) fn receipts_of(
     disk: &dyn Disk,
     id: &str,
-    chunk: ChunkIx,
-) -> Result<Vec<Receipt>, UploadError> {
-    let (_, records) = load_records(disk, id)?;
-    let of_chunk = records.into_iter().filter_map(|record| match record {
-        Record::Stored { chunk: stored, receipts } if stored == chunk => Some(receipts),
-        _ => None,
-    });
-    Ok(of_chunk.flatten().collect())
+    wanted: &BTreeSet<ChunkIx>,
+) -> Result<BTreeMap<ChunkIx, Vec<Receipt>>, UploadError> {
+    let mut of_chunks: BTreeMap<ChunkIx, Vec<Receipt>> =
+        wanted.iter().map(|chunk| (*chunk, Vec::new())).collect();
+    for record in load_records(disk, id)?.1 {
+        let Record::Stored { chunk, receipts } = record else { continue };
+        if let Some(known) = of_chunks.get_mut(&chunk) {
+            known.extend(receipts);
+        }
+    }
+    Ok(of_chunks)
 }
 
 #[cfg(test)]
@@ -214,7 +223,7 @@ mod tests {
         let domain =
             Domain { network: NetworkId([1; 32]), chain_id: 1, vault: EvmAddress([2; 20]) };
         let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
-        let found = kept_proofs(&disk, (&domain, UnixTime(1_800_000_000)), &wanted).unwrap();
+        let found = kept_proofs(&disk, (domain, UnixTime(1_800_000_000)), &wanted).unwrap();
         assert!(found.found.is_empty());
         let unreadable: Vec<&str> =
             found.unreadable.iter().map(|session| session.session.as_str()).collect();

@@ -16,6 +16,7 @@
 
 mod batch;
 mod checks;
+mod dropped;
 mod files;
 mod follow;
 mod foreign;
@@ -118,6 +119,10 @@ pub(crate) struct PaidAt {
 pub(crate) struct Progressed {
     /// Chunks with a quorum of receipts for this session's payments.
     pub stored: BTreeSet<ChunkIx>,
+    /// The same by the payments that their receipts name.
+    pub vouched: BTreeMap<PaymentId, BTreeSet<ChunkIx>>,
+    /// Chunks that were stored for payments which were dropped, and for no other: they are open again.
+    pub reopened: BTreeSet<ChunkIx>,
     /// Chunks that the network had before.
     pub already: BTreeSet<ChunkIx>,
     /// Plans that are recorded on the chain, and when.
@@ -207,8 +212,11 @@ impl Progressed {
     /// Takes one record in. Of several about gas the last one counts.
     pub(crate) fn apply(&mut self, record: &Record) {
         match record {
-            Record::Stored { chunk, .. } => {
+            Record::Stored { chunk, receipts } => {
                 self.stored.insert(*chunk);
+                for receipt in receipts {
+                    self.vouched.entry(receipt.body.payment).or_default().insert(*chunk);
+                }
             }
             Record::Already { chunk, .. } => {
                 self.already.insert(*chunk);
@@ -417,6 +425,9 @@ impl Session {
         .await?;
         for record in &records {
             self.progressed.apply(record);
+        }
+        if records.iter().any(|record| matches!(record, Record::Dropped { .. })) {
+            self.progressed.open_dropped(&self.plans);
         }
         Ok(())
     }

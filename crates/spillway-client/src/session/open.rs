@@ -163,11 +163,12 @@ impl Snapshot {
     /// The journal comes first: what it speaks of was written before it.
     pub(crate) fn load(disk: &dyn Disk, id: &str) -> Result<Self, UploadError> {
         let dir = Path::new(SESSIONS).join(id);
-        let (journal, progressed) = load_journal(disk, id)?;
+        let (journal, mut progressed) = load_journal(disk, id)?;
         let manifest = load_manifest(disk, id)?;
         let plans = read_numbered(disk, id, &dir, ("plan", FileKind::Plan))?;
         let txs = read_numbered(disk, id, &dir, ("tx", FileKind::Tx))?;
         let vault = load_vault(disk, id)?;
+        progressed.open_dropped(&plans);
         let snapshot = Self { manifest, plans, txs, vault, progressed, journal };
         if snapshot.is_sound() {
             return Ok(snapshot);

@@ -1,12 +1,12 @@
 //! Verifying in the background: chunks that are stored are looked for on the peers that should have
-//! them, beside storing the others. What too few of them have is stored again with its proof.
+//! them, beside storing the others. What too few of them have is stored again with its proof
+//! ([`super::mending`]). Of a sample that nobody knows before, every copy is read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use futures::{
     FutureExt, StreamExt,
     future::BoxFuture,
@@ -17,28 +17,26 @@ use spillway_types::{
     ChunkAddress, PeerKey, UnixTime,
     limits::{CLOSE_GROUP, MAX_HAS_ITEMS, STORE_QUORUM},
 };
-
 use tokio::sync::Mutex;
 
 use super::{
     Job,
     engine::{Engine, Shown},
-    store::Bodies,
+    mending::{Due, LookUps, Mend},
 };
 use crate::{
     Stage, UploadError, VerifyUpload,
-    download::fetch_chunk,
-    limits::{CHECK_GROUP, CHECK_GROUPS, CHECK_READS, MENDS, VERIFY_WORKERS},
-    session::{self, Checks, ChunkInfo, ChunkIx, Found, Kept, PlanIx, Record, Session},
-    verify::{Copy, has, read_copy, store_again},
+    limits::{CHECK_GROUP, CHECK_GROUPS, CHECK_READS, LOOKED_UP, MENDS, VERIFY_WORKERS},
+    session::{Checks, ChunkInfo, ChunkIx, Found, Kept, PlanIx, Record, Session},
+    verify::{Copy, has, read_copies},
     workers::Work,
 };
 
 /// The chunks of one look, and what came of it.
 pub(super) struct Checked {
-    chunks: Vec<ChunkIx>,
-    found: Result<Vec<Found>, UploadError>,
-    is_mend: bool,
+    pub chunks: Vec<ChunkIx>,
+    pub found: Result<Vec<Found>, UploadError>,
+    pub is_mend: bool,
 }
 
 /// Verifying under way.
@@ -50,20 +48,24 @@ pub(super) struct Checking {
     mends: usize,
     /// The leaf of each chunk that this session has paid for.
     places: BTreeMap<ChunkIx, (PlanIx, usize)>,
+    /// Which chunk of so many is read, another one in each run: who knows the contents does not know
+    /// which.
+    sampled: u32,
+    look_ups: Arc<LookUps>,
 }
 
 /// A chunk that is looked for.
 #[derive(Clone, Debug)]
-struct Item {
-    info: ChunkInfo,
+pub(super) struct Item {
+    pub info: ChunkInfo,
     /// Who was quoted for it; nobody for a chunk that the network had before.
-    quoted: Vec<PeerKey>,
-    /// Whether a copy is read.
-    read: bool,
+    pub quoted: Vec<PeerKey>,
+    /// Whether its copies are read, all of them.
+    pub read: bool,
 }
 
 impl Checking {
-    fn new(session: &Session) -> Self {
+    fn new(session: &Session, now: UnixTime) -> Self {
         let progressed = &session.progressed;
         let mut places = BTreeMap::new();
         // Until their payment is there again, nobody would take them again.
@@ -79,12 +81,30 @@ impl Checking {
         let done = progressed.stored.union(&progressed.already).copied();
         let done = done.filter(|chunk| !waiting.contains(chunk));
         Self {
-            state: Checks::new(done, &progressed.missed),
+            state: Checks::new(done, &progressed.missed, now),
             running: Mutex::default(),
             groups: 0,
             mends: 0,
             places,
+            sampled: sampled(session.manifest.chunks.len()),
+            look_ups: Arc::default(),
         }
+    }
+
+    /// Whether a chunk is of the sample.
+    fn is_sampled(&self, chunk: ChunkIx) -> bool {
+        chunk.0 % CHECK_READS == self.sampled
+    }
+
+    /// What is missed and stored again next, this one first.
+    fn due(&self, session: &Session, first: ChunkIx) -> Vec<Due> {
+        let chunks = [first].into_iter().chain(self.state.missed()).take(LOOKED_UP);
+        let due = chunks.map(|chunk| Due {
+            chunk,
+            address: session.chunk(chunk).address,
+            is_paid_here: self.places.contains_key(&chunk),
+        });
+        due.collect()
     }
 
     /// This chunk is stored with this leaf.
@@ -113,7 +133,8 @@ impl Engine {
             self.session.record(vec![Record::ToVerify]).await?;
         }
         if is_due(&self.session) {
-            self.checking = Some(Checking::new(&self.session));
+            let now = self.job.parts.clock.now();
+            self.checking = Some(Checking::new(&self.session, now));
         }
         Ok(())
     }
@@ -149,6 +170,8 @@ impl Engine {
                 bodies: Arc::clone(&self.bodies),
                 session: self.session.id().to_owned(),
                 chunk,
+                due: checking.due(&self.session, chunk),
+                look_ups: Arc::clone(&checking.look_ups),
                 item: Item { read: true, ..self.item(&checking, chunk) },
                 kept: self.kept(&checking, chunk),
                 next,
@@ -166,7 +189,7 @@ impl Engine {
         Item {
             info: *self.session.chunk(chunk),
             quoted: quoted.unwrap_or_default(),
-            read: chunk.0.is_multiple_of(CHECK_READS),
+            read: checking.is_sampled(chunk),
         }
     }
 
@@ -247,6 +270,12 @@ impl Engine {
     }
 }
 
+/// Which of [`CHECK_READS`] chunks is read: one that is there.
+fn sampled(chunks: usize) -> u32 {
+    let chunks = u32::try_from(chunks).unwrap_or(u32::MAX);
+    fastrand::u32(..CHECK_READS.min(chunks).max(1))
+}
+
 async fn look(job: Arc<Job>, chunks: Vec<ChunkIx>, items: Vec<Item>) -> Checked {
     let found = find(&job, &items).await;
     let found = found.map(|all| all.into_iter().map(|seen| seen.found()).collect());
@@ -255,14 +284,14 @@ async fn look(job: Arc<Job>, chunks: Vec<ChunkIx>, items: Vec<Item>) -> Checked 
 
 /// Who has a chunk.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     has: Vec<PeerKey>,
     /// Those who say that they do not, gave something else or did not answer.
-    lacks: Vec<PeerKey>,
+    pub lacks: Vec<PeerKey>,
 }
 
 impl Seen {
-    fn found(&self) -> Found {
+    pub(super) fn found(&self) -> Found {
         match self.has.len() {
             copies if copies < STORE_QUORUM => Found::Missed { copies },
             _ => Found::Verified,
@@ -271,7 +300,7 @@ impl Seen {
 }
 
 /// Looks for chunks on the peers that should have them: those that were quoted, or else the closest.
-async fn find(job: &Job, items: &[Item]) -> Result<Vec<Seen>, UploadError> {
+pub(super) async fn find(job: &Job, items: &[Item]) -> Result<Vec<Seen>, UploadError> {
     let groups: Vec<Vec<PeerKey>> = stream::iter(0..items.len())
         .map(|at| group(job, &items[at]))
         .buffered(VERIFY_WORKERS)
@@ -299,24 +328,24 @@ async fn find(job: &Job, items: &[Item]) -> Result<Vec<Seen>, UploadError> {
         }
     }
     drop(answers);
-    for (item, seen) in items.iter().zip(&mut seen).filter(|(item, _)| item.read) {
-        read_one(job, item, seen).await;
-    }
+    read(job, items, &mut seen).await;
     Ok(seen)
 }
 
-/// Reads copies until one is good; those that are not do not count.
-async fn read_one(job: &Job, item: &Item, seen: &mut Seen) {
-    fastrand::shuffle(&mut seen.has);
-    while let Some(&peer) = seen.has.first() {
-        match read_copy(&job.parts, peer, item.info.address).await {
-            Copy::Good(_) => return,
-            Copy::Bad | Copy::Silent => {
-                tracing::warn!(%peer, chunk = %item.info.address, "says that it has the chunk");
-                seen.has.remove(0);
-                seen.lacks.push(peer);
-            }
+/// Reads every copy of the chunks that are to be read; those that are not good do not count.
+async fn read(job: &Job, items: &[Item], seen: &mut [Seen]) {
+    let mut claims = Vec::new();
+    for (at, item) in items.iter().enumerate().filter(|(_, item)| item.read) {
+        claims.extend(seen[at].has.iter().map(|&peer| (at, item.info.address, peer)));
+    }
+    let mut reads = read_copies(&job.parts, claims);
+    while let Some((at, peer, copy)) = reads.next().await {
+        if matches!(copy, Copy::Good(_)) {
+            continue;
         }
+        tracing::warn!(%peer, chunk = %items[at].info.address, "says that it has the chunk");
+        seen[at].has.retain(|other| *other != peer);
+        seen[at].lacks.push(peer);
     }
 }
 
@@ -327,72 +356,4 @@ async fn group(job: &Job, item: &Item) -> Vec<PeerKey> {
     let _place = job.parts.workers.enter(Work::Lookup).await;
     // Nobody is a miss, and it is looked for again.
     job.parts.peers.closest(item.info.address, CLOSE_GROUP).await.unwrap_or_default()
-}
-
-/// A missed chunk that is stored again.
-struct Mend {
-    job: Arc<Job>,
-    bodies: Arc<Bodies>,
-    session: String,
-    chunk: ChunkIx,
-    item: Item,
-    kept: Option<Kept>,
-    /// Not before.
-    next: UnixTime,
-}
-
-impl Mend {
-    async fn run(self) -> Checked {
-        let chunks = vec![self.chunk];
-        let found = self.mend().await.map(|seen| vec![seen.found()]);
-        Checked { chunks, found, is_mend: true }
-    }
-
-    async fn mend(mut self) -> Result<Seen, UploadError> {
-        self.job.pause(self.next.since(self.job.parts.clock.now())).await?;
-        let seen = self.seen().await?;
-        if seen.found() == Found::Verified {
-            return Ok(seen);
-        }
-        let Some(kept) = self.proof().await? else { return Ok(seen) };
-        let parts = &self.job.parts;
-        let Some(body) = self.body().await? else { return Ok(seen) };
-        store_again(parts, &kept, &seen.lacks, &body).await;
-        self.seen().await
-    }
-
-    /// Its proof. One that the network had before was paid for by others: by another session here,
-    /// maybe.
-    async fn proof(&mut self) -> Result<Option<Kept>, UploadError> {
-        let (parts, address) = (&self.job.parts, self.item.info.address);
-        let (domain, now) = (parts.domain, parts.clock.now());
-        let Some(mut kept) = self.kept.take() else {
-            let wanted = BTreeSet::from([address]);
-            let look =
-                move |disk: &dyn Disk| Ok(session::kept_proofs(disk, (&domain, now), &wanted));
-            let mut proofs = run(&parts.data, look).await??;
-            return Ok(proofs.found.remove(&address).map(|(kept, _)| kept));
-        };
-        if !kept.is_open(now) {
-            let (session, chunk) = (self.session.clone(), self.chunk);
-            let read = move |disk: &dyn Disk| Ok(session::receipts_of(disk, &session, chunk));
-            kept.add_receipts(&run(&parts.data, read).await??);
-        }
-        Ok(Some(kept))
-    }
-
-    async fn seen(&self) -> Result<Seen, UploadError> {
-        let seen = find(&self.job, std::slice::from_ref(&self.item)).await?;
-        Ok(seen.into_iter().next().unwrap_or_default())
-    }
-
-    /// Its bytes, from the spill or the source, or from a copy that is left.
-    async fn body(&self) -> Result<Option<Bytes>, UploadError> {
-        let (bodies, info) = (Arc::clone(&self.bodies), self.item.info);
-        let body = run(&self.job.parts.data, move |_| Ok(bodies.read(&info))).await??;
-        if body.is_some() {
-            return Ok(body);
-        }
-        Ok(fetch_chunk(&self.job.parts, info.address).await.ok())
-    }
 }

@@ -13,6 +13,7 @@ mod elsewhere;
 mod engine;
 mod finality;
 mod imported;
+mod mending;
 mod middle;
 mod pay;
 mod planning;

@@ -4,15 +4,54 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
-use spillway_types::{PeerKey, Retry, limits::RETRY_DELAYS};
+use spillway_disk::{Disk, run};
+use spillway_types::{PeerKey, Refusal, Retry, limits::RETRY_DELAYS};
+use tokio::sync::Semaphore;
 
 use crate::{
-    ClientParts, PutFailure,
+    ClientParts, PutFailure, UploadError,
     limits::{MAX_PEER_PAUSE, WINDOWS_BYTES},
     session::Kept,
     upload::{self, Terms},
     workers::Work,
 };
+
+/// Looks through sessions, for their proofs or receipts. Journals and plans are read whole, a plan of the
+/// largest batch is 107 MiB, so a process does this once at a time.
+pub(crate) async fn look_up<T: Send + 'static>(
+    parts: &ClientParts,
+    look: impl FnOnce(&dyn Disk) -> Result<T, UploadError> + Send + 'static,
+) -> Result<T, UploadError> {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let _one = ONE.acquire().await.expect("invariant: it is never closed");
+    run(&parts.data, move |disk| Ok(look(disk))).await?
+}
+
+/// As [`store_again`], with one of these proofs after the other: who says that it is not paid, or could
+/// not be asked, is asked with the next. A failure is the last one of its peer.
+pub(crate) async fn store_with_any(
+    parts: &ClientParts,
+    proofs: &[&Kept],
+    peers: &[PeerKey],
+    body: &Bytes,
+) -> (Vec<PeerKey>, BTreeMap<PeerKey, PutFailure>) {
+    let (mut took, mut failures) = (Vec::new(), BTreeMap::new());
+    let mut open: Vec<PeerKey> = peers.to_vec();
+    for kept in proofs {
+        if open.is_empty() {
+            break;
+        }
+        let (stored, refused) = store_again(parts, kept, &open, body).await;
+        failures.extend(refused);
+        failures.retain(|peer, _| !stored.contains(peer));
+        took.extend(stored);
+        open.retain(|peer| match failures.get(peer) {
+            None => !took.contains(peer),
+            Some(failure) => matches!(failure, PutFailure::Refused(Refusal::Unpaid { .. })),
+        });
+    }
+    (took, failures)
+}
 
 /// Puts the chunk on those of these peers that were quoted, while its window is open, and offers it to
 /// the others, and after the window to all. Returns who took it, and why the others did not. Those whom
@@ -20,7 +59,7 @@ use crate::{
 ///
 /// # Cost
 /// Nothing: it was paid.
-pub(crate) async fn store_again(
+async fn store_again(
     parts: &ClientParts,
     kept: &Kept,
     peers: &[PeerKey],

@@ -5,7 +5,7 @@ use spillway_types::{ChunkAddress, PeerKey, limits::CLOSE_GROUP};
 
 use super::{
     VerifyError,
-    probe::{Copy, has, read_copy},
+    probe::{Copy, has, read_copies},
     report::Verified,
 };
 use crate::{
@@ -83,9 +83,7 @@ async fn read(parts: &ClientParts, all: &mut [Copies], chosen: &[bool], report: 
         .inspect(|_| report.chunks_read += 1)
         .flat_map(|(at, copies)| copies.has.iter().map(move |&peer| (at, copies.address, peer)))
         .collect();
-    let mut reads = stream::iter(claims)
-        .map(|(at, address, peer)| async move { (at, peer, read_copy(parts, peer, address).await) })
-        .buffer_unordered(VERIFY_WORKERS);
+    let mut reads = read_copies(parts, claims);
     while let Some((at, peer, copy)) = reads.next().await {
         let copies = &mut all[at];
         match copy {

@@ -26,8 +26,8 @@ use crate::{
     limits::{READ_PERCENT, VERIFY_WINDOW},
 };
 
-pub(crate) use again::store_again;
-pub(crate) use probe::{Copy, has, read_copy};
+pub(crate) use again::{look_up, store_with_any};
+pub(crate) use probe::{Copy, has, read_copies};
 
 pub use error::{RepairFailure, VerifyError};
 pub use report::{BadCopy, NotRepaired, Verified};

@@ -1,13 +1,18 @@
 //! Asking one peer about copies: whether it says that it has a chunk, and whether it really has.
 
 use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt, stream};
 use spillway_net::PeersError;
 use spillway_types::{
     ChunkAddress, HasRequest, PeerKey, Refusal, Retry,
     limits::{MAX_CHUNK_BYTES, RETRY_DELAYS},
 };
 
-use crate::{ClientParts, limits::MAX_PEER_PAUSE, workers::Work};
+use crate::{
+    ClientParts,
+    limits::{MAX_PEER_PAUSE, VERIFY_WORKERS},
+    workers::Work,
+};
 
 /// What a peer gave for a chunk that it says it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +40,20 @@ pub(crate) async fn has(
     patiently(parts, ask).await.ok()
 }
 
+/// Reads these copies, each named by a number, a few at once; in no order.
+pub(crate) fn read_copies(
+    parts: &ClientParts,
+    claims: Vec<(usize, ChunkAddress, PeerKey)>,
+) -> impl Stream<Item = (usize, PeerKey, Copy)> + Unpin + Send {
+    stream::iter(claims)
+        .map(move |(at, address, peer)| {
+            async move { (at, peer, read_copy(parts, peer, address).await) }.boxed()
+        })
+        .buffer_unordered(VERIFY_WORKERS)
+}
+
 /// Fetches a peer's copy and hashes it.
-pub(crate) async fn read_copy(parts: &ClientParts, peer: PeerKey, address: ChunkAddress) -> Copy {
+async fn read_copy(parts: &ClientParts, peer: PeerKey, address: ChunkAddress) -> Copy {
     let ask = || async {
         let _place = parts.workers.enter(Work::Verify).await;
         let _held = parts.workers.reserve(MAX_CHUNK_BYTES as u64).await;

@@ -10,7 +10,7 @@ use spillway_types::{
 
 use super::{
     RepairFailure, VerifyError,
-    again::store_again,
+    again::{look_up, store_with_any},
     count::Copies,
     report::{NotRepaired, Verified},
 };
@@ -30,8 +30,8 @@ struct Repaired {
     is_lost: bool,
 }
 
-/// Stores these chunks again on those of their closest peers that lack them, from the spill of the
-/// session that keeps the proof, or else from a copy. Without `is_repair` only those are found that are
+/// Stores these chunks again on those of their closest peers that lack them, from the spill of a session
+/// that keeps a proof, or else from a copy. Without `is_repair` only those are found that are
 /// lost.
 pub(super) async fn repair(
     parts: &ClientParts,
@@ -44,18 +44,18 @@ pub(super) async fn repair(
     }
     let wanted: BTreeSet<ChunkAddress> = short.iter().map(|copies| copies.address).collect();
     let (domain, now) = (parts.domain, parts.clock.now());
-    let look = move |disk: &dyn Disk| Ok(session::kept_proofs(disk, (&domain, now), &wanted));
-    let proofs = run(&parts.data, look).await??;
+    let look = move |disk: &dyn Disk| session::kept_proofs(disk, (domain, now), &wanted);
+    let proofs = look_up(parts, look).await?;
     report.unreadable = proofs.unreadable;
     let found = Arc::new(proofs.found);
     let mut repairs = stream::iter(short)
         .map(|copies| {
-            let kept = found.get(&copies.address).cloned();
+            let kept = found.get(&copies.address).cloned().unwrap_or_default();
             async move {
                 let done = if is_repair {
-                    repair_one(parts, &copies, kept).await
+                    repair_one(parts, &copies, &kept).await
                 } else {
-                    look_for_lost(parts, &copies, kept).await
+                    look_for_lost(parts, &copies, &kept).await
                 };
                 (copies, done)
             }
@@ -77,29 +77,29 @@ pub(super) async fn repair(
 async fn repair_one(
     parts: &ClientParts,
     copies: &Copies,
-    kept: Option<(Kept, String)>,
+    kept: &[(Kept, String)],
 ) -> Result<Repaired, VerifyError> {
     let failed = |why| Ok(Repaired { added: 0, why: Some(why), is_lost: false });
     // Without a proof its bytes are of no use, but to know that there are any.
-    if kept.is_none() && !copies.has.is_empty() {
+    if kept.is_empty() && !copies.has.is_empty() {
         return failed(RepairFailure::NoProof);
     }
-    let body = match bytes(parts, copies.address, kept.as_ref()).await? {
+    let body = match bytes(parts, copies.address, kept).await? {
         Ok(body) => body,
         Err(error) if copies.has.is_empty() && is_gone(&error) => {
             return Ok(Repaired { added: 0, why: None, is_lost: true });
         }
         Err(error) => return failed(RepairFailure::NoBytes(error)),
     };
-    let Some((kept, _)) = kept else { return failed(RepairFailure::NoProof) };
-    if !kept.is_open(parts.clock.now()) && !kept.is_offer() {
-        return failed(RepairFailure::NoReceipts { found: kept.receipts.len() });
-    }
-    let (took, failures) = store_again(parts, &kept, &copies.lacks, &body).await;
+    let proofs: Vec<&Kept> = kept.iter().map(|(kept, _)| kept).collect();
+    let Some(found) = proofs.iter().map(|kept| kept.receipts.len()).max() else {
+        return failed(RepairFailure::NoProof);
+    };
+    let (took, failures) = store_with_any(parts, &proofs, &copies.lacks, &body).await;
     let not_asked = copies.lacks.len() - took.len() - failures.len();
     let why = match failures.into_values().next_back() {
         Some(failure) => RepairFailure::NotTaken(failure),
-        None if not_asked > 0 => RepairFailure::NoReceipts { found: kept.receipts.len() },
+        None if not_asked > 0 => RepairFailure::NoReceipts { found },
         None => RepairFailure::NoPeers,
     };
     Ok(Repaired { added: took.len(), why: Some(why), is_lost: false })
@@ -109,23 +109,23 @@ async fn repair_one(
 async fn look_for_lost(
     parts: &ClientParts,
     copies: &Copies,
-    kept: Option<(Kept, String)>,
+    kept: &[(Kept, String)],
 ) -> Result<Repaired, VerifyError> {
     let is_lost = copies.has.is_empty()
-        && bytes(parts, copies.address, kept.as_ref()).await?.is_err_and(|error| is_gone(&error));
+        && bytes(parts, copies.address, kept).await?.is_err_and(|error| is_gone(&error));
     Ok(Repaired { added: 0, why: None, is_lost })
 }
 
-/// A chunk's bytes, from the spill or from whoever has it: its closest peers, and as many beyond.
+/// A chunk's bytes, from a spill or from whoever has it: its closest peers, and as many beyond.
 async fn bytes(
     parts: &ClientParts,
     address: ChunkAddress,
-    kept: Option<&(Kept, String)>,
+    kept: &[(Kept, String)],
 ) -> Result<Result<Bytes, DownloadError>, VerifyError> {
-    if let Some((_, spill)) = kept
-        && let Some(body) = in_spill(parts, spill, address).await?
-    {
-        return Ok(Ok(body));
+    for (_, spill) in kept {
+        if let Some(body) = in_spill(parts, spill, address).await? {
+            return Ok(Ok(body));
+        }
     }
     match fetch_chunk(parts, address).await {
         Err(DownloadError::Interrupted) => Err(VerifyError::Interrupted),

@@ -21,6 +21,8 @@ use spillway_store::{ChunkStore, MemoryStore};
 use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, noise};
 use spillway_types::Atto;
 
+use super::steps::{lose, losing};
+
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 
 fn five() -> Cluster {
@@ -230,6 +232,8 @@ async fn a_payment_that_was_taken_back_too_late_is_given_up_only_when_it_never_c
     cluster.chain.mine(65);
     let kept = resume(&cluster, &data, &id).await.unwrap();
     assert_eq!((kept.verified, kept.spend.storage_cost), (true, Atto::ZERO));
+    // The network says that it has them, since no payment does.
+    assert_eq!((kept.chunks_stored, kept.chunks_already_stored), (0, 4));
     assert_eq!((cluster.charged().await, signed(&data, &id)), (Charged::nothing(), 2));
     assert_reads(&cluster, &kept, &source).await;
     assert!(forget(&disk, &id, options()).await.unwrap().stakes.is_nothing());
@@ -260,4 +264,37 @@ async fn a_finished_upload_is_said_again_when_the_chain_does_not_answer_for_it()
     assert_eq!((again.spend.storage_cost, cluster.charged().await), (paid.paid, paid));
     assert_eq!((signed(&data, &first.upload_id), cluster.transactions().await), (2, 2));
     assert!(status(&cluster, &data, &first.upload_id).await.finished);
+}
+
+#[tokio::test]
+async fn what_was_stored_for_a_payment_that_never_can_be_is_paid_where_the_network_has_lost_it() {
+    let (cluster, stores) = losing(5);
+    let data = MemoryDisk::new();
+    let source = noise(406, 4 * SEGMENT);
+    let id = upload(&cluster, &data, &source, direct()).await.unwrap().upload_id;
+    take_back(&cluster, 2).await;
+    let lost = *cluster.stored().keys().next().unwrap();
+    for store in &stores[..3] {
+        lose(store, lost);
+    }
+    cluster.clock.advance(Duration::from_hours(2));
+    cluster.chain.mine(65);
+    // No bytes of it are here: nobody is asked to pay for it.
+    match resume(&cluster, &data, &id).await.unwrap_err() {
+        UploadError::LostChunks { session, lost: found } => {
+            assert_eq!((session, found), (id.clone(), vec![lost]));
+        }
+        other => panic!("{other:?}"),
+    }
+    let seen = status(&cluster, &data, &id).await;
+    assert_eq!((seen.stage, seen.finished), (SessionStage::Sealed, false));
+    assert_eq!(cluster.charged().await, Charged::nothing());
+
+    let again = upload(&cluster, &data, &source, direct()).await.unwrap();
+    assert_eq!((&again.upload_id, again.verified), (&id, true));
+    assert_eq!((again.chunks_stored, again.chunks_already_stored), (1, 3));
+    assert_eq!(again.spend.storage_cost, Atto(CHUNK_COST));
+    assert_eq!(cluster.charged().await.paid, Atto(CHUNK_COST));
+    assert_eq!(cluster.stored()[&lost].1, 5, "they have it again");
+    assert_reads(&cluster, &again, &source).await;
 }

@@ -2,6 +2,7 @@
 //! them was never signed here, and older ones do not take the place of newer ones.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc,
@@ -69,8 +70,19 @@ async fn a_resumed_import_says_what_it_does_not_have() {
     let (cluster, data) = (five(), MemoryDisk::new());
     let imported = import(&cluster, &data, &way).await.unwrap();
     let error = resume(&cluster, &data, &imported.session, direct()).await.unwrap_err();
-    // Their bytes are not in the archive: they were stored, it says.
-    assert!(matches!(error, UploadError::PartialUpload { .. }), "{error:?}");
+    // Their bytes are not in the archive: they were stored, it says. What this wallet has signed is paid.
+    let UploadError::PartialUpload { stored, failed, paid_unstored, spend, cause, .. } = error
+    else {
+        panic!("{error:?}");
+    };
+    assert!(cause.is_none(), "{cause:?}");
+    assert!(failed.iter().all(|(_, why)| *why == ChunkFailure::LostBytes), "{failed:?}");
+    let lost: BTreeSet<ChunkAddress> = failed.into_iter().map(|(address, _)| address).collect();
+    assert_eq!((stored.len(), lost.len()), (1, 3));
+    assert_eq!(paid_unstored.into_iter().collect::<BTreeSet<_>>(), lost);
+    assert_eq!(cluster.stored().into_keys().collect::<Vec<_>>(), stored);
+    assert_eq!(spend.storage_cost, Atto(4 * CHUNK_COST));
+    assert_eq!(cluster.charged().await.paid, Atto(4 * CHUNK_COST));
 }
 
 /// A session with a plan of which nothing is signed: its process died in between.

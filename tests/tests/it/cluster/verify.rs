@@ -1,6 +1,10 @@
 //! Counting copies, reading them, and storing again what is short, without paying.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use spillway_client::{
@@ -10,11 +14,11 @@ use spillway_client::{
 use spillway_disk::{Disk, MemoryDisk};
 use spillway_net::{Fault, RequestKind};
 use spillway_store::{ChunkStore, MemoryStore};
-use spillway_tests::{Cluster, Tricks, noise};
+use spillway_tests::{Cluster, SEGMENT, Tricks, noise};
 use spillway_types::{ChunkAddress, Receipt, Refusal, UnixTime};
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{lose, losing};
+use super::steps::{direct, exported, import, lose, losing, upload};
 
 /// Longer than any upload window of these tests.
 const LATER: Duration = Duration::from_hours(20 * 24);
@@ -369,4 +373,73 @@ async fn a_receipt_that_no_offer_may_have_does_not_spoil_the_others() {
     world.cluster.clock.advance(LATER);
     let report = world.verify(map(&uploaded), REPAIR).await;
     assert_eq!((report.copies_after, report.repaired), ([0, 0, 0, 0, 0, 1], 1), "{report:?}");
+}
+
+/// What is edited of six segments: three chunks are others.
+fn edited(source: &[u8]) -> Vec<u8> {
+    let mut edit = source.to_vec();
+    edit[4 * SEGMENT + 1] ^= 1;
+    edit
+}
+
+#[tokio::test]
+async fn proofs_of_an_archive_do_not_hide_those_that_were_paid_here() {
+    let world = Losing::new(5);
+    let source = noise(312, 6 * SEGMENT);
+    let uploaded = upload(&world.cluster, &world.data, &source, direct()).await.unwrap();
+    let ours: BTreeSet<_> = world.cluster.stored().into_keys().collect();
+    // On another network an edit was paid, a little later: its windows are open for longer.
+    let other = Losing::new(5);
+    other.cluster.clock.advance(Duration::from_mins(5));
+    let theirs = upload(&other.cluster, &other.data, &edited(&source), direct()).await.unwrap();
+    let way = exported(&other.cluster, &other.data, &theirs.upload_id).await;
+    import(&world.cluster, &world.data, &way).await.unwrap();
+    let theirs: BTreeSet<_> = other.cluster.stored().into_keys().collect();
+    let shared: Vec<_> = ours.intersection(&theirs).collect();
+    assert_eq!(shared.len(), 3);
+
+    for address in &shared {
+        world.lose(1, **address);
+        world.lose(3, **address);
+    }
+    world.cluster.take_log();
+    let report = world.verify(map(&uploaded), REPAIR).await;
+    assert_eq!((report.copies_after, report.repaired), ([0, 0, 0, 0, 0, 6], 3), "{report:?}");
+    assert_eq!(world.stored_again(), BTreeMap::from([(RequestKind::Put, 6)]));
+}
+
+#[tokio::test]
+async fn a_proof_that_is_not_paid_any_more_gives_way_to_an_older_one() {
+    let world = Losing::new(5);
+    let (cluster, data) = (&world.cluster, &world.data);
+    let source = noise(313, 6 * SEGMENT);
+    upload(cluster, data, &source, direct()).await.unwrap();
+    let before: BTreeSet<_> = cluster.stored().into_keys().collect();
+    // The windows are over, and nobody has one of the chunks any more: with an edit it is paid anew.
+    cluster.clock.advance(LATER);
+    cluster.chain.mine(1);
+    let probe = Losing::new(5);
+    upload(&probe.cluster, &probe.data, &edited(&source), direct()).await.unwrap();
+    let edit: BTreeSet<_> = probe.cluster.stored().into_keys().collect();
+    let shared = **before.intersection(&edit).collect::<Vec<_>>().first().unwrap();
+    for node in 0..5 {
+        world.lose(node, shared);
+    }
+    let old = cluster.charged().await;
+    let uploaded = upload(cluster, data, &edited(&source), direct()).await.unwrap();
+    assert_eq!((uploaded.chunks_stored, uploaded.chunks_already_stored), (4, 2));
+    // That payment is taken back, and nobody has looked since.
+    cluster.chain.reorg(2);
+    assert_eq!(cluster.charged().await, old);
+    for member in &cluster.members {
+        cluster.start_member(member);
+    }
+    world.lose(1, shared);
+    world.lose(3, shared);
+    cluster.take_log();
+    let report = world.verify(map(&uploaded), REPAIR).await;
+    assert_eq!((report.copies_after, report.repaired), ([0, 0, 0, 0, 0, 6], 1), "{report:?}");
+    let asked = world.stored_again();
+    assert_eq!(asked[&RequestKind::Offer], 2, "{asked:?}");
+    assert!(asked[&RequestKind::Put] >= 2, "{asked:?}");
 }
