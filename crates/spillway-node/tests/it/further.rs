@@ -1,7 +1,11 @@
 //! Batches that pay for chunks that are stored already: checked like the first, answered with a
 //! receipt, and their proofs kept.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use spillway_disk::{
     Disk, DiskExt, EntryKind, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival,
@@ -19,7 +23,7 @@ use crate::{
 
 const PROOFS: &str = "proofs";
 
-fn files(disk: &MemoryDisk) -> Vec<String> {
+pub(crate) fn files(disk: &MemoryDisk) -> Vec<String> {
     let entries = disk.list(Path::new(PROOFS)).unwrap().into_iter();
     let files = entries.filter(|entry| entry.kind == EntryKind::File);
     files.map(|entry| entry.name.to_str().unwrap().to_owned()).collect()
@@ -120,6 +124,34 @@ async fn two_payments_for_one_new_chunk_at_once() {
     let kept = Evidence::decode(&kept).unwrap().payment();
     let other = deals.iter().find(|deal| deal.payment() != kept).unwrap();
     assert_eq!(files(&world.disk), [file(other)]);
+}
+
+/// A node that has a chunk and remembers nothing of it, and a further batch for it.
+async fn a_further_batch_at_a_slow_store() -> (World<SlowStore>, Deal) {
+    let mut world = World::with(SlowStore::new(), |_| {});
+    world.store.open.send_replace(true);
+    world.put(&world.paid_deal(1).await).await.unwrap();
+    let deal = world.paid_batch(1, |_| {}).await;
+    world.restart(|_| {});
+    (world, deal)
+}
+
+/// Its draw is not to be lost for what the chunk came with.
+#[tokio::test]
+async fn a_proof_for_a_chunk_whose_evidence_cannot_be_read_is_kept() {
+    let (world, deal) = a_further_batch_at_a_slow_store().await;
+    world.store.fails.store(true, Ordering::Relaxed);
+    assert_receipt(&world.put(&deal).await.unwrap(), &deal);
+    assert_eq!(files(&world.disk), [file(&deal)]);
+}
+
+/// The body was dropped, since the chunk was here; then it is not any more.
+#[tokio::test]
+async fn nothing_is_signed_for_a_chunk_that_is_found_to_have_rotted_meanwhile() {
+    let (world, deal) = a_further_batch_at_a_slow_store().await;
+    world.store.rots.store(true, Ordering::Relaxed);
+    assert_eq!(world.put(&deal).await, Err(Refusal::StorageFailed));
+    assert_eq!(files(&world.disk), Vec::<String>::new());
 }
 
 /// Every step of the disk fails once: never a receipt without a proof that survives a power cut.

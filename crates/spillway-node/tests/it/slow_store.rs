@@ -18,13 +18,17 @@ pub(crate) struct SlowStore {
     pub(crate) waiting: watch::Sender<usize>,
     /// Whether evidence cannot be read.
     pub(crate) fails: AtomicBool,
+    /// Whether the next look at evidence finds that its chunk has rotted, and moves it aside.
+    pub(crate) rots: AtomicBool,
+    gone: AtomicBool,
 }
 
 impl SlowStore {
     pub(crate) fn new() -> Self {
         let inner = MemoryStore::new(CAPACITY);
         let (open, waiting) = (watch::Sender::new(false), watch::Sender::new(0));
-        Self { inner, open, waiting, fails: AtomicBool::new(false) }
+        let [fails, rots, gone] = [const { AtomicBool::new(false) }; 3];
+        Self { inner, open, waiting, fails, rots, gone }
     }
 
     async fn wait(&self) {
@@ -62,11 +66,15 @@ impl ChunkStore for SlowStore {
         if self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::Full { free_bytes: 0, needed_bytes: 0 });
         }
+        if self.rots.load(Ordering::Relaxed) {
+            self.gone.store(true, Ordering::Relaxed);
+            return Ok(None);
+        }
         self.inner.evidence(address).await
     }
 
     fn has(&self, address: ChunkAddress) -> bool {
-        self.inner.has(address)
+        !self.gone.load(Ordering::Relaxed) && self.inner.has(address)
     }
 
     fn size(&self, address: ChunkAddress) -> Option<u32> {

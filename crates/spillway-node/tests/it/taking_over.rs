@@ -16,8 +16,13 @@ use spillway_types::{
     limits::{MAX_CLOCK_SKEW, QUOTE_LIFETIME},
 };
 
-use crate::world::{
-    CHUNK_BYTES, CLIENT, Deal, START, WINDOW, World, chunk, domain, leaf, rebatch, reward, secret,
+use crate::{
+    further::files,
+    wins::{SEED, expected, told},
+    world::{
+        CHUNK_BYTES, CLIENT, Deal, START, WINDOW, World, chunk, domain, leaf, rebatch, reward,
+        secret,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -148,6 +153,39 @@ async fn what_was_stored_in_time_is_taken_over_when_its_window_is_over() {
         assert_eq!(world.take(&offer, deal.chunk.clone()).await, Ok(receipt));
         assert_eq!(world.store.chunks(), 1);
     }
+}
+
+/// Who takes a chunk over keeps its proof with it, and settles for those who were quoted.
+#[tokio::test]
+async fn what_is_taken_over_waits_for_its_draw() {
+    let world = World::new();
+    let mut deals = [strangers_deal(&world, 1).await, strangers_deal(&world, 2).await];
+    rebatch(&mut deals, |terms| terms.draws = 9);
+    world.pay(&deals[0]);
+    world.clock.advance(WINDOW + SECOND);
+    world.take(&offer(&deals[0], &[1, 2, 3]), deals[0].chunk.clone()).await.unwrap();
+    world.chain.post_seed(upload_by(), SEED);
+    world.follow().await;
+    let wins = expected(&deals[..1], SEED);
+    assert!((1..9).contains(&wins.len()), "{}", wins.len());
+    assert_eq!(told(&world).await, wins);
+    assert_eq!(files(&world.disk), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_offer_of_what_is_here_is_no_further_payment() {
+    let world = World::new();
+    world.put(&world.paid_deal(1).await).await.unwrap();
+    let mut deals = [strangers_deal(&world, 1).await];
+    rebatch(&mut deals, |_| {});
+    let [deal] = deals;
+    world.pay(&deal);
+    let receipt = world.take(&offer(&deal, &[1, 2, 3]), deal.chunk.clone()).await.unwrap();
+    assert_eq!(receipt.body.payment, deal.payment());
+    assert_eq!(files(&world.disk), Vec::<String>::new());
+    world.chain.post_seed(upload_by(), SEED);
+    world.follow().await;
+    assert_eq!(told(&world).await, []);
 }
 
 #[tokio::test]
