@@ -107,6 +107,32 @@ async fn a_payment_that_is_mined_too_late_is_too_late(stage: Stage) {
     assert_eq!(stage.allowance().await, Atto(LEAF_COST));
 }
 
+/// A deadline that has not passed explains nothing.
+#[tokio::test]
+async fn what_fails_in_the_last_second_is_not_late() {
+    let stage = Stage::memory().await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    stage.control.set_automine(false).await;
+    let meddle = async {
+        stage.chain.wait_for_sendings(1).await;
+        stage.control.mine(1).await;
+        stage.chain.wait_for_sendings(2).await;
+        chain.set_tokens(stage.deployed.token, stage.payer.address(), Atto::ZERO);
+        stage.control.advance(plans[0].valid_until.since(stage.clock.now())).await;
+        stage.control.mine(1).await;
+        assert_eq!(stage.time().await, plans[0].valid_until);
+    };
+    let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
+    let error = paid.unwrap_err();
+    match *error.failure {
+        PayFailure::Failed { tx, .. } => assert_eq!(tx, journal.signed[1].hash),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn a_plan_that_is_mined_too_late_does_not_keep_a_live_one_from_being_paid(stage: Stage) {
     let short = stage.plan(1, 1).await;
     let valid_until = stage.time().await.saturating_add(Duration::from_mins(10));

@@ -2,10 +2,41 @@
 
 use std::{future::pending, time::Duration};
 
-use spillway_pay::{Chain, ChainError, PayFailure, PayRequest, Plan, SignedTx, TxPurpose};
+use spillway_pay::{
+    Call, Chain, ChainError, ChainFault, ChainOp, MemoryChain, PayFailure, PayRequest, Plan,
+    SignedTx, TxPurpose,
+};
 use spillway_types::{Atto, Wei};
 
-use crate::support::{LEAF_COST, SendFault, Stage, TestJournal};
+use crate::{
+    groups::{COST, batches, elsewhere, together},
+    support::{Control, LEAF_COST, SendFault, Stage, TestJournal},
+};
+
+fn memory(stage: &Stage) -> &MemoryChain {
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    chain
+}
+
+/// A replica that has not seen the newest block answers everything but looks at records.
+fn lag(stage: &Stage) {
+    let lag = |op| (op == ChainOp::Read).then_some(ChainFault::Lag(1));
+    memory(stage).set_faults(Some(Box::new(lag)));
+}
+
+/// Another program sends something of the same wallet.
+async fn use_a_nonce(stage: &Stage) {
+    let other = stage.deployer.address();
+    stage.hands(&stage.payer).send_coins(other, Wei(1)).await.unwrap();
+}
+
+/// Leaves more of an allowance than the plans of these tests cost.
+async fn leave_allowance(stage: &Stage) {
+    let large = [stage.plan(9, 100).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.fail_at = Some(1);
+    stage.payments().pay(stage.request(&large, &[]), &mut journal).await.unwrap_err();
+}
 
 /// Approves, writes the payment down and stops before it is sent.
 async fn stop_before_paying(stage: &Stage, plans: &[Plan]) -> Vec<SignedTx> {
@@ -48,8 +79,7 @@ async fn of_two_payments_of_a_plan_the_lower_nonce_goes_out_first() {
     let stage = Stage::memory().await;
     let plans = [stage.plan(1, 1).await];
     let mut earlier = stop_before_paying(&stage, &plans).await;
-    let other = stage.deployer.address();
-    stage.hands(&stage.payer).send_coins(other, Wei(1)).await.unwrap();
+    use_a_nonce(&stage).await;
     let mut journal = TestJournal::new(&stage.chain);
     stage.payments().pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
     earlier.append(&mut journal.signed);
@@ -200,4 +230,111 @@ async fn an_allowance_that_another_session_uses_first_is_raised_again() {
     payments.pay(stage.request(&first, &earlier), &mut journal).await.unwrap();
     assert!(journal.signed.is_empty());
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn after_a_used_nonce_the_next_is_taken_though_the_server_is_behind() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let earlier = stop_before_paying(&stage, &plans).await;
+    use_a_nonce(&stage).await;
+    lag(&stage);
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    let nonces: Vec<u64> = journal.signed.iter().map(|tx| tx.nonce).collect();
+    assert_eq!(nonces, [earlier[1].nonce + 1]);
+    memory(&stage).set_faults(None);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_nonce_that_only_one_look_finds_free_is_not_signed_for() {
+    let stage = Stage::memory().await;
+    leave_allowance(&stage).await;
+    use_a_nonce(&stage).await;
+    let plans = [stage.plan(1, 1).await];
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.crash_at = Some(0);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+    let [earlier] = &journal.signed[..] else { panic!("{:?}", journal.signed) };
+    lag(&stage);
+    assert_eq!(stage.nonce().await, earlier.nonce - 1);
+    let mut again = TestJournal::new(&stage.chain);
+    let request = stage.request(&plans, &journal.signed);
+    let paid = stage.payments().pay(request, &mut again).await.unwrap();
+    assert_eq!((again.signed.len(), paid.plans[0].tx), (0, Some(earlier.hash)));
+    memory(&stage).set_faults(None);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// Another program takes each allowance back while the payment is tried.
+#[tokio::test]
+async fn an_allowance_is_raised_three_times_and_no_more() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    stage.chain.revert(stage.deployed.vault, usize::MAX);
+    let mut data = vec![0x09, 0x5e, 0xa7, 0xb3];
+    data.extend([0; 12]);
+    data.extend(stage.deployed.vault.0);
+    data.extend([0; 32]);
+    let nothing = Call { from: stage.payer.address(), to: stage.deployed.token, data };
+    let mut journal = TestJournal::new(&stage.chain);
+    let payments = stage.payments();
+    let meddle = async {
+        for _ in 0..1_000 {
+            stage.chain.wait_for_estimates(1).await;
+            if stage.allowance().await > Atto::ZERO {
+                // Of the payment: so the allowance was seen.
+                stage.chain.wait_for_estimates(2).await;
+                assert!(stage.send_call(&stage.payer, &nothing).await.success);
+            }
+        }
+    };
+    let paid = tokio::select! {
+        biased;
+        () = meddle => panic!("it does not end"),
+        paid = payments.pay(stage.request(&plans, &[]), &mut journal) => paid,
+    };
+    let error = paid.unwrap_err();
+    let PayFailure::Chain(ChainError::Reverted { .. }) = *error.failure else {
+        panic!("{error:?}");
+    };
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
+    assert_eq!(purposes, vec![TxPurpose::Approve { amount: Atto(LEAF_COST) }; 1 + 3]);
+}
+
+/// Another session has paid for one of its batches; a replica that has not seen it is asked first.
+#[tokio::test]
+async fn a_group_that_failed_is_looked_at_as_a_whole() {
+    let stage = Stage::memory().await;
+    leave_allowance(&stage).await;
+    let plans = batches(&stage, 1..4).await;
+    stage.control.set_automine(false).await;
+    let mut lost = TestJournal::new(&stage.chain);
+    let sendings = stage.chain.sendings();
+    let away = elsewhere(&stage);
+    tokio::select! {
+        biased;
+        _ = away.pay(stage.request(&plans[1..2], &[]), &mut lost) => panic!("nothing is mined"),
+        () = stage.chain.wait_for_sendings(sendings + 1) => {}
+    }
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    let meddle = async {
+        stage.chain.wait_for_sendings(sendings + 2).await;
+        let mut is_behind = true;
+        memory(&stage).set_faults(Some(Box::new(move |op| {
+            is_behind &= op != ChainOp::Receipt;
+            (is_behind && op == ChainOp::Record).then_some(ChainFault::Lag(1))
+        })));
+        stage.control.set_automine(true).await;
+        stage.control.mine(1).await;
+    };
+    let (paid, ()) = tokio::join!(payments.pay(stage.request(&plans, &[]), &mut journal), meddle);
+    let paid = paid.unwrap();
+    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
+    let rest = [plans[0].clone(), plans[2].clone()];
+    assert_eq!(purposes, [together(&plans), together(&rest)]);
+    assert_eq!((paid.plans.len(), paid.plans[1].tx), (3, None));
+    stage.assert_charged(Atto(3 * COST)).await;
 }

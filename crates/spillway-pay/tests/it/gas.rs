@@ -1,11 +1,12 @@
 //! What is said of gas before paying, against what the chain takes.
 
-use spillway_pay::{Chain, CommitChoice, PayRequest, Plan};
-use spillway_types::{Atto, RewardAddress};
+use spillway_pay::{Caps, Chain, CommitChoice, PayRequest, Plan};
+use spillway_types::{Atto, RewardAddress, Wei};
 
 use crate::{
+    groups::call_of,
     on_both_chains,
-    support::{Stage, TestJournal, batch_mode},
+    support::{Control, Stage, TestJournal, batch_mode},
 };
 
 /// Twenty payees, five a leaf.
@@ -93,6 +94,42 @@ async fn every_gas_limit_suffices_with_room(stage: Stage) {
         let used = stage.chain.receipt(tx.hash).await.unwrap().unwrap().gas_used;
         let room = used + used / 10..2 * used;
         assert!(room.contains(&tx.gas_limit), "{} {used}", tx.gas_limit);
+    }
+}
+
+/// Fees double between the checks and the signature, and what there is buys exactly the gas that is
+/// needed then, without room.
+#[tokio::test]
+async fn coins_or_a_cap_that_just_suffice_pay() {
+    for is_cap in [false, true] {
+        let stage = Stage::memory().await;
+        let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+        let plans = [plan(&stage, 1, 2).await];
+        let payer = stage.payer.address();
+        let mut journal = TestJournal::new(&stage.chain);
+        journal.crash_at = Some(1);
+        let payments = stage.payments();
+        payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+        let gas = stage.chain.estimate_gas(&call_of(&journal.signed[1], payer)).await.unwrap();
+        let fees = stage.chain.fees().await.unwrap();
+        let price = 2 * (fees.base.0 + fees.priority.0);
+        let enough = Wei(price * u128::from(gas));
+        let caps = Caps { gas_cost: is_cap.then_some(enough), ..Caps::default() };
+        if !is_cap {
+            stage.control.set_coins(payer, enough).await;
+        }
+        // It is estimated anew after each pause.
+        stage.chain.revert(stage.deployed.vault, 3);
+        let rise = async {
+            stage.chain.wait_for_estimates(1).await;
+            chain.set_base_fee(Wei(price - fees.priority.0));
+        };
+        let request = PayRequest { caps, ..stage.request(&plans, &[]) };
+        let mut journal = TestJournal::new(&stage.chain);
+        let ((), paid) = tokio::join!(rise, payments.pay(request, &mut journal));
+        paid.unwrap();
+        let [signed] = &journal.signed[..] else { panic!("{:?}", journal.signed) };
+        assert_eq!((signed.gas_limit, signed.max_fee), (gas, Wei(price)));
     }
 }
 

@@ -24,10 +24,10 @@ use crate::{
 const TIP: u128 = 2;
 const DRAWS: u8 = 3;
 /// A batch of two leaves with its tips.
-const COST: u128 = 2 * LEAF_COST + TIP * DRAWS as u128;
+pub(crate) const COST: u128 = 2 * LEAF_COST + TIP * DRAWS as u128;
 
 /// Batches of two leaves and three draws each, all with the same deadline.
-async fn batches(stage: &Stage, names: impl IntoIterator<Item = u8>) -> Vec<Plan> {
+pub(crate) async fn batches(stage: &Stage, names: impl IntoIterator<Item = u8>) -> Vec<Plan> {
     let first = stage.plan(0, 1).await;
     let mut plans = Vec::new();
     for name in names {
@@ -51,12 +51,12 @@ fn told(journal: &TestJournal) -> Vec<PaymentId> {
     journal.paid.iter().map(|paid| paid.payment).collect()
 }
 
-fn together(plans: &[Plan]) -> TxPurpose {
+pub(crate) fn together(plans: &[Plan]) -> TxPurpose {
     TxPurpose::PayMany { payments: ids(plans) }
 }
 
 /// The same payer at another machine: nothing is shared but the chain.
-fn elsewhere(stage: &Stage) -> Payments {
+pub(crate) fn elsewhere(stage: &Stage) -> Payments {
     let wallet_locks = Arc::new(MemoryDisk::new());
     Payments::new(PaymentsOptions { wallet_locks, ..stage.options() })
 }
@@ -352,7 +352,7 @@ async fn the_cap_counts_tips(stage: Stage) {
 }
 
 /// The call that a signed transaction makes.
-fn call_of(tx: &SignedTx, from: spillway_types::EvmAddress) -> Call {
+pub(crate) fn call_of(tx: &SignedTx, from: spillway_types::EvmAddress) -> Call {
     let envelope = TxEnvelope::decode_2718_exact(&tx.raw).unwrap();
     let to = spillway_types::EvmAddress(envelope.to().unwrap().into_array());
     Call { from, to, data: envelope.input().to_vec() }

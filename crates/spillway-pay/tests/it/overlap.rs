@@ -162,6 +162,52 @@ async fn blocks_that_do_not_come_are_waited_for_once() {
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
 
+/// Those of the depth and those of the newest block.
+#[tokio::test]
+async fn an_answer_that_is_not_understood_ends_the_wait() {
+    for refused in [10, 11] {
+        let stage = Stage::memory().await;
+        let plans = [stage.plan(1, 1).await];
+        let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+        let mut looks = 0;
+        chain.set_faults(Some(Box::new(move |op| {
+            looks += u32::from(op == ChainOp::Record);
+            let error = ChainError::Unexpected { method: "eth_call", detail: "0x".to_owned() };
+            (op == ChainOp::Record && looks == refused).then_some(ChainFault::Refuse(error))
+        })));
+        let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+        let mut journal = TestJournal::new(&stage.chain);
+        let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+        let PayFailure::Chain(ChainError::Unexpected { .. }) = *error.failure else {
+            panic!("{refused}: {error:?}");
+        };
+        assert_eq!((error.spend.paid, told(&journal)), (Atto(LEAF_COST), vec![]));
+    }
+}
+
+/// Nobody waits for the depth of a payment at servers that have not answered for so long.
+#[tokio::test]
+async fn after_an_outage_what_is_paid_is_not_waited_for() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let mut sendings = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        sendings += u32::from(op == ChainOp::SendRaw);
+        let fails = op == ChainOp::SendRaw && sendings > 2;
+        fails.then_some(ChainFault::Refuse(ChainError::RateLimited))
+    })));
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let started = stage.clock.monotonic();
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    let waited = stage.clock.monotonic().saturating_sub(started);
+    assert!(matches!(*error.failure, PayFailure::Chain(ChainError::RateLimited)), "{error:?}");
+    let outage = stage.timing.outage;
+    assert!((outage..2 * outage).contains(&waited), "{waited:?}");
+    assert_eq!((error.spend.paid, told(&journal)), (Atto(LEAF_COST), vec![]));
+}
+
 #[tokio::test]
 async fn payments_of_one_wallet_in_one_process_take_turns() {
     let stage = Stage::memory().await;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use spillway_disk::Disk;
 use spillway_pay::{
-    Caps, Chain, CommitChoice, PayFailure, PayRequest, Payments, PaymentsOptions, Plan, PlanMode,
-    ProofError, Spend, SumTree, TreeError,
+    Caps, Chain, ChainError, ChainFault, ChainOp, CommitChoice, PayFailure, PayRequest, Payments,
+    PaymentsOptions, Plan, PlanMode, ProofError, Spend, SumTree, TreeError,
 };
 use spillway_types::{Atto, Domain, EvmAddress, NetworkId, NodeHash, Retry, RewardAddress, Wei};
 
 use crate::{
     on_both_chains,
-    support::{ETHER, LEAF_COST, Stage, TOKENS, TestJournal, batch_mode, wallet},
+    support::{Control, ETHER, LEAF_COST, Stage, TOKENS, TestJournal, batch_mode, wallet},
 };
 
 /// Pays, expects a refusal, and that nothing at all has happened.
@@ -179,6 +179,49 @@ async fn too_little_money(stage: Stage) {
         }
         failure => panic!("{failure:?}"),
     }
+}
+
+/// On the twin, since its fees stay as they are.
+#[tokio::test]
+async fn coins_that_just_suffice_are_enough() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let payer = stage.payer.address();
+    let payments = stage.payments();
+    let estimate = payments.estimate(&plans, payer, CommitChoice::default()).await.unwrap();
+    stage.control.set_coins(payer, Wei(estimate.cost.0 - 1)).await;
+    match refused(&stage, stage.payments(), stage.request(&plans, &[])).await {
+        PayFailure::NotEnoughCoins { needed, .. } => assert_eq!(needed, estimate.cost),
+        failure => panic!("{failure:?}"),
+    }
+    stage.control.set_coins(payer, estimate.cost).await;
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// It is refused for good when a server has said so three times, and not when one is busy.
+#[tokio::test]
+async fn a_server_that_is_busy_does_not_refuse() {
+    let stage = Stage::memory().await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let plans = [stage.plan(1, 1).await];
+    let mut sendings = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        sendings += u32::from(op == ChainOp::SendRaw);
+        let error = match (op, sendings) {
+            (ChainOp::SendRaw, 2..=5) => ChainError::RateLimited,
+            (ChainOp::SendRaw, 6..=7) => {
+                ChainError::Unexpected { method: "send", detail: "no".to_owned() }
+            }
+            _ => return None,
+        };
+        Some(ChainFault::Refuse(error))
+    })));
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    assert_eq!((journal.signed.len(), stage.chain.sendings()), (2, 8));
+    stage.assert_charged(Atto(LEAF_COST)).await;
 }
 
 async fn over_a_cap(stage: Stage) {
