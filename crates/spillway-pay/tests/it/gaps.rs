@@ -177,10 +177,14 @@ async fn two_sessions(stage: &Stage) -> ([Plan; 1], [Plan; 1], Vec<SignedTx>) {
 
 #[tokio::test]
 async fn a_nonce_that_another_session_has_left_free_is_filled_with_the_same_payment() {
-    let stage = Stage::memory().await;
+    let mut stage = Stage::memory().await;
+    // Looks fall on the moment at which it was free for long enough.
+    stage.timing.first_poll = stage.timing.resend_after / 2;
+    stage.timing.longest_poll = stage.timing.first_poll;
     let (first, second, earlier) = two_sessions(&stage).await;
     let payments = stage.payments();
     let mut journal = TestJournal::new(&stage.chain);
+    let sendings = stage.chain.sendings();
     let meddle = async {
         // The second session's payment comes after one that the pool then drops.
         stage.chain.wait_for_new_bytes(3).await;
@@ -195,6 +199,8 @@ async fn a_nonce_that_another_session_has_left_free_is_filled_with_the_same_paym
     };
     let nonces: Vec<u64> = journal.signed.iter().map(|tx| tx.nonce).collect();
     assert_eq!(nonces, [earlier[1].nonce + 1, earlier[1].nonce]);
+    // The first again when the free nonce is found; the next time the second.
+    assert_eq!(stage.chain.sendings() - sendings, 3);
     assert!(journal.signed.iter().all(|tx| tx.purpose.pays(second[0].id())));
     assert_eq!(paid.plans[0].tx, Some(journal.signed[1].hash));
     stage.assert_charged(Atto(LEAF_COST)).await;
@@ -245,6 +251,22 @@ async fn after_a_used_nonce_the_next_is_taken_though_the_server_is_behind() {
     assert_eq!(nonces, [earlier[1].nonce + 1]);
     memory(&stage).set_faults(None);
     stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// Another program is always first.
+#[tokio::test]
+async fn a_goal_is_signed_for_four_nonces_and_no_more() {
+    let stage = Stage::memory().await;
+    leave_allowance(&stage).await;
+    let plans = [stage.plan(1, 1).await];
+    let used = |op| (op == ChainOp::SendRaw).then_some(ChainFault::Refuse(ChainError::NonceTooLow));
+    memory(&stage).set_faults(Some(Box::new(used)));
+    let next = stage.nonce().await;
+    let mut journal = TestJournal::new(&stage.chain);
+    let error = stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap_err();
+    let PayFailure::Chain(ChainError::NonceTooLow) = *error.failure else { panic!("{error:?}") };
+    let nonces: Vec<u64> = journal.signed.iter().map(|tx| tx.nonce).collect();
+    assert_eq!(nonces, (next..next + 4).collect::<Vec<u64>>());
 }
 
 #[tokio::test]

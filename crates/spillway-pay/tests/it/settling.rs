@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use spillway_pay::{
     BatchState, Chain, CommitChoice, OpenClaim, PayFailure, Payments, PaymentsOptions, Plan,
-    Refunded, SeedPosted, SeedWanted, SettleTerms, Settled, SkipReason, Spend, Stopped, SumTree,
-    TxPurpose, verify,
+    ProofError, Refunded, SeedPosted, SeedWanted, SettleTerms, Settled, SkipReason, Spend, Stopped,
+    SumTree, TxPurpose, verify,
 };
 use spillway_types::{Atto, BatchProof, PaymentId, Seed, UnixTime, Wei, Win};
 
 use crate::{
     on_both_chains,
-    support::{EPOCH, Stage, TestJournal, WINDOWS, batch_mode, payee, wallet},
+    support::{EPOCH, Stage, TOKENS, TestJournal, WINDOWS, batch_mode, payee, wallet},
 };
 
 const TIP: u128 = 7;
@@ -33,6 +33,26 @@ async fn paid_with(stage: &Stage, name: u8, (leaves, draws): (u8, u8), tip: u128
     stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
     let [plan] = plans;
     plan
+}
+
+/// Scripts count by them.
+#[test]
+fn reasons_have_names_of_one_word() {
+    let time = UnixTime(1);
+    for (reason, name) in [
+        (SkipReason::NotRecorded, "not_recorded"),
+        (SkipReason::ClaimOver { claim_end: time }, "claim_over"),
+        (SkipReason::NoSeed { after: time }, "no_seed"),
+        (SkipReason::NoSuchDraw { draws: 1 }, "no_such_draw"),
+        (SkipReason::AlreadySettled, "already_settled"),
+        (SkipReason::BadProof(ProofError::ZeroTotal), "bad_proof"),
+        (SkipReason::NotDrawn { point: TOKENS, from: TOKENS, sum: TOKENS }, "not_drawn"),
+        (SkipReason::NoTip, "no_tip"),
+        (SkipReason::NotWorthIt { tips: TOKENS, gas_cost: Wei(1) }, "not_worth_it"),
+        (SkipReason::Refused { reason: None }, "refused"),
+    ] {
+        assert_eq!(reason.name(), name);
+    }
 }
 
 async fn go_to(stage: &Stage, time: UnixTime) {
