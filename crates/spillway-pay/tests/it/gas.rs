@@ -9,6 +9,34 @@ use crate::{
     support::{Control, Stage, TestJournal, batch_mode},
 };
 
+/// Not all can be asked for; most likely those are known that are paid most often.
+#[tokio::test]
+async fn of_many_payees_those_are_asked_for_that_are_paid_most_often() {
+    let stage = Stage::memory().await;
+    let often = RewardAddress([1; 20]);
+    let mut many = stage.plan(1, 20).await;
+    for (index, leaf) in (0..).zip(&mut many.leaves) {
+        leaf.shares[0].payee = often;
+        for (place, share) in (0..).zip(&mut leaf.shares[1..]) {
+            share.payee = RewardAddress([2 + index * 4 + place; 20]);
+        }
+    }
+    let plans = [many];
+    let (payments, payer) = (stage.payments(), stage.payer.address());
+    let pay = async |payee: Option<RewardAddress>| {
+        let mut plan = stage.plan(2 + u8::from(payee.is_some()), 1).await;
+        if let Some(payee) = payee {
+            plan.leaves[0].shares.iter_mut().for_each(|share| share.payee = payee);
+        }
+        let mut journal = TestJournal::new(&stage.chain);
+        payments.pay(stage.request(&[plan], &[]), &mut journal).await.unwrap();
+        payments.estimate(&plans, payer, CommitChoice::default()).await.unwrap().gas
+    };
+    // The first fills the vault with what is others'.
+    let (before, after) = (pay(None).await, pay(Some(often)).await);
+    assert!(after + 10_000 < before, "{before} {after}");
+}
+
 /// Twenty payees, five a leaf.
 async fn plan(stage: &Stage, name: u8, leaves: u8) -> spillway_pay::Plan {
     let mut plan = stage.plan(name, leaves).await;

@@ -408,6 +408,9 @@ async fn two_refunds_and_one_that_is_not_there(stage: Stage) {
     let terms = [&one, &never, &two].map(|plan| plan.batch_terms().unwrap());
     let end = WINDOWS.claim_end(one.upload_by.max(two.upload_by));
     go_to(&stage, end.saturating_add(SECOND)).await;
+    let open = stage.payments().batch_state(&terms[0]).await.unwrap();
+    assert!(open.can_refund(open.claim_end.saturating_add(SECOND)));
+    assert!(!open.can_refund(open.claim_end));
     let mut journal = TestJournal::new(&stage.chain);
     let back = stage.payments().refund(&stage.payer, &terms, &mut journal).await.unwrap();
     assert_eq!(back.batches, [(one.id(), one.total()), (two.id(), two.total())]);
