@@ -245,6 +245,23 @@ async fn what_is_paid_is_looked_up_without_the_lock_and_by_anybody() {
     stage.assert_charged(Atto(LEAF_COST)).await;
 }
 
+#[tokio::test]
+async fn a_paid_plan_that_needs_no_depth_is_looked_up_with_one_question() {
+    let stage = Stage::memory().await;
+    let (plan, journal) = paid_plan(&stage, 1).await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let looks = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&looks);
+    chain.set_faults(Some(Box::new(move |op| {
+        seen.fetch_add(u32::from(op == ChainOp::Record), Ordering::SeqCst);
+        None
+    })));
+    let plans = [plan];
+    let mut again = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &journal.signed), &mut again).await.unwrap();
+    assert_eq!((looks.load(Ordering::SeqCst), again.paid), (1, journal.paid));
+}
+
 /// One look at a server that is behind makes neither a foreign plan nor a lock an error.
 #[tokio::test]
 async fn a_paid_plan_that_a_server_does_not_know_for_a_moment_is_waited_for() {
