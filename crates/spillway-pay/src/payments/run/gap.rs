@@ -29,18 +29,15 @@ impl Run<'_> {
         let Ok(pending) = chain.pending_nonce(self.wallet.address()).await else {
             return Gap::Closed;
         };
-        let mut gap: BTreeMap<u64, &SignedTx> = BTreeMap::new();
-        for tx in self.txs.iter().filter(|tx| (pending..nonce).contains(&tx.nonce)) {
-            let best = gap.entry(tx.nonce).or_insert(tx);
-            // What was mined before is known to be good; else the highest fee.
-            let rank = |tx: &SignedTx| (self.receipts.contains_key(&tx.hash), tx.max_fee);
-            if rank(tx) > rank(best) {
-                *best = tx;
-            }
-        }
+        let mut known: Vec<&SignedTx> =
+            self.txs.iter().filter(|tx| (pending..nonce).contains(&tx.nonce)).collect();
+        // Of one nonce the last stays: what was mined before is known to be good; else the highest
+        // fee.
+        known.sort_by_key(|tx| (self.receipts.contains_key(&tx.hash), tx.max_fee));
+        let gap: BTreeMap<u64, SignedTx> =
+            known.into_iter().map(|tx| (tx.nonce, tx.clone())).collect();
         let mut hole = (pending..nonce).find(|nonce| !gap.contains_key(nonce));
-        let gap: Vec<SignedTx> = gap.into_values().cloned().collect();
-        for tx in gap {
+        for tx in gap.into_values() {
             match self.options.chain.receipt(tx.hash).await {
                 Ok(None) => {}
                 Ok(Some(receipt)) => {
