@@ -246,9 +246,8 @@ async fn what_is_paid_is_looked_up_without_the_lock_and_by_anybody() {
 }
 
 #[tokio::test]
-async fn a_paid_plan_that_needs_no_depth_is_looked_up_with_one_question() {
+async fn questions_for_records_are_as_few_as_can_be() {
     let stage = Stage::memory().await;
-    let (plan, journal) = paid_plan(&stage, 1).await;
     let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
     let looks = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&looks);
@@ -256,6 +255,9 @@ async fn a_paid_plan_that_needs_no_depth_is_looked_up_with_one_question() {
         seen.fetch_add(u32::from(op == ChainOp::Record), Ordering::SeqCst);
         None
     })));
+    let (plan, journal) = paid_plan(&stage, 1).await;
+    // Before the lock and with it, before it is sent and after.
+    assert_eq!(looks.swap(0, Ordering::SeqCst), 4);
     let plans = [plan];
     let mut again = TestJournal::new(&stage.chain);
     stage.payments().pay(stage.request(&plans, &journal.signed), &mut again).await.unwrap();
