@@ -69,13 +69,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "spillway-soak",
-        &[
-            "spillway-types",
-            "spillway-disk",
-            "spillway-seal",
-            "spillway-node",
-            "spillway-testnet",
-        ],
+        &["spillway-types", "spillway-disk", "spillway-seal", "spillway-node", "spillway-testnet"],
     ),
     ("spillway-benches", &["spillway-types", "spillway-disk", "spillway-seal", "spillway-pay"]),
     (

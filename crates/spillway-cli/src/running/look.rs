@@ -101,7 +101,8 @@ mod tests {
         assert_eq!((seen.pid, said.command.as_str()), (std::process::id(), "upload"));
         assert_eq!((said.stage, said.upload_id), (None, None));
         let gauges = &said.gauges;
-        let budgets = [gauges.begun, gauges.uploads, gauges.resumes, gauges.streams, gauges.downloads];
+        let budgets =
+            [gauges.begun, gauges.uploads, gauges.resumes, gauges.streams, gauges.downloads];
         assert!(budgets.iter().all(|gauge| gauge.budget > 0), "{gauges:?}");
         assert!(gauges.stores.budget > 0 && gauges.memory.budget_bytes > 1 << 20);
         board.show(ProgressSender::default());
