@@ -120,7 +120,7 @@ async fn import(context: &Context, args: &SessionImport) -> Result<(), Failure> 
         count(taken.chunks, "sealed chunk"),
     ));
     if let Some(replaced) = &taken.replaces {
-        report.line(format_args!("It takes the place of {replaced}, which was handed over."));
+        report.line(format_args!("It takes the place of {replaced}, which is gone."));
     }
     report.line(format_args!("`spillway resume {}` goes on with it.", taken.session));
     let summary = Taken {

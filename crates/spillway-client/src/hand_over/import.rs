@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use spillway_disk::{Disk, Mode, Overwrite, TEMPORARY_PREFIX, run};
+use spillway_disk::{Disk, DiskError, Mode, Overwrite, TEMPORARY_PREFIX, run};
 use spillway_types::{ChunkAddress, PaymentId, UnixTime};
 
 use super::{
@@ -48,7 +48,8 @@ pub struct Imported {
     pub chunks_total: u64,
     /// Sealed chunks that came with it.
     pub chunks: u64,
-    /// The copy that was handed over from here and has come back, if so: it is gone.
+    /// The copy that was handed over from here and has come back, or else the session of the same upload
+    /// that had planned nothing and whose chunks this one has now, if so: it is gone.
     pub replaces: Option<String>,
 }
 
@@ -56,6 +57,9 @@ pub struct Imported {
 /// limits, before the session is there, and nothing outside the data directory is written: prices and
 /// receipts are signed by the peers that they name, transactions by the wallet that pays. A session
 /// that was handed over from here comes back so.
+///
+/// Of two sessions of one upload, the one that has plans goes on: a session that came with an archive
+/// before, or was handed over, and that has planned nothing makes room for it. Its sealed chunks stay.
 ///
 /// What an archive says is still its author's word. So when the session goes on, chunks count as stored
 /// only for payments that the chain has recorded and are looked for on the network, chunks that the
@@ -130,13 +134,32 @@ struct Here {
     payments: BTreeSet<PaymentId>,
 }
 
+impl Here {
+    /// Whether nothing of it is lost but its sealed chunks when another session takes its place: it is a
+    /// copy of what is elsewhere, too, and was never planned.
+    fn is_unplanned_copy(&self) -> bool {
+        let Snapshot { plans, txs, progressed, .. } = &self.snapshot;
+        let is_copy = progressed.imported || progressed.handed_over.is_some();
+        is_copy && !progressed.finished && plans.is_empty() && txs.is_empty()
+    }
+
+    /// Whether it makes room for what came: resumed, it would pay once more for what is paid there.
+    fn makes_room_for(&self, came: &Snapshot) -> bool {
+        let (ours, theirs) = (&self.snapshot.manifest, &came.manifest);
+        let is_same = (ours.domain, ours.payer) == (theirs.domain, theirs.payer)
+            && ours.chunks == theirs.chunks;
+        is_same && self.is_unplanned_copy() && !came.plans.is_empty()
+    }
+}
+
 impl Import<'_> {
     fn run(mut self, reader: Reader, options: ImportOptions) -> Result<Imported, SessionError> {
         let disk = self.data.as_ref();
         let here = self.here()?;
         let goes_on = |here: &&Here| {
             let progressed = &here.snapshot.progressed;
-            progressed.handed_over.is_none() && !progressed.finished
+            let goes_on = progressed.handed_over.is_none() && !progressed.finished;
+            goes_on && !here.is_unplanned_copy()
         };
         if let Some(Here { id, .. }) = here.iter().find(goes_on) {
             return Err(SessionError::AlreadyHere { session: id.clone() });
@@ -153,20 +176,27 @@ impl Import<'_> {
         let snapshot = Snapshot::load(disk, &name).map_err(|error| bad(&error.to_string()))?;
         check::history(&snapshot)?;
         proofs::check(&snapshot, &session::load_records(disk, &name)?.1)?;
-        let old = compare(disk, here, &snapshot)?;
+        let Compared { old, unplanned } = compare(disk, here, &snapshot)?;
+        let mut records = vec![Record::Imported];
+        for session in &unplanned {
+            self.take_chunks(&session.snapshot, &spill)?;
+            // Whoever waits for it waits for this one.
+            records.extend(session.snapshot.progressed.to_verify.then_some(Record::ToVerify));
+        }
         let Snapshot { mut journal, .. } = snapshot;
-        journal.append(disk, &[Record::Imported])?;
+        journal.append(disk, &records)?;
         // Kept before the session is there: a spill that nobody names goes when it is stale, a session
         // without its spill would have lost its chunks.
         spill.keep();
         disk.rename(&hidden, &Path::new(SESSIONS).join(&id), Overwrite::Never)?;
         self.staged = None;
-        let replaces = old.as_ref().map(|old| old.id.clone());
-        if let Some(old) = old
-            && let Err(error) = forget::remove(self.data, &old.id, &old.snapshot)
-        {
-            tracing::warn!(%error, "the copy that was handed over goes with the next clean-up");
+        let gone: Vec<Here> = old.into_iter().chain(unplanned).collect();
+        for old in &gone {
+            if let Err(error) = forget::remove(self.data, &old.id, &old.snapshot) {
+                tracing::warn!(session = %old.id, %error, "a copy that is not needed any more is left");
+            }
         }
+        let replaces = gone.into_iter().next().map(|old| old.id);
         let chunks_total = self.manifest.chunks.len() as u64;
         Ok(Imported { session: id, chunks_total, chunks, replaces })
     }
@@ -185,6 +215,23 @@ impl Import<'_> {
             }
         }
         Ok(here)
+    }
+
+    /// Takes over the sealed chunks of a session that makes room, as far as they did not come.
+    fn take_chunks(&self, from: &Snapshot, to: &Spill) -> Result<(), SessionError> {
+        let spill = match Spill::open(self.data, &from.manifest.spill) {
+            Ok(spill) => spill,
+            Err(DiskError::NotFound { .. } | DiskError::BadPath { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for chunk in &self.manifest.chunks {
+            if to.read(chunk.address)?.is_none()
+                && let Some(bytes) = spill.read(chunk.address)?
+            {
+                to.write(chunk.address, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes everything where nobody takes it for a session; returns how many chunks came.
@@ -263,27 +310,35 @@ impl Room {
     }
 }
 
-/// Compares what is here with what came; returns the copy that was handed over, of which nothing is lost
-/// when what came takes its place.
-fn compare(
-    disk: &dyn Disk,
-    here: Vec<Here>,
-    came: &Snapshot,
-) -> Result<Option<Here>, SessionError> {
+/// What is here and makes room for what came, and nothing of it is lost.
+#[derive(Default)]
+struct Compared {
+    /// The copy that was handed over.
+    old: Option<Here>,
+    /// Copies that have planned nothing.
+    unplanned: Vec<Here>,
+}
+
+/// Compares what is here with what came.
+fn compare(disk: &dyn Disk, here: Vec<Here>, came: &Snapshot) -> Result<Compared, SessionError> {
     let payments = came.payments();
-    let mut old = None;
+    let mut compared = Compared::default();
     for copy in here {
-        if copy.snapshot.progressed.handed_over.is_none() {
-            if !copy.payments.is_disjoint(&payments) {
+        let progressed = &copy.snapshot.progressed;
+        let is_live = progressed.handed_over.is_none();
+        if !is_live && session::goes_on_from(disk, came, &copy.snapshot)? {
+            compared.old = Some(copy);
+        } else if copy.makes_room_for(came) {
+            compared.unplanned.push(copy);
+        } else if is_live {
+            if !progressed.finished || !copy.payments.is_disjoint(&payments) {
                 return Err(SessionError::AlreadyHere { session: copy.id });
             }
-        } else if session::goes_on_from(disk, came, &copy.snapshot)? {
-            old = Some(copy);
-        } else if !copy.snapshot.progressed.finished {
+        } else if !progressed.finished {
             return Err(SessionError::OlderThanHere { session: copy.id });
         }
     }
-    Ok(old)
+    Ok(compared)
 }
 
 fn numbered(name: &str, count: &mut u32) -> String {
