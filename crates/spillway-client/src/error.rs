@@ -30,7 +30,8 @@ pub enum ChunkFailure {
     #[error("its upload window is over")]
     WindowOver,
     /// It was stored, and when it was looked for, fewer than three of the peers that should have it
-    /// had it, also after it was stored again. Nothing is lost: its bytes and its proof are kept.
+    /// had it, also after it was stored again. Nothing is lost: its bytes and its proof are kept. One for
+    /// which others have paid, without a proof here, is asked for again in the next run, and priced.
     #[error("it was stored, and {copies} of 3 copies were found")]
     NotVerified {
         /// How many good copies were found.

@@ -32,14 +32,13 @@ impl Play {
             if self.left.contains(&dir.name) {
                 continue;
             }
-            let done = self.finish_in(&dir).await?;
+            let done = self.finish_in(&dir, self.work.clone()).await?;
             finished.get_or_insert(done);
         }
         finished.ok_or_else(|| Violation::new(Promise::Finishes, "a data directory", "none"))
     }
 
-    pub(crate) async fn finish_in(&mut self, dir: &DataDir) -> Checked<Uploaded> {
-        let work = self.work.clone();
+    async fn finish_in(&mut self, dir: &DataDir, work: Work) -> Checked<Uploaded> {
         let quiet = Run {
             before: Vec::new(),
             end: End::Natural,
@@ -123,23 +122,40 @@ impl Play {
             let handles = (process.handles.open(), process.handles.most());
             drop(process);
             dir.machine.forget_lives();
-            let ended = match &result {
-                Ok(_) => true,
+            let (ended, lost) = match &result {
+                Ok(_) => (true, false),
                 Err(error) => {
                     last = format!("{error} ({error:?})");
-                    // What rots in a spill and has no source any more is lost; it was not paid for.
-                    let spoilt = self.world.sabotage == Some(Sabotage::SpillForgotten);
-                    is_lost(error) && (spoilt || !self.oracle.rotten.is_empty())
+                    (false, is_lost(error))
                 }
             };
             self.judge(dir, (Came::Ended(Box::new(result)), handles), before, false)?;
-            if ended {
+            // What is in no spill and has no source any more is lost; it was not paid for.
+            if ended || lost && self.world.sabotage == Some(Sabotage::SpillForgotten) {
                 return Ok(());
+            }
+            if lost {
+                return self.upload_again(dir, session).await;
             }
             self.world.wait(PEACEFUL_PAUSE).await;
         }
         let expected = format!("session {session} of {} is resumed and ends well", dir.name);
         Err(Violation::new(Promise::Finishes, expected, last))
+    }
+
+    /// Does as an error about lost chunks says: the source of the session is uploaded again, from a copy
+    /// of what it was then, and the session ends well.
+    async fn upload_again(&mut self, dir: &DataDir, session: &str) -> Checked {
+        self.world.fate.note(format_args!("its source is uploaded again"));
+        for version in self.versions.iter().rev().cloned().collect::<Vec<_>>() {
+            self.finish_in(dir, version).await?;
+            let sessions = self.sessions(dir).await?;
+            if sessions.iter().any(|known| known.id == session && known.finished) {
+                return Ok(());
+            }
+        }
+        let expected = format!("{session} of {} ends well with its source", dir.name);
+        Err(Violation::new(Promise::Finishes, expected, "no version of it goes on with it"))
     }
 
     /// The sessions of a data directory, none of them damaged.

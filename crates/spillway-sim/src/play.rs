@@ -43,6 +43,8 @@ pub(crate) struct Play {
     pub oracle: Oracle,
     pub ends: Ends,
     pub work: Work,
+    /// Everything that was ever uploaded, as it was then.
+    pub versions: Vec<Work>,
     /// The first is the payer's; others come when they are needed.
     pub dirs: Vec<DataDir>,
     locks: MemoryDisk,
@@ -59,7 +61,8 @@ impl Play {
         let dirs = vec![world.data_dir("first", &locks)];
         let (oracle, ends) = (Oracle::default(), Ends::default());
         let (work, left) = (scenario.work.clone(), Vec::new());
-        Self { world, oracle, ends, work, dirs, locks, furthest: 0, left }
+        let versions = Vec::new();
+        Self { world, oracle, ends, work, versions, dirs, locks, furthest: 0, left }
     }
 
     /// All of it.
@@ -161,8 +164,10 @@ impl Play {
         self.furthest = self.furthest.max(run.clock_ahead);
         let beside = run.beside.and_then(|beside| self.beside(beside));
         self.note_upload(&dir);
-        if let Some((other, _)) = &beside {
+        self.versions.push(work.copy());
+        if let Some((other, theirs)) = &beside {
             self.note_upload(other);
+            self.versions.push(theirs.copy());
         }
         let picture = Picture::of(&work.disk, Path::new(""));
         let before = self.before();

@@ -175,6 +175,13 @@ impl Work {
         }
     }
 
+    /// It as it is now, wherever the user keeps a copy.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { disk: MemoryDisk::new(), ..self.clone() };
+        copy.write();
+        copy
+    }
+
     /// Another source that shares some of this one's contents, with one byte changed.
     pub(crate) fn sibling(&self, random: &mut Rng) -> Self {
         let mut sibling = Self { disk: MemoryDisk::new(), ..self.clone() };

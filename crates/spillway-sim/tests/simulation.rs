@@ -57,6 +57,7 @@ fn promises_hold_and_everything_happens() {
         Strike::LieReceiptPayment,
         Strike::LieHas,
         Strike::LieHasNot,
+        Strike::NodeLoses,
         Strike::CopiesLost,
         Strike::HandOver,
         Strike::HandOverDies,

@@ -188,6 +188,31 @@ fn records_of_finality_are_byte_for_byte_as_documented() {
 }
 
 #[test]
+fn the_record_of_what_is_open_again_is_byte_for_byte_as_documented() {
+    let golden = include_str!("../../tests/golden/session-reopened-v1.txt");
+    let records = vec![Record::Reopened { chunk: ChunkIx(300) }];
+    let made = format!("journal {}\n", hex::encode(journal::encode(&records)));
+    assert_eq!(made, golden, "formats never change: a new one is a new version beside it");
+    let bytes = golden_of(golden, "journal");
+    assert_eq!(journal::parse(&bytes).unwrap(), (records, bytes.len()));
+}
+
+#[test]
+fn what_is_open_again_is_open_until_it_is_said_once_more() {
+    let chunk = ChunkIx(300);
+    let already = Record::Already { chunk, receipts: Vec::new() };
+    let missed = Record::Missed { chunk, attempt: 5, next: UnixTime(9) };
+    let before = [already.clone(), Record::Finished, Record::Verified, missed];
+    let mut progressed = Progressed::of(&before);
+    progressed.apply(&Record::Reopened { chunk });
+    assert!(!progressed.is_done(chunk) && progressed.missed.is_empty());
+    assert!(!progressed.finished && !progressed.verified);
+    assert_eq!(progressed.reopened, [chunk].into());
+    progressed.apply(&already);
+    assert!(progressed.is_done(chunk));
+}
+
+#[test]
 fn what_is_taken_back_is_not_finished_until_it_is_there_again_and_verified() {
     let plan = PlanIx(0);
     let paid = Record::Paid { plan, recorded: UnixTime(1), total: Atto(5) };

@@ -67,6 +67,9 @@ pub(crate) enum Record {
     /// The record of a plan was there and is gone: what is signed for it goes out again. The upload is
     /// done only when that is recorded and its chunks are verified.
     Undone { plan: PlanIx },
+    /// The network was said to have a chunk, too few of its peers do, and nothing here can store it
+    /// again without a payment: what was said before does not count any more.
+    Reopened { chunk: ChunkIx },
 }
 
 /// Why a journal cannot be read.

@@ -121,7 +121,8 @@ pub(crate) struct Progressed {
     pub stored: BTreeSet<ChunkIx>,
     /// The same by the payments that their receipts name.
     pub vouched: BTreeMap<PaymentId, BTreeSet<ChunkIx>>,
-    /// Chunks that were stored for payments which were dropped, and for no other: they are open again.
+    /// Chunks that are open again: they were stored for payments which were dropped, and for no other, or
+    /// the network was said to have them.
     pub reopened: BTreeSet<ChunkIx>,
     /// Chunks that the network had before.
     pub already: BTreeSet<ChunkIx>,
@@ -285,6 +286,12 @@ impl Progressed {
             Record::Undone { plan } => {
                 self.take_back(*plan);
                 self.undone.insert(*plan);
+            }
+            Record::Reopened { chunk } => {
+                self.already.remove(chunk);
+                self.missed.remove(chunk);
+                self.reopened.insert(*chunk);
+                (self.finished, self.verified) = (false, false);
             }
         }
     }

@@ -37,6 +37,9 @@ pub(super) struct Checked {
     pub chunks: Vec<ChunkIx>,
     pub found: Result<Vec<Found>, UploadError>,
     pub is_mend: bool,
+    /// Whether something here can store them again without a payment; of one that was not missed it is
+    /// not asked.
+    pub has_proof: bool,
 }
 
 /// Verifying under way.
@@ -52,6 +55,8 @@ pub(super) struct Checking {
     /// which.
     sampled: u32,
     look_ups: Arc<LookUps>,
+    /// Chunks that were missed and of which no session here has a proof.
+    unproven: BTreeSet<ChunkIx>,
 }
 
 /// A chunk that is looked for.
@@ -88,7 +93,13 @@ impl Checking {
             places,
             sampled: sampled(session.manifest.chunks.len()),
             look_ups: Arc::default(),
+            unproven: BTreeSet::new(),
         }
+    }
+
+    /// What was missed too often and cannot be stored again without a payment.
+    pub(super) fn unproven(&self) -> impl Iterator<Item = ChunkIx> + '_ {
+        self.unproven.iter().copied().filter(|chunk| self.state.failed().contains_key(chunk))
     }
 
     /// Whether a chunk is of the sample.
@@ -215,10 +226,12 @@ impl Engine {
 
     /// Writes misses down, and lets go of what is verified.
     pub(super) async fn take_checked(&mut self, checked: Checked) -> Result<(), UploadError> {
-        let Checked { chunks, found, is_mend } = checked;
+        let Checked { chunks, found, is_mend, has_proof } = checked;
         let Some(checking) = &mut self.checking else { return Ok(()) };
         if is_mend {
             checking.mends -= 1;
+            checking.unproven.retain(|chunk| !chunks.contains(chunk));
+            checking.unproven.extend(chunks.iter().filter(|_| !has_proof));
         } else {
             checking.groups -= 1;
         }
@@ -256,7 +269,7 @@ impl Engine {
                 biased;
                 () = stop.cancelled() => return Err(UploadError::Interrupted),
                 checked = Checking::next(&mut self.checking) => match checked {
-                    None => return Ok(()),
+                    None => return self.open_unproven().await,
                     Some(checked) => self.take_checked(checked).await?,
                 },
             }
@@ -279,7 +292,7 @@ fn sampled(chunks: usize) -> u32 {
 async fn look(job: Arc<Job>, chunks: Vec<ChunkIx>, items: Vec<Item>) -> Checked {
     let found = find(&job, &items).await;
     let found = found.map(|all| all.into_iter().map(|seen| seen.found()).collect());
-    Checked { chunks, found, is_mend: false }
+    Checked { chunks, found, is_mend: false, has_proof: true }
 }
 
 /// Who has a chunk.

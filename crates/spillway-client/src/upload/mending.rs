@@ -13,13 +13,14 @@ use tokio::sync::Mutex;
 use super::{
     Job,
     checking::{Checked, Item, Seen, find},
+    engine::Engine,
     store::Bodies,
 };
 use crate::{
     UploadError,
     download::fetch_chunk,
     limits::CHECK_BACKOFF_MOST,
-    session::{self, ChunkIx, Found, Kept},
+    session::{self, ChunkIx, Found, Kept, Progressed, Record},
     verify::{look_up, store_with_any},
 };
 
@@ -58,14 +59,35 @@ struct Known {
     proofs: BTreeMap<ChunkAddress, Vec<Kept>>,
 }
 
+impl Engine {
+    /// Opens chunks again that the network was said to have, that are not found, and of which nobody here
+    /// has a proof. The next run asks the network once more, and prices what it does not have; in this one
+    /// they have failed.
+    pub(super) async fn open_unproven(&mut self) -> Result<(), UploadError> {
+        let Some(checking) = &self.checking else { return Ok(()) };
+        let Progressed { stored, already, .. } = &self.session.progressed;
+        let planned = self.session.plan_of(self.job.parts.clock.now());
+        let is_said = |chunk: &ChunkIx| {
+            already.contains(chunk) && !stored.contains(chunk) && !planned.contains_key(chunk)
+        };
+        let open: Vec<ChunkIx> = checking.unproven().filter(is_said).collect();
+        let records = open.iter().map(|&chunk| Record::Reopened { chunk }).collect();
+        self.session.record(records).await?;
+        // This run says of them what it has said before, and that they are not found.
+        self.session.progressed.already.extend(open);
+        Ok(())
+    }
+}
+
 impl Mend {
     pub(super) async fn run(self) -> Checked {
         let chunks = vec![self.chunk];
-        let found = self.mend().await.map(|seen| vec![seen.found()]);
-        Checked { chunks, found, is_mend: true }
+        let mut has_proof = true;
+        let found = self.mend(&mut has_proof).await.map(|seen| vec![seen.found()]);
+        Checked { chunks, found, is_mend: true, has_proof }
     }
 
-    async fn mend(mut self) -> Result<Seen, UploadError> {
+    async fn mend(mut self, has_proof: &mut bool) -> Result<Seen, UploadError> {
         // The clock may have been set right since.
         let wait = self.next.since(self.job.parts.clock.now()).min(CHECK_BACKOFF_MOST);
         self.job.pause(wait).await?;
@@ -74,6 +96,7 @@ impl Mend {
             return Ok(seen);
         }
         let proofs = self.proofs().await?;
+        *has_proof = !proofs.is_empty();
         if proofs.is_empty() {
             return Ok(seen);
         }
