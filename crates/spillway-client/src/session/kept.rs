@@ -137,13 +137,13 @@ fn of_session(
         return Ok((Vec::new(), manifest.spill));
     }
     let (_, records) = load_records(disk, id)?;
-    let Progressed { paid, imported, verified, .. } = Progressed::of(&records);
-    if imported && !verified {
+    let progressed = Progressed::of(&records);
+    if progressed.is_hearsay() {
         return Ok((Vec::new(), manifest.spill));
     }
     let mut found = Vec::new();
     for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, id)?) {
-        let Some(paid) = paid.get(&plan) else { continue };
+        let Some(paid) = progressed.paid.get(&plan) else { continue };
         if file.own_chunks().any(|ix| wanted.contains_key(&ix)) {
             found.extend(of_plan(&file, paid.recorded, &wanted));
         }

@@ -194,6 +194,12 @@ impl Progressed {
         self.imported && payer != own
     }
 
+    /// Whether what it says of payments and receipts is an archive's word alone: one that came to its end
+    /// here was looked up on the chain, and what was stored before was looked for.
+    pub(crate) fn is_hearsay(&self) -> bool {
+        self.imported && !self.finished && !self.verified
+    }
+
     /// The record of a plan is gone from the chain: it has cost nothing so far.
     pub(crate) fn undo(&mut self, plan: PlanIx) {
         if let Some(paid) = self.paid.remove(&plan) {

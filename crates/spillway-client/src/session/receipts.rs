@@ -122,8 +122,7 @@ fn of_session(
     }
     let (_, records) = load_records(disk, id)?;
     let progressed = Progressed::of(&records);
-    let is_hearsay = progressed.imported && !progressed.verified;
-    if is_hearsay || progressed.is_strange(manifest.payer, payer) {
+    if progressed.is_hearsay() || progressed.is_strange(manifest.payer, payer) {
         return Ok(());
     }
     let plans = load_plans(disk, id)?;

@@ -12,8 +12,8 @@ use spillway_tests::{Charged, Cluster, Picture, SEGMENT, noise};
 use spillway_types::{Atto, limits::CLOSE_GROUP};
 
 use super::steps::{
-    arc, archive, assert_reads, direct, export, five, give_no_prices, import, interrupt,
-    interrupted, resume, upload,
+    arc, archive, assert_reads, direct, export, exported, five, give_no_prices, import, interrupt,
+    interrupted, lose, losing, resume, the_only, upload,
 };
 
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
@@ -301,4 +301,74 @@ async fn lost_chunks_are_said_and_an_archive_is_not_replaced_unasked() {
     let exported = export(&cluster, &here, &id, &way).await.unwrap();
     assert_eq!((exported.chunks, exported.lost.len()), (0, 2));
     assert!(exported.lost.iter().all(|chunk| lost.contains(&chunk.to_string())));
+}
+
+/// The spill of the only session there has lost everything.
+fn empty_spill(data: &MemoryDisk) {
+    let spill = Path::new("spill").join(data.list(Path::new("spill")).unwrap().remove(0).name);
+    for file in data.list(&spill).unwrap() {
+        if file.name != Path::new("lock") {
+            data.remove_file(&spill.join(&file.name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_imports_of_one_upload_the_one_that_has_paid_goes_on() {
+    let (cluster, stores) = losing(5);
+    let source = noise(370, 4 * SEGMENT);
+    let data = MemoryDisk::new();
+    let paid = upload(&cluster, &data, &source, direct()).await.unwrap().upload_id;
+    cluster.clock.advance(Duration::from_secs(5));
+    let free = upload(&cluster, &data, &source, direct()).await.unwrap();
+    assert_ne!(free.upload_id, paid);
+    let charged = cluster.charged().await;
+    let there = MemoryDisk::new();
+    let first = exported(&cluster, &data, &free.upload_id).await;
+    let second = exported(&cluster, &data, &paid).await;
+    let first = import(&cluster, &there, &first).await.unwrap().session;
+    let taken = import(&cluster, &there, &second).await.unwrap();
+    assert_eq!(taken.replaces.as_ref(), Some(&first));
+    assert_eq!(the_only(&cluster, &there).await, taken.session);
+    // Nobody but who has paid for it could store this one again without a payment.
+    let lost = *cluster.stored().keys().next().unwrap();
+    stores[..3].iter().for_each(|store| lose(store, lost));
+    let resumed = resume(&cluster, &there, &taken.session, direct()).await.unwrap();
+    assert!(resumed.verified);
+    assert_eq!(cluster.charged().await, charged);
+    match import(&cluster, &there, &second).await.unwrap_err() {
+        SessionError::AlreadyHere { session } => assert_eq!(session, taken.session),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_makes_room_for_a_paid_session_leaves_its_sealed_chunks() {
+    for handed_over in [false, true] {
+        let cluster = five();
+        let source = noise(371, 5 * SEGMENT);
+        let (payer, id) = interrupted(&cluster, &source, 2, direct()).await;
+        let charged = cluster.charged().await;
+        empty_spill(&payer);
+        let paid = exported(&cluster, &payer, &id).await;
+        // Sealed elsewhere, and never planned.
+        let sealed = MemoryDisk::new();
+        cluster.clock.advance(Duration::from_secs(5));
+        give_no_prices(&cluster);
+        upload(&cluster, &sealed, &source, direct()).await.unwrap_err();
+        cluster.book().behave();
+        let unplanned = the_only(&cluster, &sealed).await;
+        let way = exported(&cluster, &sealed, &unplanned).await;
+        let there = if handed_over { sealed } else { MemoryDisk::new() };
+        if !handed_over {
+            import(&cluster, &there, &way).await.unwrap();
+        }
+        let taken = import(&cluster, &there, &paid).await.unwrap();
+        assert_eq!((taken.chunks, taken.replaces.is_some()), (0, true));
+        assert_eq!(the_only(&cluster, &there).await, taken.session);
+        assert_eq!(there.list(Path::new("spill")).unwrap().len(), 1);
+        let uploaded = resume(&cluster, &there, &taken.session, direct()).await.unwrap();
+        assert_reads(&cluster, &uploaded, &source).await;
+        assert_eq!(cluster.charged().await, charged);
+    }
 }

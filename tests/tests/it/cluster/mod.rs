@@ -17,6 +17,7 @@ mod partial;
 mod quoting;
 mod reaping;
 mod refunds;
+mod reopened;
 mod resumed_downloads;
 mod rivals;
 mod round_trip;
