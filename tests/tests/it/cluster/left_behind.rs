@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use spillway_client::UploadError;
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
-use spillway_tests::{Cluster, SEGMENT, noise};
+use spillway_tests::{SEGMENT, noise};
 use spillway_types::Atto;
 
 use super::steps::{arc, archive, direct, export, five, interrupted, resume, the_only, upload};
