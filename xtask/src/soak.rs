@@ -50,7 +50,9 @@ fn hammer(workspace: &Workspace, program: &Path, soak: &Path, arguments: &[OsStr
 pub(crate) fn tenth(workspace: &Workspace) -> Result<Vec<String>> {
     let [program, soak] = [SPILLWAY, SOAK].map(|it| workspace.tested_program(it.name));
     let _interrupt = Interrupt::register()?;
-    let mut command = hammer(workspace, &program, &soak, &[OsString::from(A_TENTH)]);
+    // The same troubles every time, as far as they are chosen and not timed.
+    let arguments = [A_TENTH, "--seed", "1"].map(OsString::from);
+    let mut command = hammer(workspace, &program, &soak, &arguments);
     // Its standard output is the report at its end; what it tells meanwhile is on the other one.
     let output = command.stderr(Stdio::inherit()).output().context("cannot start the hammer")?;
     let report = String::from_utf8_lossy(&output.stdout);
