@@ -97,7 +97,7 @@ mod tests {
         all.apply(&Record::Finished);
         // The same plan, taken over from another session since.
         let mut again = all.clone();
-        again.open_dropped(&[&plans[..], &[first.clone()]].concat());
+        again.open_dropped(&[&plans[..], std::slice::from_ref(&first)].concat());
         assert_eq!((again.stored.len(), again.reopened.len()), (4, 0));
         assert!(again.finished);
 

@@ -265,22 +265,7 @@ impl Progressed {
             Record::HandedOver { at, .. } => {
                 self.handed_over = Some(HandedOver { at: *at, exported: false });
             }
-            Record::Imported => {
-                self.imported = true;
-                self.finals.clear();
-                // Whose word it was that the network has a chunk cannot be told: it is asked again, and
-                // what is said to be stored is looked for. So nothing is finished, either.
-                self.to_verify |= !self.stored.is_empty();
-                self.finished = false;
-                self.verified = false;
-                self.already.clear();
-                self.missed.clear();
-                // The chain says it all again.
-                self.undone.clear();
-                self.refundable.clear();
-                self.refunded.clear();
-                self.spend.refunded = Atto::ZERO;
-            }
+            Record::Imported => self.import(),
             Record::Exported { .. } => {
                 if let Some(handed_over) = &mut self.handed_over {
                     handed_over.exported = true;
@@ -300,6 +285,22 @@ impl Progressed {
                 (self.finished, self.verified) = (false, false);
             }
         }
+    }
+
+    /// What stands in the journal until here was another's word.
+    fn import(&mut self) {
+        self.imported = true;
+        self.finals.clear();
+        // What is said to be stored is looked for, and so nothing is finished, either.
+        self.to_verify |= !self.stored.is_empty();
+        (self.finished, self.verified) = (false, false);
+        self.already.clear();
+        self.missed.clear();
+        // The chain says it all again.
+        self.undone.clear();
+        self.refundable.clear();
+        self.refunded.clear();
+        self.spend.refunded = Atto::ZERO;
     }
 }
 
