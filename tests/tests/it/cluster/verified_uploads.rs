@@ -487,6 +487,8 @@ async fn journals_read(lost: usize, is_paid_there: bool) -> usize {
 async fn what_many_missed_chunks_need_is_looked_up_once() {
     for is_paid_there in [false, true] {
         let few = journals_read(1, is_paid_there).await;
-        assert_eq!(journals_read(20, is_paid_there).await, few, "{is_paid_there}");
+        // What is missed while the first look-up is made is looked up together after it.
+        let many = journals_read(20, is_paid_there).await;
+        assert!((few..=2 * few).contains(&many), "{is_paid_there}: {few}, {many}");
     }
 }
