@@ -218,7 +218,7 @@ async fn a_plan_that_was_never_signed_is_not_paid_for_chunks_that_are_lost() {
         data.remove_file(&chunks[0]).unwrap();
         match resume(&cluster, &data, &id, None).await.unwrap_err() {
             UploadError::LostChunks { session, lost } => {
-                assert_eq!((session, lost.len()), (id.clone(), 1))
+                assert_eq!((session, lost.len()), (id.clone(), 1));
             }
             other => panic!("{other:?}"),
         }

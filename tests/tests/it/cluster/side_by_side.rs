@@ -37,9 +37,9 @@ fn limits() -> WorkerLimits {
     }
 }
 
-fn by_name(gauges: Gauges) -> BTreeMap<&'static str, Gauge> {
-    let Gauges { begun, uploads, resumes, streams, .. } = gauges;
-    let Gauges { seals, lookups, quotes, stores, fetches, verifies, kibibytes, .. } = gauges;
+fn by_name(gauges: &Gauges) -> BTreeMap<&'static str, Gauge> {
+    let Gauges { begun, uploads, resumes, streams, .. } = *gauges;
+    let Gauges { seals, lookups, quotes, stores, fetches, verifies, kibibytes, .. } = *gauges;
     [
         ("begun", begun),
         ("uploads", uploads),
@@ -109,7 +109,7 @@ async fn many_uploads_do_no_more_at_a_time_than_one_set_of_limits_allows() {
             _ => {}
         }
         let mut seen = seen.lock().unwrap();
-        for (name, gauge) in by_name(watched.gauges()) {
+        for (name, gauge) in by_name(&watched.gauges()) {
             let most = seen.entry(name).or_insert(gauge);
             most.active = most.active.max(gauge.active);
             most.queued = most.queued.max(gauge.queued);
@@ -135,7 +135,7 @@ async fn many_uploads_do_no_more_at_a_time_than_one_set_of_limits_allows() {
     assert_eq!((at_most("uploads"), at_most("stores")), (2, 2), "{most:?}");
     assert_eq!((most["begun"].queued, most["uploads"].queued), (UPLOADS - 3, 1), "{most:?}");
     assert!(most["stores"].queued > 0, "{most:?}");
-    let idle = by_name(workers.gauges());
+    let idle = by_name(&workers.gauges());
     assert!(idle.values().all(|gauge| (gauge.active, gauge.queued) == (0, 0)), "{idle:?}");
 }
 
@@ -155,6 +155,6 @@ async fn what_is_given_up_gives_its_places_back() {
     let source = Cluster::file(&noise(9, 4 * SEGMENT));
     let stopped = client.upload(source, &cluster.payer, Cluster::options()).await;
     assert!(matches!(stopped, Err(UploadError::PartialUpload { .. })), "{stopped:?}");
-    let idle = by_name(workers.gauges());
+    let idle = by_name(&workers.gauges());
     assert!(idle.values().all(|gauge| (gauge.active, gauge.queued) == (0, 0)), "{idle:?}");
 }

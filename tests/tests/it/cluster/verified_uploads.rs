@@ -448,7 +448,7 @@ async fn a_clock_that_was_ahead_when_a_chunk_was_missed_is_not_caught_up_with() 
     let before = cluster.clock.monotonic();
     resume(&cluster, &data, &id, waiting()).await.unwrap_err();
     let waited = cluster.clock.monotonic().saturating_sub(before);
-    assert!(waited > Duration::from_secs(60), "it was left alone: {waited:?}");
+    assert!(waited > Duration::from_mins(1), "it was left alone: {waited:?}");
     assert!(waited < Duration::from_hours(1), "{waited:?}");
     cluster.book().behave();
     assert!(resume(&cluster, &data, &id, waiting()).await.unwrap().verified);

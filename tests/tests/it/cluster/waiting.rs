@@ -4,7 +4,7 @@ use std::{
     io::{self, Read},
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -29,16 +29,19 @@ use super::steps::{arc, assert_reads, direct, five, interrupt, interrupted};
 /// Far longer than any of this takes: what is not done by then waits for what it must not wait for.
 const NEVER: Duration = Duration::from_mins(1);
 
+/// Questions and reads that are heard of; none of these has more than a handful.
+const HEARD: usize = 64;
+
 /// Says that it was asked, and answers when it is told to.
 struct Late {
-    asked: mpsc::UnboundedSender<Offer>,
+    asked: mpsc::Sender<Offer>,
     answer: watch::Receiver<Option<bool>>,
 }
 
 #[async_trait]
 impl Approve for Late {
     async fn approve(&self, offer: &Offer) -> bool {
-        self.asked.send(*offer).unwrap();
+        self.asked.try_send(*offer).unwrap();
         let mut answer = self.answer.clone();
         let answer = answer.wait_for(Option::is_some).await.unwrap();
         answer.unwrap()
@@ -46,15 +49,15 @@ impl Approve for Late {
 }
 
 /// A user who takes time: the options that ask, what was asked, and where the answer goes.
-fn late() -> (UploadOptions, mpsc::UnboundedReceiver<Offer>, watch::Sender<Option<bool>>) {
-    let (asked, offers) = mpsc::unbounded_channel();
+fn late() -> (UploadOptions, mpsc::Receiver<Offer>, watch::Sender<Option<bool>>) {
+    let (asked, offers) = mpsc::channel(HEARD);
     let (answers, answer) = watch::channel(None);
     let approve: Arc<dyn Approve> = Arc::new(Late { asked, answer });
     (UploadOptions { approve: Some(approve), ..direct() }, offers, answers)
 }
 
 /// It comes twice, and neither waits for the other.
-async fn twice<T>(comes: &mut mpsc::UnboundedReceiver<T>) {
+async fn twice<T>(comes: &mut mpsc::Receiver<T>) {
     for _ in 0..2 {
         let next = time::timeout(NEVER, comes.recv()).await;
         assert!(next.expect("it waits for the other").is_some());
@@ -245,7 +248,7 @@ async fn what_another_upload_has_planned_meanwhile_is_not_planned_twice() {
 /// A stream that gives a few bytes, says that it is read on, and is silent until its other end is gone.
 struct Silent {
     bytes: Vec<u8>,
-    reads: mpsc::UnboundedSender<()>,
+    reads: mpsc::Sender<()>,
     end: Receiver<()>,
 }
 
@@ -257,15 +260,15 @@ impl Read for Silent {
             self.bytes.drain(..count);
             return Ok(count);
         }
-        self.reads.send(()).unwrap();
+        self.reads.try_send(()).unwrap();
         // The end is that nobody can send any more.
         let _ = self.end.recv();
         Ok(0)
     }
 }
 
-fn silent(bytes: Vec<u8>, reads: &mpsc::UnboundedSender<()>) -> (Source, Sender<()>) {
-    let (open, end) = channel();
+fn silent(bytes: Vec<u8>, reads: &mpsc::Sender<()>) -> (Source, SyncSender<()>) {
+    let (open, end) = sync_channel(1);
     let stream = Silent { bytes, reads: reads.clone(), end };
     (Source::Stream(StreamSource(Box::new(stream))), open)
 }
@@ -284,7 +287,7 @@ async fn silent_streams_hold_nothing_that_others_wait_for() {
     let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
     let stop = CancellationToken::new();
     let client = cluster.client_among(disk.clone(), stop.clone(), workers.clone());
-    let (reads, mut read) = mpsc::unbounded_channel();
+    let (reads, mut read) = mpsc::channel(HEARD);
     // One says nothing at all, one a segment and a half.
     let (first, first_end) = silent(Vec::new(), &reads);
     let (second, second_end) = silent(noise(540, SEGMENT + SEGMENT / 2), &reads);
