@@ -484,11 +484,12 @@ async fn journals_read(lost: usize, is_paid_there: bool) -> usize {
 }
 
 #[tokio::test]
-async fn what_many_missed_chunks_need_is_looked_up_once() {
+async fn what_many_missed_chunks_need_is_looked_up_together() {
     for is_paid_there in [false, true] {
-        let few = journals_read(1, is_paid_there).await;
-        // What is missed while the first look-up is made is looked up together after it.
-        let many = journals_read(20, is_paid_there).await;
-        assert!((few..=2 * few).contains(&many), "{is_paid_there}: {few}, {many}");
+        let one = journals_read(1, is_paid_there).await;
+        // A look-up for each would read a journal more for each. What is missed while one is made is
+        // looked up together after it.
+        let twenty = journals_read(20, is_paid_there).await;
+        assert!(twenty < one + 19, "{is_paid_there}: {one}, {twenty}");
     }
 }
