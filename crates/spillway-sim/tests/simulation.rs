@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use spillway_sim::{Promise, Sabotage, SimOptions, Strike, simulate, simulate_all};
 
 /// Seeds of the test that looks at many.
-const MANY: u64 = 60;
+const MANY: u64 = 100;
 
 /// Seeds in which what is broken on purpose must be noticed.
 const ENOUGH: u64 = 200;
