@@ -24,30 +24,30 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::options::Options;
+use crate::{options::Options, run::Ended};
 
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run::run(&options) {
-        Ok(Some(report)) => {
-            print!("{}", if options.json { report.json() } else { report.table() });
-            let too_little = options.tenth.then(|| report.too_little()).flatten();
-            if let Some(what) = &too_little {
-                eprintln!("error: less than half of what was asked for was done: {what}");
-            }
-            let is_good = report.is_good() && too_little.is_none();
-            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Ok(None) => {
-            eprintln!("interrupted");
-            ExitCode::from(INTERRUPTED)
-        }
+    let (report, interrupted) = match run::run(&options) {
+        Ok(Ended::Whole(report)) => (report, false),
+        Ok(Ended::Interrupted(report)) => (report, true),
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    print!("{}", if options.json { report.json() } else { report.table() });
+    if interrupted {
+        eprintln!("interrupted");
+        return ExitCode::from(INTERRUPTED);
     }
+    let too_little = options.tenth.then(|| report.too_little()).flatten();
+    if let Some(what) = &too_little {
+        eprintln!("error: less than half of what was asked for was done: {what}");
+    }
+    let is_good = report.is_good() && too_little.is_none();
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

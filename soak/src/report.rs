@@ -156,7 +156,7 @@ impl Report {
             }
             if row.not_done() > 0 {
                 let (left, of) = (row.not_done(), row.planned);
-                let _ = writeln!(text, "not done: {left} of {of} {name} (out of time)");
+                let _ = writeln!(text, "not done: {left} of {of} {name} (the run ended before)");
             }
         }
         text
@@ -184,7 +184,7 @@ mod tests {
         assert!(report.is_good());
         let table = report.table();
         assert!(table.contains("skipped: power cuts (needs root)\n"), "{table}");
-        assert!(table.contains("not done: 2 of 3 kills (out of time)\n"), "{table}");
+        assert!(table.contains("not done: 2 of 3 kills (the run ended before)\n"), "{table}");
         let failed = Err(Found::Double(4, "again".into()).into());
         report.note(task(Scenario::Kills), &failed, Duration::from_secs(1));
         assert!(!report.is_good());

@@ -34,39 +34,48 @@ struct Shared<'a> {
     seed: u64,
     options: &'a Options,
     tasks: Mutex<VecDeque<Task>>,
-    report: Mutex<Report>,
+    report: &'a Mutex<Report>,
     deadline: Option<Instant>,
 }
 
-/// Runs everything; `None`: interrupted.
+/// How a run ended.
+pub(crate) enum Ended {
+    /// All cycles were run, or there was no more time.
+    Whole(Report),
+    /// Ctrl-C; what was found before it.
+    Interrupted(Report),
+}
+
+/// Runs everything.
 ///
 /// # Errors
 /// When there is no network, no program or no room. What cycles find is in the report.
-pub(crate) fn run(options: &Options) -> Result<Option<Report>> {
+pub(crate) fn run(options: &Options) -> Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start threads")?;
     let place = place(options)?;
-    let result = runtime.block_on(async {
+    let report = Mutex::default();
+    let worked = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
         // Dropping the work kills the programs, unmounts the disks and ends the networks.
         tokio::select! {
-            report = Box::pin(work(options, place.path())) => report.map(Some),
-            _ = interrupt.recv() => Ok(None),
-            _ = terminate.recv() => Ok(None),
+            worked = Box::pin(work(options, place.path(), &report)) => worked.map(|()| true),
+            _ = interrupt.recv() => Ok(false),
+            _ = terminate.recv() => Ok(false),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
-    let failed = matches!(&result, Ok(Some(report)) if !report.is_good());
-    if failed {
+    let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !report.is_good() {
         let kept = place.keep();
         eprintln!("what failed is kept below {}", kept.display());
     } else {
         place.close().context("cannot remove the directory of the run")?;
     }
-    result
+    Ok(if worked? { Ended::Whole(report) } else { Ended::Interrupted(report) })
 }
 
 /// A directory of our own, in memory where there is room.
@@ -80,7 +89,7 @@ fn place(options: &Options) -> Result<tempfile::TempDir> {
     place.with_context(|| format!("cannot write to {}", parent.display()))
 }
 
-async fn work(options: &Options, place: &Path) -> Result<Report> {
+async fn work(options: &Options, place: &Path, report: &Mutex<Report>) -> Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     eprintln!("seed {seed}");
     let program = options.program.canonicalize().context("no program")?;
@@ -92,7 +101,7 @@ async fn work(options: &Options, place: &Path) -> Result<Report> {
         seed,
         options,
         tasks: Mutex::default(),
-        report: Mutex::default(),
+        report,
         deadline: minutes.map(|minutes| Instant::now() + minutes),
     };
     let first = start(&shared, place, 0).await?;
@@ -105,7 +114,7 @@ async fn work(options: &Options, place: &Path) -> Result<Report> {
     let working =
         (0..).zip(worlds).map(|(index, world)| Box::pin(drain(&shared, place, index, world)));
     futures::future::try_join_all(working).await?;
-    Ok(shared.report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(())
 }
 
 /// A measured network.

@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn what_the_hammer_leaves_out_is_found_in_its_report() {
         let report = "scenario asked\nkills 3\n  2 not done: a trouble\n\
-                      skipped: power cuts (needs root)\nnot done: 2 of 3 kills (out of time)\n";
+                      skipped: power cuts (needs root)\nnot done: 2 of 3 kills (the run ended before)\n";
         assert_eq!(
             left_out(report),
-            ["skipped: power cuts (needs root)", "not done: 2 of 3 kills (out of time)"]
+            ["skipped: power cuts (needs root)", "not done: 2 of 3 kills (the run ended before)"]
         );
         assert!(left_out("scenario asked\nkills 3\n").is_empty());
     }

@@ -9,7 +9,7 @@
 //!
 //! An offer has no quote of this node among its own and may come after its window. What the node
 //! would have been asked is judged by those who were paid, and their receipts say so: [`offer_header`],
-//! [`offered_payment`], [`quotes`], [`receipts`], [`near`] and [`near_itself`], [`offer_recorded`].
+//! [`offered_payment`], [`quotes`], [`receipts`], [`near`] and [`near_itself`], [`quotes_recorded`].
 //!
 //! Each finds the first thing that is wrong and has an exact refusal for it. Cheap comparisons come
 //! before signatures, and nothing here asks anybody anything.
@@ -152,7 +152,9 @@ pub(crate) fn receipts(
 ) -> Result<(), Refusal> {
     let OfferRequest { put, receipts } = offer;
     let leaf = put.leaf.hash();
-    let upload_by = put.proof.upload_by();
+    let issued = put.quotes.iter().map(|quote| quote.terms.issued).max();
+    let earliest = issued.map_or(UnixTime(0), |issued| issued.saturating_sub(MAX_CLOCK_SKEW));
+    let times = earliest..=put.proof.upload_by();
     let mut peers = BTreeSet::new();
     for (index, receipt) in (0..).zip(receipts) {
         let body = &receipt.body;
@@ -166,7 +168,7 @@ pub(crate) fn receipts(
         if subject != (*domain, payment, leaf, put.leaf.address, put.size) {
             return Err(Refusal::WrongReceipt { index });
         }
-        if body.time > upload_by {
+        if !times.contains(&body.time) {
             return Err(Refusal::ReceiptTime { index, time: body.time });
         }
     }
@@ -208,20 +210,8 @@ pub(crate) fn recorded(
     in_time(upload_by, now)
 }
 
-/// Checks the time at which the payment of an offer was recorded: the quotes were valid, and no
-/// receipt is older than the payment, but for clocks that are behind.
-pub(crate) fn offer_recorded(offer: &OfferRequest, recorded: UnixTime) -> Result<(), Refusal> {
-    quotes_recorded(&offer.put, recorded)?;
-    let earliest = recorded.saturating_sub(MAX_CLOCK_SKEW);
-    let early = |(_, receipt): &(u8, &Receipt)| receipt.body.time < earliest;
-    match (0..).zip(&offer.receipts).find(early) {
-        Some((index, receipt)) => Err(Refusal::ReceiptTime { index, time: receipt.body.time }),
-        None => Ok(()),
-    }
-}
-
-/// Whether all five quotes were valid at this time.
-fn quotes_recorded(put: &PutRequest, recorded: UnixTime) -> Result<(), Refusal> {
+/// Checks that all five quotes were valid when the payment was recorded.
+pub(crate) fn quotes_recorded(put: &PutRequest, recorded: UnixTime) -> Result<(), Refusal> {
     for (index, quote) in numbered(put) {
         // A clock that is ahead by what clients take must not cost the payer the chunk: decision
         // 0003.

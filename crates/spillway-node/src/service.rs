@@ -339,7 +339,7 @@ impl Shared {
         let known = self.neighbourhood.check(from, put, self.me).await?;
         checks::near_itself(put, self.me, &known)?;
         let recorded = self.records.recorded(from, payment, self.terms.confirmations).await?;
-        checks::offer_recorded(&offer, recorded.time)?;
+        checks::quotes_recorded(&offer.put, recorded.time)?;
         let OfferRequest { put, receipts } = offer;
         let (address, size) = (put.leaf.address, put.size);
         let of_offers = self.offers.take(from, size.into())?;

@@ -31,6 +31,9 @@ pub(crate) struct Oracle {
     plans: BTreeMap<&'static str, Plans>,
     /// Where the sessions of a payment have gone, if they were handed over.
     moved: BTreeMap<PaymentId, &'static str>,
+    /// Payments that stood in several sessions when they were handed over. The one that has paid may have
+    /// gone elsewhere.
+    shared: BTreeSet<PaymentId>,
     /// Payments that the vault has recorded at some time.
     pub ever: BTreeSet<PaymentId>,
     /// What came back of batches.
@@ -92,7 +95,13 @@ impl Oracle {
 
     /// Everything of a data directory goes on in another one.
     pub(crate) fn note_hand_over(&mut self, world: &World, from: &DataDir, to: &DataDir) {
-        let gone = world.plans.all(&from.machine.disk());
+        let disk = from.machine.disk();
+        let mut seen = BTreeSet::new();
+        for session in durable::sessions(&disk) {
+            let plans = world.plans.of(&disk, &session).into_keys();
+            self.shared.extend(plans.filter(|payment| !seen.insert(*payment)));
+        }
+        let gone = world.plans.all(&disk);
         self.moved.extend(gone.keys().map(|payment| (*payment, to.name)));
         self.plans.entry(from.name).or_default().extend(gone);
     }
@@ -363,8 +372,8 @@ impl Oracle {
             plans.iter().filter(|(payment, _)| wanted(payment)).map(|(_, plan)| plan.total()).sum()
         };
         let most = total(&|payment| self.ever.contains(payment));
-        let least =
-            total(&|payment| recorded.contains_key(payment) && !elsewhere.contains(payment));
+        let is_others = |payment| elsewhere.contains(payment) || self.shared.contains(payment);
+        let least = total(&|payment| recorded.contains_key(payment) && !is_others(payment));
         let least = if about.chain_was_clear { least } else { Atto::ZERO };
         if (least..=most).contains(&spend.storage_cost) {
             return Ok(());

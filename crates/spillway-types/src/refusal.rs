@@ -190,7 +190,7 @@ pub enum Refusal {
         /// Which of the receipts.
         index: u8,
     },
-    /// A receipt in an offer is dated after the upload window, or before the payment was recorded.
+    /// A receipt in an offer is dated after the upload window, or before the quotes.
     #[error("receipt {index} of {time} is not of the upload window")]
     ReceiptTime {
         /// Which of the receipts.

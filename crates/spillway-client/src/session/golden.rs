@@ -31,7 +31,7 @@ pub(super) fn domain() -> Domain {
     Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([2; 20]) }
 }
 
-fn manifest() -> Manifest {
+pub(super) fn manifest() -> Manifest {
     Manifest {
         key: SessionKey([3; 32]),
         created: UnixTime(1_800_000_000),

@@ -28,10 +28,8 @@ pub(crate) struct Kept {
     pub quotes: [Quote; CLOSE_GROUP],
     pub proof: Arc<PaymentProof>,
     pub payment: PaymentId,
-    /// When the vault took it.
-    pub recorded: UnixTime,
     pub upload_by: UnixTime,
-    /// Receipts for this payment and leaf that are dated between its record and the end of its window,
+    /// Receipts for this payment and leaf that are dated between its quotes and the end of its window,
     /// one a quoted peer.
     pub receipts: Vec<Receipt>,
 }
@@ -51,7 +49,10 @@ impl Kept {
     /// speak against the others, and its peer may want just that.
     pub(crate) fn add_receipts(&mut self, receipts: &[Receipt]) {
         let leaf = self.leaf.hash();
-        let times = self.recorded.saturating_sub(MAX_CLOCK_SKEW)..=self.upload_by;
+        // Not since the payment's record: a reorganisation may have moved that.
+        let issued = self.quotes.iter().map(|quote| quote.terms.issued).max();
+        let earliest = issued.map_or(UnixTime(0), |issued| issued.saturating_sub(MAX_CLOCK_SKEW));
+        let times = earliest..=self.upload_by;
         for receipt in receipts {
             let body = &receipt.body;
             let subject = (body.payment, body.leaf, body.address, body.size);
@@ -127,13 +128,13 @@ fn of_session(
     wanted: &BTreeSet<ChunkAddress>,
 ) -> Result<(Vec<Kept>, String), UploadError> {
     let manifest = load_manifest(disk, id)?;
-    let wanted: BTreeMap<ChunkIx, ChunkAddress> = (0..)
+    let here: BTreeMap<ChunkIx, ChunkAddress> = (0..)
         .map(ChunkIx)
         .zip(&manifest.chunks)
         .filter(|(_, chunk)| wanted.contains(&chunk.address))
         .map(|(ix, chunk)| (ix, chunk.address))
         .collect();
-    if manifest.domain != *domain || wanted.is_empty() {
+    if manifest.domain != *domain || here.is_empty() {
         return Ok((Vec::new(), manifest.spill));
     }
     let (_, records) = load_records(disk, id)?;
@@ -143,9 +144,8 @@ fn of_session(
     }
     let mut found = Vec::new();
     for (plan, file) in (0..).map(PlanIx).zip(load_plans(disk, id)?) {
-        let Some(paid) = progressed.paid.get(&plan) else { continue };
-        if file.own_chunks().any(|ix| wanted.contains_key(&ix)) {
-            found.extend(of_plan(&file, paid.recorded, &wanted));
+        if progressed.paid.contains_key(&plan) {
+            found.extend(of_plan(&file, wanted));
         }
     }
     let mut by_address: BTreeMap<ChunkAddress, Vec<&mut Kept>> = BTreeMap::new();
@@ -153,8 +153,11 @@ fn of_session(
         by_address.entry(kept.leaf.address).or_default().push(kept);
     }
     for record in &records {
-        let Record::Stored { chunk, receipts } = record else { continue };
-        let Some(address) = wanted.get(chunk) else { continue };
+        let (Record::Stored { chunk, receipts } | Record::Already { chunk, receipts }) = record
+        else {
+            continue;
+        };
+        let Some(address) = here.get(chunk) else { continue };
         for kept in by_address.get_mut(address).into_iter().flatten() {
             kept.add_receipts(receipts);
         }
@@ -162,27 +165,27 @@ fn of_session(
     Ok((found, manifest.spill))
 }
 
-fn of_plan(
-    file: &PlanFile,
-    recorded: UnixTime,
-    wanted: &BTreeMap<ChunkIx, ChunkAddress>,
-) -> Vec<Kept> {
+/// What a plan pays for of these, for its own session or not: of a plan that was taken over, a chunk that
+/// was there already is nobody's here.
+fn of_plan(file: &PlanFile, wanted: &BTreeSet<ChunkAddress>) -> Vec<Kept> {
+    let leaves = file.plan.leaves.iter().enumerate();
+    let places: Vec<usize> =
+        leaves.filter(|(_, leaf)| wanted.contains(&leaf.address)).map(|(at, _)| at).collect();
+    if places.is_empty() {
+        return Vec::new();
+    }
     let Ok(proofs) = file.plan.proofs() else { return Vec::new() };
     let payment = file.plan.id();
-    let places = file.chunks.iter().enumerate();
-    let places = places.filter(|(_, ix)| ix.is_some_and(|ix| wanted.contains_key(&ix)));
-    places
-        .map(|(at, _)| Kept {
-            leaf: file.plan.leaves[at].clone(),
-            size: file.quotes[at][0].terms.size,
-            quotes: file.quotes[at],
-            proof: proofs.of(at),
-            payment,
-            recorded,
-            upload_by: file.plan.upload_by,
-            receipts: Vec::new(),
-        })
-        .collect()
+    let kept = places.into_iter().map(|at| Kept {
+        leaf: file.plan.leaves[at].clone(),
+        size: file.quotes[at][0].terms.size,
+        quotes: file.quotes[at],
+        proof: proofs.of(at),
+        payment,
+        upload_by: file.plan.upload_by,
+        receipts: Vec::new(),
+    });
+    kept.collect()
 }
 
 /// All receipts that a session has written down for each of these chunks. Blocks.
@@ -210,9 +213,76 @@ mod tests {
     use std::path::Path;
 
     use spillway_disk::{MemoryDisk, Overwrite};
-    use spillway_types::{EvmAddress, NetworkId};
+    use spillway_types::{Atto, EvmAddress, NetworkId, Nonce, PeerSecret, ReceiptBody};
 
     use super::*;
+    use crate::session::{
+        files::{FileKind, encode},
+        golden, journal,
+    };
+
+    const NOW: UnixTime = UnixTime(1_800_000_500);
+
+    /// A session with the one plan of [`golden::plan`], taken over from another session for a chunk that
+    /// the network had already: what it says of that chunk.
+    fn taken_over(receipt: impl FnOnce(&PlanFile) -> ReceiptBody) -> Vec<(Kept, String)> {
+        let disk = MemoryDisk::new();
+        let dir = Path::new("sessions/0303030303030303-1800000000");
+        disk.create_dir_all(dir).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            disk.write_durable(&dir.join(name), bytes, Overwrite::Never).unwrap();
+        };
+        let plan = PlanFile { chunks: vec![None], ..golden::plan() };
+        let receipt = receipt(&plan).sign(&PeerSecret::from_seed(&[11; 32]));
+        let records = [
+            Record::Already { chunk: ChunkIx(0), receipts: vec![receipt] },
+            Record::Paid { plan: PlanIx(0), recorded: NOW, total: Atto::ZERO },
+        ];
+        write("manifest", &encode(FileKind::Manifest, &golden::manifest()));
+        write("plan-0", &encode(FileKind::Plan, &plan));
+        write("journal", &journal::encode(&records));
+        let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
+        let mut proofs = kept_proofs(&disk, (golden::domain(), NOW), &wanted).unwrap();
+        assert!(proofs.unreadable.is_empty(), "{:?}", proofs.unreadable);
+        proofs.found.remove(&ChunkAddress([6; 32])).unwrap_or_default()
+    }
+
+    fn said(plan: &PlanFile) -> ReceiptBody {
+        ReceiptBody {
+            domain: golden::domain(),
+            payment: plan.plan.id(),
+            leaf: plan.plan.leaves[0].hash(),
+            address: ChunkAddress([6; 32]),
+            size: 34,
+            // The payment was recorded again after it.
+            time: UnixTime(1_800_000_001),
+            nonce: Nonce([17; 16]),
+        }
+    }
+
+    #[test]
+    fn a_plan_that_was_taken_over_pays_for_what_was_there_already() {
+        let found = taken_over(said);
+        assert_eq!(found.len(), 1);
+        let (kept, spill) = &found[0];
+        assert_eq!(spill, &golden::manifest().spill);
+        assert_eq!((kept.payment, kept.size), (golden::plan().plan.id(), 34));
+        assert!(kept.is_open(NOW));
+        assert_eq!(kept.receipts.len(), 1);
+    }
+
+    #[test]
+    fn receipts_that_a_node_would_not_take_are_left_out() {
+        let first = golden::plan().quotes[0][0].terms.issued.saturating_sub(MAX_CLOCK_SKEW);
+        let last = golden::plan().plan.upload_by;
+        let before = first.saturating_sub(std::time::Duration::from_secs(1));
+        for (time, count) in [(before, 0), (first, 1), (last, 1), (UnixTime(last.0 + 1), 0)] {
+            let found = taken_over(|plan| ReceiptBody { time, ..said(plan) });
+            assert_eq!(found[0].0.receipts.len(), count, "{time}");
+        }
+        let strange = taken_over(|plan| ReceiptBody { payment: PaymentId([9; 32]), ..said(plan) });
+        assert_eq!(strange[0].0.receipts.len(), 0);
+    }
 
     #[test]
     fn a_session_that_cannot_be_read_is_named() {

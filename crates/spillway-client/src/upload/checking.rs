@@ -207,6 +207,7 @@ impl Engine {
     /// The proof of a chunk that this session has paid for.
     fn kept(&self, checking: &Checking, chunk: ChunkIx) -> Option<Kept> {
         let &(plan, at) = checking.places.get(&chunk)?;
+        self.session.progressed.paid.get(&plan)?;
         let file = self.session.plan(plan);
         let proof = match self.shown.get(&plan) {
             Some(shown) => shown.proofs.of(at),
@@ -218,7 +219,6 @@ impl Engine {
             quotes: file.quotes[at],
             proof,
             payment: file.plan.id(),
-            recorded: self.session.progressed.paid.get(&plan)?.recorded,
             upload_by: file.plan.upload_by,
             receipts: Vec::new(),
         })
