@@ -95,6 +95,11 @@ mod tests {
         // Written by one who did not look.
         all.apply(&Record::Verified);
         all.apply(&Record::Finished);
+        // The chain has taken it all the same.
+        let mut taken = all.clone();
+        taken.apply(&paid(PlanIx(0)));
+        taken.open_dropped(&plans);
+        assert_eq!((taken.stored.len(), taken.reopened.len()), (4, 0));
         // The same plan, taken over from another session since.
         let mut again = all.clone();
         again.open_dropped(&[&plans[..], std::slice::from_ref(&first)].concat());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use spillway_client::{
     CommitChoice, ExportOptions, ForgetOptions, SessionError, SessionStage, UploadError,
-    UploadOptions, export_session, forget,
+    UploadOptions, VerifyUpload, export_session, forget,
 };
 use spillway_disk::{Clock, Disk, MemoryDisk, Overwrite, Survival};
 use spillway_pay::{ChainFault, ChainOp};
@@ -340,6 +340,29 @@ async fn of_two_imports_of_one_upload_the_one_that_has_paid_goes_on() {
         SessionError::AlreadyHere { session } => assert_eq!(session, taken.session),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_what_makes_room_waits_for_what_came() {
+    let cluster = five();
+    let source = noise(374, 3 * SEGMENT);
+    let (payer, id) = interrupted(&cluster, &source, 0, direct()).await;
+    let paid = exported(&cluster, &payer, &id).await;
+    let (sealed, there) = (MemoryDisk::new(), MemoryDisk::new());
+    cluster.clock.advance(Duration::from_secs(5));
+    give_no_prices(&cluster);
+    let waiting = UploadOptions { verify: VerifyUpload::Wait, ..direct() };
+    upload(&cluster, &sealed, &source, waiting).await.unwrap_err();
+    cluster.book().behave();
+    let unplanned = the_only(&cluster, &sealed).await;
+    let way = exported(&cluster, &sealed, &unplanned).await;
+    import(&cluster, &there, &way).await.unwrap();
+    // One that has planned nothing, either, has no more to go on with.
+    let again = import(&cluster, &there, &way).await.unwrap_err();
+    assert!(matches!(again, SessionError::AlreadyHere { .. }), "{again:?}");
+    let taken = import(&cluster, &there, &paid).await.unwrap();
+    let uploaded = resume(&cluster, &there, &taken.session, direct()).await.unwrap();
+    assert!(uploaded.verified);
 }
 
 #[tokio::test]

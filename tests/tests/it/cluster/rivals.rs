@@ -82,7 +82,9 @@ async fn a_plan_that_is_not_signed_gives_way_to_what_an_import_has_paid() {
     assert_eq!(cluster.charged().await.paid, Atto(6 * CHUNK_COST));
     import(&cluster, &here, &exported(&cluster, &elsewhere, &id).await).await.unwrap();
 
-    let uploaded = resume(&cluster, &here, &own, direct()).await.unwrap();
+    // The price of the plan that gives way is asked of nobody.
+    let rest = UploadOptions { max_cost: Some(Atto(3 * CHUNK_COST)), ..direct() };
+    let uploaded = resume(&cluster, &here, &own, rest).await.unwrap();
     assert_reads(&cluster, &uploaded, &edit).await;
     assert_eq!(cluster.charged().await.paid, Atto(9 * CHUNK_COST), "three are others");
     let uploaded = resume(&cluster, &here, &id, capped()).await.unwrap();

@@ -1,15 +1,15 @@
 //! Payments that are sent when an upload ends: it says so, whatever has ended it, and whoever goes on
 //! waits for them as the upload would have.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use spillway_client::{ChunkFailure, UploadError, Uploaded};
-use spillway_disk::{Fault, FaultPlan, Faults, MemoryDisk, Survival};
+use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Survival};
 use spillway_pay::ChainOp;
-use spillway_tests::{Cluster, ClusterOptions, SEGMENT, noise};
+use spillway_tests::{Charged, Cluster, ClusterOptions, SEGMENT, TOKENS, noise};
 use spillway_types::Atto;
 
-use super::steps::{assert_reads, direct, five, resume, the_only, upload};
+use super::steps::{assert_reads, direct, exported, five, import, resume, the_only, upload};
 
 const CHUNK_COST: u128 = Cluster::CHUNK_COST;
 
@@ -64,17 +64,19 @@ async fn with_blocks<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
     }
 }
 
+/// Until a payment is recorded.
+async fn is_recorded(cluster: &Cluster) {
+    while cluster.chain.recorded(cluster.domain.vault).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// An upload that was killed when its payment was recorded, and before it counted.
 async fn killed_while_it_deepens(cluster: &Cluster, source: &[u8]) -> (MemoryDisk, String) {
     let data = MemoryDisk::new();
-    let recorded = async {
-        while cluster.chain.recorded(cluster.domain.vault).is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
     tokio::select! {
         done = upload(cluster, &data, source, direct()) => panic!("{done:?}"),
-        () = recorded => {}
+        () = is_recorded(cluster) => {}
     }
     let data = data.crash(Survival::Nothing);
     let id = the_only(cluster, &data).await;
@@ -128,6 +130,14 @@ async fn a_payment_that_is_taken_back_while_it_deepens_is_sent_again() {
     let source = noise(373, 3 * SEGMENT);
     let (data, id) = killed_while_it_deepens(&cluster, &source).await;
     let sent = cluster.transactions().await;
+    let uploaded = with_reorg(&cluster, resume(&cluster, &data, &id, direct())).await.unwrap();
+    assert_reads(&cluster, &uploaded, &source).await;
+    assert_eq!(cluster.transactions().await, sent, "nothing else was signed");
+    assert_eq!(cluster.charged().await.paid, Atto(3 * CHUNK_COST));
+}
+
+/// Blocks come while this goes on, and the only payment is taken back when it is known to be recorded.
+async fn with_reorg<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
     let mut asked = 0;
     let (chain, reorganised) = (cluster.chain.clone(), Arc::new(tokio::sync::Notify::new()));
     let seen = Arc::clone(&reorganised);
@@ -145,13 +155,34 @@ async fn a_payment_that_is_taken_back_while_it_deepens_is_sent_again() {
         assert!(chain.recorded(cluster.domain.vault).is_empty());
         std::future::pending::<()>().await;
     };
-    let goes_on = with_blocks(&cluster, resume(&cluster, &data, &id, direct()));
-    let uploaded = tokio::select! {
-        done = goes_on => done.unwrap(),
+    let done = tokio::select! {
+        done = with_blocks(cluster, work) => done,
         () = reorganises => unreachable!("it never ends"),
     };
     cluster.chain.set_faults(None);
-    assert_reads(&cluster, &uploaded, &source).await;
-    assert_eq!(cluster.transactions().await, sent, "nothing else was signed");
-    assert_eq!(cluster.charged().await.paid, Atto(3 * CHUNK_COST));
+    done
+}
+
+/// A plan that came with an archive was paid from a copy of its session, and nobody was asked here.
+#[tokio::test]
+async fn what_was_paid_elsewhere_is_not_signed_here_when_it_is_taken_back_while_it_deepens() {
+    let cluster = asks_for_twelve();
+    let source = noise(374, 3 * SEGMENT);
+    let (here, there) = (MemoryDisk::new(), MemoryDisk::new());
+    cluster.chain.set_tokens(cluster.token, cluster.payer.address(), Atto::ZERO);
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
+    cluster.chain.set_tokens(cluster.token, cluster.payer.address(), TOKENS);
+    let id = the_only(&cluster, &here).await;
+    let copy = here.crash(Survival::Everything);
+    import(&cluster, &there, &exported(&cluster, &here, &id).await).await.unwrap();
+    tokio::select! {
+        done = resume(&cluster, &copy, &id, direct()) => panic!("{done:?}"),
+        () = is_recorded(&cluster) => {}
+    }
+    let asked_for = with_reorg(&cluster, resume(&cluster, &there, &id, direct())).await;
+    asked_for.unwrap_err();
+    let files = there.list(&Path::new("sessions").join(&id)).unwrap();
+    let is_signed = |name: &Path| name.to_str().unwrap().starts_with("tx-");
+    assert!(!files.iter().any(|file| is_signed(&file.name)), "{files:?}");
+    assert_eq!(cluster.charged().await, Charged::nothing());
 }

@@ -265,6 +265,10 @@ fn a_damaged_upload_says_so() {
     let json = serde_json::to_value(session(&damaged[0], None)).unwrap();
     assert_eq!(json["state"], "damaged");
     assert_eq!(json["damage"], "session b is damaged: manifest: bad checksum");
+    // What is wrong may be in words that somebody else has chosen.
+    let damage = Some("bad\nfinished    c".to_owned());
+    let forged = [SessionStatus { damage, ..damaged[0].clone() }];
+    assert_eq!(report(&forged, None, FROM), "damaged     b  bad\u{fffd}finished    c\n");
 }
 
 #[test]
