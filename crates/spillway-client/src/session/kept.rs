@@ -226,6 +226,14 @@ mod tests {
     /// A session with the one plan of [`golden::plan`], taken over from another session for a chunk that
     /// the network had already: what it says of that chunk.
     fn taken_over(receipt: impl FnOnce(&PlanFile) -> ReceiptBody) -> Vec<(Kept, String)> {
+        taken_over_and(receipt, &[])
+    }
+
+    /// The same, with these records after it.
+    fn taken_over_and(
+        receipt: impl FnOnce(&PlanFile) -> ReceiptBody,
+        since: &[Record],
+    ) -> Vec<(Kept, String)> {
         let disk = MemoryDisk::new();
         let dir = Path::new("sessions/0303030303030303-1800000000");
         disk.create_dir_all(dir).unwrap();
@@ -240,7 +248,7 @@ mod tests {
         ];
         write("manifest", &encode(FileKind::Manifest, &golden::manifest()));
         write("plan-0", &encode(FileKind::Plan, &plan));
-        write("journal", &journal::encode(&records));
+        write("journal", &journal::encode(&[&records[..], since].concat()));
         let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
         let mut proofs = kept_proofs(&disk, (golden::domain(), NOW), &wanted).unwrap();
         assert!(proofs.unreadable.is_empty(), "{:?}", proofs.unreadable);
@@ -269,6 +277,18 @@ mod tests {
         assert_eq!((kept.payment, kept.size), (golden::plan().plan.id(), 34));
         assert!(kept.is_open(NOW));
         assert_eq!(kept.receipts.len(), 1);
+    }
+
+    #[test]
+    fn what_came_with_an_archive_has_proofs_when_it_has_come_to_its_end_here() {
+        let looked_for = [Record::Imported, Record::Verified];
+        let whole = [Record::Imported, Record::Finished];
+        let again = [Record::Finished, Record::Imported];
+        for (since, count) in
+            [(&again[..], 0), (&again[1..], 0), (&looked_for, 1), (&whole, 1), (&again[..1], 1)]
+        {
+            assert_eq!(taken_over_and(said, since).len(), count, "{since:?}");
+        }
     }
 
     #[test]
