@@ -191,7 +191,10 @@ fn an_unpaid_upload_makes_room_for_a_paid_one(place: &Place) {
     let words = ["upload", "-", "-o", "third.datamap", "--data-dir", "third", "--yes"];
     let mut upload = Running::start(place, &[&words[..], &["--max-cost", "1"]].concat());
     upload.child.stdin.take().unwrap().write_all(&noise(1, LARGE)).unwrap();
-    assert_eq!(upload.end().code, Some(14));
+    let (code, said) = failed(&upload.end());
+    assert_eq!(code, 14, "{said}");
+    // Nothing but the session has what came through the pipe.
+    assert!(said["hint"].as_str().unwrap().contains("its sealed chunks stay"), "{said}");
     let import = ["session", "import", "box", "--data-dir", "third", "--json"];
     let (code, said) = failed(&place.run(&import));
     let hint = said["hint"].as_str().unwrap();
