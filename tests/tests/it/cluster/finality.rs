@@ -2,6 +2,7 @@
 //! whoever looks, and nothing is signed for them again.
 
 use std::{
+    io::Cursor,
     path::Path,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 
 use spillway_client::{
     CommitChoice, ForgetError, ForgetOptions, ModeChoice, Remote, SessionStage, SessionStatus,
-    UploadError, UploadOptions, Uploaded, forget,
+    Source, StreamSource, UploadError, UploadOptions, Uploaded, forget,
 };
 use spillway_disk::{Clock, Disk, MemoryDisk};
 use spillway_net::RequestKind;
@@ -203,6 +204,26 @@ async fn the_same_upload_again_sends_a_payment_again_that_was_taken_back() {
     assert_eq!((cluster.charged().await, cluster.transactions().await), (paid, 2));
     assert_eq!((again.chunks_stored, again.spend.storage_cost), (4, Atto::ZERO));
     assert_reads(&cluster, &again, &source).await;
+}
+
+#[tokio::test]
+async fn a_session_that_goes_on_sends_a_payment_again_that_was_taken_back_elsewhere() {
+    let cluster = five();
+    let data = MemoryDisk::new();
+    let mut source = noise(407, 4 * SEGMENT);
+    let first = upload(&cluster, &data, &source, direct()).await.unwrap().upload_id;
+    take_back(&cluster, 2).await;
+    source[SEGMENT + 5] ^= 1;
+    // Of a stream the session stays.
+    let stream = Source::Stream(StreamSource(Box::new(Cursor::new(source.clone()))));
+    let little = UploadOptions { max_cost: Some(Atto(1)), ..direct() };
+    let error = cluster.client(&data).upload(stream, &cluster.payer, little).await.unwrap_err();
+    assert!(matches!(error, UploadError::OverCost { .. }), "{error:?}");
+    let sessions = cluster.client(&data).sessions().await.unwrap();
+    let id = sessions.into_iter().map(|session| session.id).find(|id| *id != first).unwrap();
+    let edited = resume(&cluster, &data, &id).await.unwrap();
+    assert_reads(&cluster, &edited, &source).await;
+    assert_eq!(cluster.charged().await.paid, Atto(7 * CHUNK_COST), "three chunks have changed");
 }
 
 #[tokio::test]

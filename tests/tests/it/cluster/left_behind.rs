@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use spillway_client::UploadError;
+use spillway_client::{BatchOptions, CommitChoice, UploadError, UploadOptions};
 use spillway_disk::{Disk, Fault, FaultPlan, Faults, MemoryDisk, Overwrite, Survival};
 use spillway_tests::{SEGMENT, noise};
 use spillway_types::Atto;
@@ -113,4 +113,26 @@ async fn what_is_paid_goes_on_beside_a_session_that_is_damaged() {
         assert_eq!(cluster.charged().await.paid, paid, "failure from change {at}");
         assert_eq!(paid, cluster.price_of_all());
     }
+}
+
+/// What has no plan waits until it is known what the other session has paid for.
+#[tokio::test]
+async fn what_is_paid_is_stored_beside_a_session_that_is_damaged() {
+    let cluster = five();
+    let batch = BatchOptions { max_leaves: 3, commit: CommitChoice::OneByOne };
+    let options = UploadOptions { batch, ..direct() };
+    let (data, id) = interrupted(&cluster, &noise(384, 6 * SEGMENT), 1, options.clone()).await;
+    upload(&cluster, &data, &noise(385, SEGMENT), direct()).await.unwrap();
+    let sessions = cluster.client(&data).sessions().await.unwrap();
+    let other = sessions.iter().find(|session| session.id != id).unwrap();
+    let manifest = Path::new("sessions").join(&other.id).join("manifest");
+    arc(&data).write_durable(&manifest, b"rotten", Overwrite::Replace).unwrap();
+    let paid = cluster.charged().await;
+    let error = resume(&cluster, &data, &id, options).await.unwrap_err();
+    let UploadError::PartialUpload { stored, failed, cause, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((stored.len(), failed.len()), (3, 3));
+    assert!(matches!(cause.as_deref(), Some(UploadError::DamagedSession { .. })), "{cause:?}");
+    assert_eq!(cluster.charged().await, paid);
 }

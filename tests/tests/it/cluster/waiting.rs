@@ -16,7 +16,7 @@ use spillway_client::{
     UploadOptions, WorkerLimits, Workers,
 };
 use spillway_disk::{MemoryDisk, RealDisk};
-use spillway_tests::{Cluster, SEGMENT, Tricks, noise};
+use spillway_tests::{Cluster, SEGMENT, TOKENS, Tricks, noise};
 use spillway_types::{Atto, QuoteResponse, Wei, limits::QUOTE_LIFETIME};
 use tokio::{
     sync::{mpsc, watch},
@@ -24,7 +24,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{arc, assert_reads, direct, five, interrupt, interrupted};
+use super::steps::{
+    arc, assert_reads, direct, exported, five, import, interrupt, interrupted, the_only, upload,
+};
 
 /// Far longer than any of this takes: what is not done by then waits for what it must not wait for.
 const NEVER: Duration = Duration::from_mins(1);
@@ -103,6 +105,60 @@ async fn an_upload_that_waits_for_its_user_lets_others_work() {
     assert_reads(&cluster, &first.unwrap(), &sources[0]).await;
     assert_reads(&cluster, &second.unwrap(), &sources[1]).await;
     assert_eq!((workers.gauges().begun.active, workers.gauges().uploads.active), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_whose_user_has_answered_waits_until_it_may_work() {
+    let cluster = five();
+    let workers = Workers::new(WorkerLimits { uploads: 1, ..WorkerLimits::default() });
+    let disk = Arc::new(MemoryDisk::new());
+    let client = cluster.client_among(disk, CancellationToken::new(), workers.clone());
+    let (asking, mut offers, answers) = late();
+    let [source, other] = [560, 561].map(|seed| noise(seed, 2 * SEGMENT));
+    let mut asked = Box::pin(client.upload(Cluster::file(&source), &cluster.payer, asking));
+    tokio::select! {
+        done = &mut asked => panic!("{done:?}"),
+        offer = offers.recv() => assert!(offer.is_some()),
+    }
+    // Another works, and is held up while it stores.
+    cluster.book().let_through(0);
+    let mut works = Box::pin(client.upload(Cluster::file(&other), &cluster.payer, direct()));
+    tokio::select! {
+        done = &mut works => panic!("{done:?}"),
+        () = cluster.wait_for_hanging(1) => {}
+    }
+    answers.send(Some(true)).unwrap();
+    assert!(time::timeout(NEVER, &mut asked).await.is_err());
+    assert_eq!(workers.gauges().uploads, Gauge { active: 1, queued: 1, budget: 1 });
+    drop(works);
+    cluster.book().behave();
+    assert_reads(&cluster, &asked.await.unwrap(), &source).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_waits_for_its_user_keeps_no_place_of_those_that_go_on() {
+    let cluster = five();
+    let source = noise(562, 2 * SEGMENT);
+    let (here, there) = (MemoryDisk::new(), MemoryDisk::new());
+    cluster.chain.set_tokens(cluster.token, cluster.payer.address(), Atto::ZERO);
+    upload(&cluster, &here, &source, direct()).await.unwrap_err();
+    cluster.chain.set_tokens(cluster.token, cluster.payer.address(), TOKENS);
+    let id = the_only(&cluster, &here).await;
+    // What came with an archive is asked for again.
+    import(&cluster, &there, &exported(&cluster, &here, &id).await).await.unwrap();
+    let workers = Workers::new(WorkerLimits::default());
+    let client = cluster.client_among(arc(&there), CancellationToken::new(), workers.clone());
+    let (asking, mut offers, answers) = late();
+    let mut asked = Box::pin(client.resume(&id, &cluster.payer, None, asking));
+    tokio::select! {
+        done = &mut asked => panic!("{done:?}"),
+        offer = offers.recv() => assert!(offer.is_some()),
+    }
+    let gauges = workers.gauges();
+    let active = [gauges.resumes, gauges.begun, gauges.uploads].map(|gauge| gauge.active);
+    assert_eq!(active, [0, 1, 0]);
+    answers.send(Some(true)).unwrap();
+    assert_reads(&cluster, &asked.await.unwrap(), &source).await;
 }
 
 #[tokio::test(start_paused = true)]
