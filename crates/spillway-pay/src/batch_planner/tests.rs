@@ -86,6 +86,14 @@ fn the_window_is_that_of_the_whole_upload() {
 }
 
 #[test]
+fn what_is_assumed_is_a_mebibyte_a_second() {
+    // 100 GiB take 102,400 s then.
+    let input = PlanInput { upload_bytes: 100 << 30, ..input(10, 100) };
+    let plans = plan_batches(input, batch()).unwrap();
+    assert_eq!(plans[0].upload_by, NOW.saturating_add(Duration::from_secs(3 * 102_400)));
+}
+
+#[test]
 fn there_is_a_draw_for_each_256_leaves() {
     for (leaves, expected) in [(1, 1), (255, 1), (256, 1), (257, 2), (513, 3), (4_096, 16)] {
         let plans = plan_batches(input(leaves, 100), batch()).unwrap();

@@ -100,3 +100,28 @@ fn a_contract_may_say_what_servers_say() {
     let known = read_payload("eth_test", -32000, "already known", Some(&"0x".into()));
     assert_eq!(known, Said::AlreadyKnown);
 }
+
+/// What carries no words of a server, or none that are looked at.
+#[test]
+fn an_answer_without_a_server_s_words_means_what_its_kind_says() {
+    let read = |error: RpcError<TransportErrorKind>| match read_error("eth_test", "here", &error) {
+        Said::Error(error) => error,
+        said @ Said::AlreadyKnown => panic!("{said:?}"),
+    };
+    let http = |status| read(TransportErrorKind::http_error(status, String::new()));
+    let down = ChainError::Unreachable { endpoint: "here".to_owned() };
+    assert_eq!(http(429), ChainError::RateLimited);
+    for status in [408, 500, 503, 599] {
+        assert_eq!(http(status), down, "{status}");
+    }
+    assert_eq!(http(404), unexpected("eth_test", "HTTP status 404"));
+    assert_eq!(read(TransportErrorKind::custom_str("reset")), down);
+    let malformed = TransportErrorKind::non_retryable_str("malformed");
+    assert_eq!(read(malformed), unexpected("eth_test", "malformed"));
+    assert_eq!(read(RpcError::NullResp), unexpected("eth_test", "null"));
+    let err = serde_json::from_str::<u8>("{}").unwrap_err();
+    let other = RpcError::DeserError { err, text: "{}".to_owned() };
+    assert_eq!(read(other), unexpected("eth_test", "{}"));
+    let strange = unexpected("eth_test", "an answer that is not JSON-RPC");
+    assert_eq!(read(RpcError::UnsupportedFeature("batches")), strange);
+}

@@ -10,10 +10,10 @@ use spillway_types::{Atto, Wei};
 
 use crate::{
     groups::{COST, batches, elsewhere, together},
-    support::{Control, LEAF_COST, SendFault, Stage, TestJournal},
+    support::{Control, LEAF_COST, SendFault, Stage, TestJournal, payee},
 };
 
-fn memory(stage: &Stage) -> &MemoryChain {
+pub(crate) fn memory(stage: &Stage) -> &MemoryChain {
     let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
     chain
 }
@@ -31,7 +31,7 @@ async fn use_a_nonce(stage: &Stage) {
 }
 
 /// Leaves more of an allowance than the plans of these tests cost.
-async fn leave_allowance(stage: &Stage) {
+pub(crate) async fn leave_allowance(stage: &Stage) {
     let large = [stage.plan(9, 100).await];
     let mut journal = TestJournal::new(&stage.chain);
     journal.fail_at = Some(1);
@@ -39,7 +39,7 @@ async fn leave_allowance(stage: &Stage) {
 }
 
 /// Approves, writes the payment down and stops before it is sent.
-async fn stop_before_paying(stage: &Stage, plans: &[Plan]) -> Vec<SignedTx> {
+pub(crate) async fn stop_before_paying(stage: &Stage, plans: &[Plan]) -> Vec<SignedTx> {
     let mut journal = TestJournal::new(&stage.chain);
     journal.crash_at = Some(1);
     let error = stage.payments().pay(stage.request(plans, &[]), &mut journal).await.unwrap_err();
@@ -289,12 +289,10 @@ async fn a_nonce_that_only_one_look_finds_free_is_not_signed_for() {
     stage.assert_charged(Atto(LEAF_COST)).await;
 }
 
-/// Another program takes each allowance back while the payment is tried.
-#[tokio::test]
-async fn an_allowance_is_raised_three_times_and_no_more() {
-    let stage = Stage::memory().await;
+/// Another program takes each allowance back while the payment is tried: only approvals are signed.
+/// How many, and why the payment is refused in the end.
+async fn approvals(stage: &Stage) -> (usize, Option<String>) {
     let plans = [stage.plan(1, 1).await];
-    stage.chain.revert(stage.deployed.vault, usize::MAX);
     let mut data = vec![0x09, 0x5e, 0xa7, 0xb3];
     data.extend([0; 12]);
     data.extend(stage.deployed.vault.0);
@@ -318,11 +316,67 @@ async fn an_allowance_is_raised_three_times_and_no_more() {
         paid = payments.pay(stage.request(&plans, &[]), &mut journal) => paid,
     };
     let error = paid.unwrap_err();
-    let PayFailure::Chain(ChainError::Reverted { .. }) = *error.failure else {
+    let PayFailure::Chain(ChainError::Reverted { reason }) = *error.failure else {
         panic!("{error:?}");
     };
-    let purposes: Vec<TxPurpose> = journal.signed.iter().map(|tx| tx.purpose.clone()).collect();
-    assert_eq!(purposes, vec![TxPurpose::Approve { amount: Atto(LEAF_COST) }; 1 + 3]);
+    let approval = TxPurpose::Approve { amount: Atto(LEAF_COST) };
+    assert!(journal.signed.iter().all(|tx| tx.purpose == approval), "{:?}", journal.signed);
+    assert_eq!(stage.allowance().await, Atto::ZERO);
+    (journal.signed.len(), reason)
+}
+
+#[tokio::test]
+async fn an_allowance_is_raised_three_times_and_no_more() {
+    let stage = Stage::memory().await;
+    stage.chain.revert(stage.deployed.vault, usize::MAX);
+    let (approvals, _) = approvals(&stage).await;
+    assert_eq!(approvals, 1 + 3);
+}
+
+#[tokio::test]
+async fn an_allowance_is_not_raised_for_another_reason() {
+    let stage = Stage::memory().await;
+    stage.chain.refuse_calls_with(&payee(1).0, "Paused()");
+    assert_eq!(approvals(&stage).await, (1, Some("Paused()".to_owned())));
+}
+
+/// Its fee was enough when it was signed; it is of another plan.
+#[tokio::test]
+async fn a_nonce_whose_transaction_offers_too_little_now_is_filled_with_the_payment() {
+    let stage = Stage::memory().await;
+    leave_allowance(&stage).await;
+    let (first, second) = ([stage.plan(1, 1).await], [stage.plan(2, 1).await]);
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    for plans in [&first, &second] {
+        payments.pay(stage.request(plans, &[]), &mut journal).await.unwrap();
+    }
+    stage.control.reorg(2).await;
+    memory(&stage).set_base_fee(Wei(20_000_000_000));
+    let mut again = TestJournal::new(&stage.chain);
+    let request = stage.request(&second, &journal.signed);
+    let paid = payments.pay(request, &mut again).await.unwrap();
+    let nonces: Vec<u64> = again.signed.iter().map(|tx| tx.nonce).collect();
+    assert_eq!(nonces, [journal.signed[1].nonce, journal.signed[0].nonce]);
+    assert_eq!(paid.plans[0].tx, Some(again.signed[1].hash));
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn the_next_nonce_is_known_though_the_server_is_behind() {
+    let stage = Stage::memory().await;
+    leave_allowance(&stage).await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await];
+    let next = stage.nonce().await;
+    let mut is_sent = false;
+    memory(&stage).set_faults(Some(Box::new(move |op| {
+        is_sent |= op == ChainOp::SendRaw;
+        (is_sent && op == ChainOp::Read).then_some(ChainFault::Lag(1))
+    })));
+    let mut journal = TestJournal::new(&stage.chain);
+    stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    let nonces: Vec<u64> = journal.signed.iter().map(|tx| tx.nonce).collect();
+    assert_eq!(nonces, [next, next + 1]);
 }
 
 /// Another session has paid for one of its batches; a replica that has not seen it is asked first.

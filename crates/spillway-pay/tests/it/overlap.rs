@@ -347,3 +347,82 @@ async fn live_plans_are_paid_before_a_late_one_is_an_error() {
     assert_eq!(purposes, [approve, TxPurpose::Pay { payment: plans[2].id() }]);
     stage.assert_charged(Atto(2 * LEAF_COST)).await;
 }
+
+/// The depth is answered by a server that knows the payment, the newest block by one that does not.
+#[tokio::test]
+async fn what_is_told_of_while_it_is_looked_for_again_is_told_of_once() {
+    let stage = Stage::memory().await;
+    let (plan, journal) = paid_plan(&stage, 1).await;
+    stage.control.mine(2).await;
+    let plans = [plan];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let mut looks = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        looks += u32::from(op == ChainOp::Record);
+        // How deep it is (twice), whether it is still there, and whether it is to be sent (twice).
+        (op == ChainOp::Record && (2..=6).contains(&looks)).then_some(ChainFault::Lag(3))
+    })));
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &journal.signed) };
+    let mut again = TestJournal::new(&stage.chain);
+    let paid = stage.payments().pay(request, &mut again).await.unwrap();
+    assert_eq!((paid.plans, again.paid), (journal.paid.clone(), journal.paid));
+    assert!(again.signed.is_empty(), "{:?}", again.signed);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+#[tokio::test]
+async fn a_payment_whose_depth_cannot_be_read_does_not_hide_the_next() {
+    let stage = Stage::memory().await;
+    let plans = [paid_plan(&stage, 1).await.0, paid_plan(&stage, 2).await.0];
+    stage.control.mine(2).await;
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let mut looks = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        looks += u32::from(op == ChainOp::Record);
+        let error = ChainError::Unexpected { method: "eth_call", detail: "0x".to_owned() };
+        // After one for each plan, both are for the first one's depth.
+        (op == ChainOp::Record && (3..=4).contains(&looks)).then_some(ChainFault::Refuse(error))
+    })));
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    let PayFailure::Chain(ChainError::Unexpected { .. }) = *error.failure else {
+        panic!("{error:?}");
+    };
+    assert_eq!(told(&journal), [plans[1].id()]);
+}
+
+#[tokio::test]
+async fn when_the_journal_fails_nothing_is_waited_for() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await, stage.plan(2, 1).await];
+    let request = PayRequest { confirmations: 2, ..stage.request(&plans, &[]) };
+    let mut journal = TestJournal::new(&stage.chain);
+    journal.fail_at = Some(2);
+    let started = stage.clock.monotonic();
+    let error = stage.payments().pay(request, &mut journal).await.unwrap_err();
+    let waited = stage.clock.monotonic().saturating_sub(started);
+    assert!(matches!(*error.failure, PayFailure::Journal(_)), "{error:?}");
+    assert!(waited < stage.timing.outage, "{waited:?}");
+    assert_eq!((error.spend.paid, told(&journal)), (Atto(LEAF_COST), vec![]));
+}
+
+/// The receipt comes from a server that knows more than the one that is asked for the record.
+#[tokio::test]
+async fn a_receipt_alone_does_not_make_a_plan_paid() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let Control::Memory { chain, .. } = &stage.control else { panic!("not in memory") };
+    let (mut sendings, mut looks) = (0, 0);
+    chain.set_faults(Some(Box::new(move |op| {
+        sendings += u32::from(op == ChainOp::SendRaw);
+        let is_behind = op == ChainOp::Record && sendings == 2 && looks < 5;
+        looks += u32::from(is_behind);
+        is_behind.then_some(ChainFault::Lag(1))
+    })));
+    let mut journal = TestJournal::new(&stage.chain);
+    let paid = stage.payments().pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
+    assert_eq!((paid.plans.len(), journal.signed.len()), (1, 2));
+    assert_eq!(told(&journal), [plans[0].id()]);
+    stage.assert_charged(Atto(LEAF_COST)).await;
+}

@@ -32,6 +32,10 @@ async fn pays_two_plans_and_says_what_they_cost(stage: Stage) {
             TxPurpose::Pay { payment: plans[1].id() },
         ]
     );
+    for tx in &journal.signed {
+        let plan = |payment| plans.iter().find(|plan| plan.id() == payment);
+        assert_eq!(tx.check(&stage.domain, plan), Ok(()), "its bytes say what is beside them");
+    }
     let hashes: Vec<_> = journal.signed.iter().map(|tx| tx.hash).collect();
     assert_eq!(paid.spend.tx_hashes, hashes);
     assert_eq!(paid.spend.paid, total);

@@ -1,7 +1,9 @@
 //! After the upload window: the seed, settlements, refunds.
 
 mod drand;
+mod proofs;
 mod terms;
+mod times;
 
 use std::time::Duration;
 

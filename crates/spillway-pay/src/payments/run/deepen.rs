@@ -139,8 +139,10 @@ impl<'a> Run<'a> {
     /// What was signed for a plan is gone: the identical bytes go out, with all plans that they pay
     /// for; by itself it is paid only when that cannot be.
     async fn pay_again(&mut self, plan: &'a Plan) -> Result<(), PayFailure> {
-        let group = self.signed_with(plan);
-        if group.len() > 1 {
+        for group in [self.signed_with(plan), vec![plan]] {
+            if group.is_empty() {
+                continue;
+            }
             match self.drive(Goal::Recorded(&group)).await? {
                 Driven::Done(times) => {
                     for (plan, recorded) in group.into_iter().zip(times) {
@@ -150,11 +152,6 @@ impl<'a> Run<'a> {
                 }
                 Driven::Split(_) => self.vanished = true,
             }
-        }
-        if let Driven::Done(times) = self.drive(Goal::Recorded(&[plan])).await?
-            && let [recorded] = times[..]
-        {
-            self.note_paid(plan, recorded);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use spillway_types::TokenRate;
 use super::*;
 use crate::support::Control;
 
-fn at_rate(rate: Wei) -> SettleTerms {
+pub(super) fn at_rate(rate: Wei) -> SettleTerms {
     SettleTerms { rate: Some(TokenRate(rate)), ..SettleTerms::default() }
 }
 
