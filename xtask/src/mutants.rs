@@ -23,6 +23,12 @@ struct Part {
 const PAY_TESTS: &str = "(kind(lib) | test(/^(sum_tree|vectors|limits|batch::)/)) - test(anvil) \
                          - test(/the_deployed_vault|^batch::gas/)";
 
+/// Of the client, but for those with Anvil, and over a network in memory, without most of those that
+/// cut an upload everywhere: minutes for a mutant.
+const CLIENT_TESTS: &str = "(package(spillway-client) | test(/^cluster::/)) - \
+                            test(/^cluster::(interruption|quoting|directories|resumed_downloads|\
+                            round_trip)::|_at_any_change|drand::/)";
+
 /// Payment, session, verification and cleanup.
 const PARTS: &[Part] = &[
     Part {
@@ -84,9 +90,25 @@ const PARTS: &[Part] = &[
         files: &["session/*.rs", "spill.rs", "reap.rs", "forget.rs", "hand_over/*.rs"],
         // Most of what sessions do can be seen over a network only.
         tested_by: &["spillway-tests"],
-        // Without most of those that cut an upload everywhere: minutes for a mutant.
-        tests: "package(spillway-client) | test(/^cluster::/) - test(/^cluster::interruption::|\
-                ^cluster::(quoting|directories|resumed_downloads|round_trip)::|_at_any_change/)",
+        tests: CLIENT_TESTS,
+        with_anvil: false,
+    },
+    Part {
+        name: "verification",
+        package: "spillway-client",
+        files: &[
+            "verify/*.rs",
+            "upload/checking.rs",
+            "upload/elsewhere.rs",
+            "upload/finality.rs",
+            "upload/imported.rs",
+            "upload/mending.rs",
+            "refunds.rs",
+            "settling.rs",
+            "settling/*.rs",
+        ],
+        tested_by: &["spillway-tests"],
+        tests: CLIENT_TESTS,
         with_anvil: false,
     },
 ];
@@ -100,7 +122,7 @@ pub(crate) struct MutantsArguments {
     /// Print the mutants, run nothing.
     #[arg(long)]
     list: bool,
-    /// Only these: proofs, verify, plans, payments, keeper, checks, sessions.
+    /// Only these: proofs, verify, plans, payments, keeper, checks, sessions, verification.
     parts: Vec<String>,
 }
 

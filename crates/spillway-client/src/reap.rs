@@ -341,7 +341,11 @@ fn made_at(name: &str) -> Option<(&str, UnixTime)> {
 
 #[cfg(test)]
 mod tests {
+    use spillway_disk::{DiskOp, Fault, FaultPlan, Faults, MemoryDisk, Overwrite};
+    use spillway_types::{Domain, EvmAddress, NetworkId};
+
     use super::*;
+    use crate::session::{Record, Session, SourceNote};
 
     #[test]
     fn only_names_of_sessions_are_read_as_such() {
@@ -359,6 +363,99 @@ mod tests {
             "0123456789abcdef",
         ] {
             assert_eq!(made_at(name), None, "{name}");
+        }
+    }
+
+    /// A session with a spill, of which nothing is planned.
+    fn session(disk: &Arc<dyn Disk>, number: u8, spill: &str) -> Session {
+        let key = SessionKey([number; 32]);
+        let lock = KeyLock::take(disk.as_ref(), &key).unwrap();
+        let domain =
+            Domain { network: NetworkId([1; 32]), chain_id: 31_337, vault: EvmAddress([3; 20]) };
+        let manifest = Manifest {
+            key,
+            created: UnixTime(1_800_000_000),
+            domain,
+            payer: EvmAddress([4; 20]),
+            source: SourceNote { name: "a".into(), bytes: 5, skipped: Vec::new() },
+            spill: spill.into(),
+            chunks: Vec::new(),
+            root: None,
+            public_address: None,
+        };
+        Session::start(disk, manifest, None, lock).unwrap()
+    }
+
+    /// What a session may still need is asked once more when the lock of a spill is held.
+    #[tokio::test]
+    async fn spills_are_named_by_sessions_that_are_not_finished() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        assert_eq!(named_now(disk.as_ref()), Some(BTreeSet::new()));
+        let mut done = session(&disk, 1, "spill_1_aa");
+        done.record(vec![Record::Finished]).await.unwrap();
+        let open = session(&disk, 2, "spill_2_bb");
+        assert_eq!(named_now(disk.as_ref()), Some(BTreeSet::from(["spill_2_bb".to_owned()])));
+        let manifest = Path::new(SESSIONS).join(open.id()).join("manifest");
+        disk.write_durable(&manifest, b"what is this", Overwrite::Replace).unwrap();
+        assert_eq!(named_now(disk.as_ref()), None, "nobody can say");
+    }
+
+    /// A disk that fails says nothing of the session.
+    #[test]
+    fn a_disk_that_fails_is_an_error_and_no_unreadable_session() {
+        let faults = Arc::new(Faults::default());
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new().with_faults(Arc::clone(&faults)));
+        drop(session(&disk, 1, "spill_1_aa"));
+        let now = UnixTime(1_800_000_100);
+        for at in 1.. {
+            faults.arm(FaultPlan::once(at, Fault::Io).only(DiskOp::Read));
+            let reaped = reap(&disk, now);
+            if faults.count() < at {
+                assert_eq!(reaped.unwrap(), Reaped::default());
+                assert!(at > 1, "it is read");
+                break;
+            }
+            assert!(matches!(reaped, Err(UploadError::Disk(_))), "read {at}: {reaped:?}");
+        }
+    }
+
+    /// One that was imported and has begun as the copy did: any doubt keeps the copy.
+    #[tokio::test]
+    async fn a_copy_goes_when_what_came_of_it_is_back() {
+        let at = UnixTime(1_800_000_000);
+        let handed_over = Record::HandedOver { at, archive: [1; 32] };
+        for (live, removed) in [
+            (&[Record::ToVerify, Record::Imported][..], 1),
+            (&[Record::Imported], 0),
+            (&[Record::ToVerify], 0),
+        ] {
+            let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+            let mut copy = session(&disk, 1, "spill_1_aa");
+            copy.record(vec![Record::ToVerify, handed_over.clone()]).await.unwrap();
+            drop(copy);
+            let mut back = session(&disk, 1, "spill_2_bb");
+            back.record(live.to_vec()).await.unwrap();
+            let left = back.id().to_owned();
+            drop(back);
+            let reaped = reap(&disk, at).unwrap();
+            assert_eq!((reaped.sessions, reaped.unreadable), (removed, Vec::new()), "{live:?}");
+            let ids = session::load_ids(disk.as_ref()).unwrap();
+            assert_eq!((ids.len(), ids.contains(&left)), (2 - removed, true), "{live:?}");
+        }
+    }
+
+    /// Its files are older than that: a clock may have been wrong, either way.
+    #[test]
+    fn what_was_begun_a_day_ago_to_the_second_stays() {
+        let began = UnixTime(1_800_000_000);
+        let day = began.saturating_add(STALE_AFTER);
+        for (now, removed) in [(day, 0), (UnixTime(day.0 + 1), 1)] {
+            let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+            drop(session(&disk, 1, "spill_1_aa"));
+            let hidden = format!("{TEMPORARY_PREFIX}0123456789abcdef-{began}");
+            disk.create_dir_all(&Path::new(SESSIONS).join(hidden)).unwrap();
+            let reaped = reap(&disk, now).unwrap();
+            assert_eq!((reaped.sessions, reaped.leftovers), (removed, removed), "at {now}");
         }
     }
 }

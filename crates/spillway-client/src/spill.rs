@@ -285,4 +285,17 @@ mod tests {
         assert_eq!(clean((&none, Some(&none))).unwrap(), 1);
         assert_eq!(spills(disk.as_ref()), Vec::<PathBuf>::new());
     }
+
+    #[test]
+    fn one_that_is_a_day_old_to_the_second_goes() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let spill = Spill::create(&disk, NOW).unwrap();
+        spill.keep();
+        drop(spill);
+        let none = BTreeSet::new();
+        let clean = |now| clean(disk.as_ref(), now, (&none, || Some(BTreeSet::new()))).unwrap();
+        let day = NOW.saturating_add(STALE_AFTER);
+        assert_eq!(clean(day.saturating_sub(std::time::Duration::from_secs(1))), 0);
+        assert_eq!(clean(day), 1);
+    }
 }

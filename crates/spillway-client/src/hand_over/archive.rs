@@ -1,6 +1,8 @@
 //! The file in which a session goes to another machine: `docs/formats.md`, "Session archive". It names
 //! no paths: what an entry is follows from its kind and its place.
 
+use std::cmp::Ordering;
+
 use spillway_disk::{Disk, DiskError, ReadAt, WriteAt};
 use spillway_types::limits::MAX_CHUNK_BYTES;
 
@@ -186,10 +188,11 @@ impl Reader {
         if magic != MAGIC {
             return Err(bad("it does not begin like one"));
         }
-        match u16::from_le_bytes([version[0], version[1]]) {
-            VERSION => Ok(reader),
-            version if version > VERSION => Err(SessionError::NewerArchive { version }),
-            _ => Err(bad("its version is none")),
+        let version = u16::from_le_bytes([version[0], version[1]]);
+        match version.cmp(&VERSION) {
+            Ordering::Equal => Ok(reader),
+            Ordering::Greater => Err(SessionError::NewerArchive { version }),
+            Ordering::Less => Err(bad("its version is none")),
         }
     }
 
@@ -371,5 +374,65 @@ mod tests {
         let mut newer = good.clone();
         newer[4] = 2;
         assert!(read(&newer).unwrap_err().contains("newer version (2)"));
+    }
+
+    /// Pieces, the last of which may be short, or may be as long as the others.
+    #[test]
+    fn a_file_that_is_longer_than_a_piece_goes_through_whole() {
+        let (disk, path) = (MemoryDisk::new(), Path::new("archive"));
+        for extra in [0, 1] {
+            let body: Vec<u8> =
+                (0..2 * PIECE_BYTES + extra).map(|at| (at % 251).to_le_bytes()[0]).collect();
+            disk.write_durable(Path::new("plan"), &body, Overwrite::Replace).unwrap();
+            let mut writer = Writer::begin(disk.create(path, Mode::Private).unwrap()).unwrap();
+            let whole = (Path::new("plan"), None);
+            assert!(writer.file(Entry::Manifest, &disk, whole).unwrap());
+            let part = PIECE_BYTES as u64 + 1;
+            assert!(writer.file(Entry::Map, &disk, (Path::new("plan"), Some(part))).unwrap());
+            let written = writer.end().unwrap();
+            written.file.persist(Overwrite::Replace).unwrap();
+            assert_eq!(disk.open(path).unwrap().stat().unwrap().len, written.bytes);
+
+            let mut reader = Reader::open(disk.open(path).unwrap()).unwrap();
+            for len in [body.len(), PIECE_BYTES + 1] {
+                assert_eq!(reader.next().unwrap().1, len as u64);
+                let copy = disk.create(Path::new("copy"), Mode::Private).unwrap();
+                reader.copy(len as u64, &*copy).unwrap();
+                copy.persist(Overwrite::Replace).unwrap();
+                let copied = disk.read(Path::new("copy"), u64::MAX).unwrap();
+                assert!(copied == body[..len], "{len} bytes are the same");
+            }
+            assert_eq!(reader.next().unwrap(), (Entry::End, 0));
+            reader.end().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_said() {
+        let disk = MemoryDisk::new();
+        disk.write_durable(Path::new("journal"), b"seven..", Overwrite::Never).unwrap();
+        for (len, is_whole) in [(7, true), (8, false)] {
+            let file = disk.create(Path::new("archive"), Mode::Private).unwrap();
+            let mut writer = Writer::begin(file).unwrap();
+            let journal = (Path::new("journal"), Some(len));
+            assert_eq!(writer.file(Entry::Journal, &disk, journal).unwrap(), is_whole);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_as_long_as_its_kind_may_be() {
+        let manifest: (Entry, &[u8]) = (Entry::Manifest, b"manifest");
+        let most = vec![7; MAX_CHUNK_BYTES];
+        assert_eq!(read(&written(&[manifest, (Entry::Chunk, &most)])).unwrap().len(), 2);
+        let more = vec![7; MAX_CHUNK_BYTES + 1];
+        let why = read(&written(&[manifest, (Entry::Chunk, &more)])).unwrap_err();
+        assert!(why.ends_with("an entry is too long"), "{why}");
+        let mut none = written(&[manifest]);
+        none[4] = 0;
+        assert!(read(&none).unwrap_err().ends_with("its version is none"));
+        let limits = Entry::ALL.map(Entry::limit);
+        let (files, chunk) = ([MAX_FILE_BYTES; 5], MAX_CHUNK_BYTES as u64);
+        assert_eq!(limits[..5], files);
+        assert_eq!(limits[5..], [MAX_JOURNAL_BYTES, chunk, 0]);
     }
 }

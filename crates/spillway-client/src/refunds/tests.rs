@@ -78,8 +78,9 @@ fn plan(payer: EvmAddress, number: u8) -> PlanFile {
     }
 }
 
-/// One session with two batches that nobody claims, whose claim windows are over.
+/// One session with two batches that nobody claims.
 struct World {
+    clock: Arc<Hasty>,
     chain: MemoryChain,
     payments: Payments,
     wallet: Wallet,
@@ -88,7 +89,16 @@ struct World {
 }
 
 impl World {
+    /// Their claim windows are over.
     async fn new() -> Self {
+        let world = Self::paid().await;
+        world.clock.0.advance(Duration::from_hours(24 * 32));
+        world.chain.mine(1);
+        world
+    }
+
+    /// They were just paid.
+    async fn paid() -> Self {
         let clock = Arc::new(Hasty(ManualClock::new(START)));
         let chain = MemoryChain::new(MemoryChainOptions::new(clock.clone()));
         let wallet = Wallet::from_bytes(&[5; 32]).unwrap();
@@ -117,9 +127,13 @@ impl World {
         payments.pay(request, &mut Forgets).await.unwrap();
         let data: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let session = journal(&data, payer, files).await;
-        clock.0.advance(Duration::from_hours(24 * 32));
-        chain.mine(1);
-        Self { chain, payments, wallet, data, session }
+        Self { clock, chain, payments, wallet, data, session }
+    }
+
+    /// The newest block is of this time.
+    fn mine_at(&self, time: UnixTime) {
+        self.clock.0.set(time);
+        self.chain.mine(1);
     }
 
     async fn refund(&self) -> Result<RefundReport, RefundStopped> {
@@ -294,4 +308,113 @@ async fn what_is_written_down_is_what_was_sent() {
     }
     let written: Vec<_> = found().iter().map(|batch| batch.refunded).collect();
     assert_eq!(written, [Some(Atto(5)), Some(ESCROW)]);
+}
+
+/// The claim window ends with a second in which draws can still be settled.
+#[tokio::test]
+async fn what_comes_back_is_due_from_the_second_after_the_claim_window() {
+    let world = World::paid().await;
+    let end = windows().claim_end(START.saturating_add(Duration::from_hours(1)));
+    let from = UnixTime(end.0 + 1);
+    for (now, due) in [(end, false), (from, true)] {
+        world.mine_at(now);
+        let open = refundable(&world.payments, &world.data).await.unwrap();
+        let found: Vec<_> =
+            open.iter().map(|batch| (batch.due, batch.from, batch.amount)).collect();
+        let known: Vec<_> = open.iter().map(|batch| (batch.draws, batch.settled)).collect();
+        assert_eq!(found, [(due, from, ESCROW); 2]);
+        assert_eq!(known, [(1, 0); 2]);
+    }
+}
+
+/// Each once, from the second after the draw until the claim window is over.
+#[tokio::test]
+async fn seeds_are_missing_while_they_can_be_made_known_and_draws_be_settled() {
+    let world = World::paid().await;
+    let upload_by = START.saturating_add(Duration::from_hours(1));
+    let (draw, end) = (windows().draw_time(upload_by), windows().claim_end(upload_by));
+    for (now, missing) in [
+        (draw, &[][..]),
+        (UnixTime(draw.0 + 1), &[upload_by]),
+        (end, &[upload_by]),
+        (UnixTime(end.0 + 1), &[]),
+    ] {
+        world.mine_at(now);
+        let found = crate::missing_seeds(&world.payments, &world.data).await.unwrap();
+        assert_eq!(found, missing, "at {now}");
+    }
+}
+
+#[tokio::test]
+async fn a_seed_that_is_known_is_not_missing_nor_one_of_what_came_back() {
+    for is_known in [true, false] {
+        let world = World::paid().await;
+        let upload_by = START.saturating_add(Duration::from_hours(1));
+        world.mine_at(UnixTime(windows().draw_time(upload_by).0 + 1));
+        let missing = async || crate::missing_seeds(&world.payments, &world.data).await.unwrap();
+        assert_eq!(missing().await, [upload_by]);
+        if is_known {
+            world.chain.put_seed(DOMAIN.vault, upload_by, spillway_types::Seed([4; 32]));
+        } else {
+            for batch in session::batches_paid(&*world.data, &DOMAIN, None).unwrap().batches {
+                note(&world.data, batch, Some(ESCROW), &mut RefundReport::default()).await.unwrap();
+            }
+        }
+        assert_eq!(missing().await, []);
+    }
+}
+
+#[tokio::test]
+async fn what_another_session_has_paid_is_listed_there() {
+    let world = World::new().await;
+    let found = || session::batches_paid(&*world.data, &DOMAIN, None).unwrap().batches;
+    let [first, second] = <[BatchPaid; 2]>::try_from(found()).unwrap();
+    let elsewhere = Record::Paid { plan: first.plan, recorded: START, total: Atto::ZERO };
+    session::note(&*world.data, &first, elsewhere).unwrap();
+    let listed: Vec<PaymentId> = found().iter().map(|batch| batch.payment).collect();
+    assert_eq!(listed, [second.payment]);
+}
+
+/// What is written down before anything is asked for, by what the chain says and what was known.
+#[tokio::test]
+async fn what_the_journal_does_not_know_is_written_down_first() {
+    let (zero, some) = (Atto::ZERO, Atto(9));
+    for (amount, known, refunded, is_due, written, listed) in [
+        (zero, None, Some(some), false, (None, Some(some)), zero),
+        (zero, Some(some), None, false, (Some(some), Some(some)), some),
+        (zero, None, None, false, (None, Some(zero)), zero),
+        (ESCROW, Some(ESCROW), None, true, (Some(ESCROW), None), zero),
+        (ESCROW, Some(some), None, true, (Some(ESCROW), None), zero),
+        (ESCROW, None, None, true, (Some(ESCROW), None), zero),
+        (ESCROW, Some(ESCROW), Some(some), true, (Some(ESCROW), None), zero),
+    ] {
+        let world = World::new().await;
+        let found = || session::batches_paid(&*world.data, &DOMAIN, None).unwrap().batches;
+        let plan = found()[0].plan;
+        let known = known.map(|refundable| Record::ClaimOver { plan, refundable });
+        let records =
+            known.into_iter().chain(refunded.map(|amount| Record::Refunded { plan, amount }));
+        for record in records {
+            session::note(&*world.data, &found()[0], record).unwrap();
+        }
+        let batch = found().remove(0);
+        let state = Refundable {
+            session: world.session.clone(),
+            payment: batch.payment,
+            draws: 1,
+            settled: 0,
+            amount,
+            from: START,
+            due: true,
+        };
+        let mut report = RefundReport::default();
+        let due = prepare(&world.data, batch.clone(), state, &mut report).await.unwrap();
+        let is_due_with = due.map(|batch| batch.refundable);
+        assert_eq!(is_due_with, is_due.then_some(Some(amount)), "{batch:?}");
+        let noted = found().remove(0);
+        assert_eq!((noted.refundable, noted.refunded), written, "{batch:?}");
+        let amounts: Vec<Atto> = report.refunded.iter().map(|batch| batch.amount).collect();
+        let listed: Vec<Atto> = Some(listed).into_iter().filter(|amount| *amount > zero).collect();
+        assert_eq!(amounts, listed, "{batch:?}");
+    }
 }

@@ -209,3 +209,31 @@ pub(crate) fn give_up_plan(
 pub(crate) fn planning_lock(disk: &dyn Disk) -> Result<Box<dyn FileLock>, DiskError> {
     disk.lock(&Path::new(SESSIONS).join("planning.lock"))
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_disk::{MemoryDisk, Overwrite};
+
+    use super::*;
+    use crate::session::journal;
+
+    /// Whoever works on it keeps it, and of one that is gone nothing is to be kept.
+    #[test]
+    fn a_session_that_is_locked_or_gone_is_not_written_to() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new(SESSIONS).join("other"));
+        disk.create_dir_all(&dir).unwrap();
+        let records = journal::encode(&[Record::Dropped { plan: PlanIx(0) }]);
+        disk.write_durable(&dir.join("journal"), &records, Overwrite::Never).unwrap();
+        let (journal, progressed) = load_journal(&disk, "other").unwrap();
+        let other = Other { id: "other".into(), key: SessionKey([1; 32]), progressed, journal };
+        other.keep(&disk).unwrap();
+        disk.remove_file(&dir.join("journal")).unwrap();
+        disk.remove_dir(&dir).unwrap();
+        other.keep(&disk).unwrap();
+        let lock = KeyLock::take(&disk, &other.key).unwrap();
+        disk.create_dir_all(&dir).unwrap();
+        other.keep(&disk).unwrap();
+        drop(lock);
+        assert!(disk.list(&dir).unwrap().is_empty(), "nothing is made anew");
+    }
+}

@@ -8,8 +8,8 @@ use spillway_types::{
 };
 
 use super::{
-    ChunkInfo, ChunkIx, Manifest, PlanFile, PlanIx, Progressed, Record, SessionKey, SourceNote,
-    VaultNote,
+    ChunkInfo, ChunkIx, Journal, Manifest, PlanFile, PlanIx, Progressed, Record, SessionKey,
+    Snapshot, SourceNote, VaultNote,
     files::{FileKind, MAX_FILE_BYTES, decode, encode},
     journal,
 };
@@ -48,7 +48,7 @@ pub(super) fn manifest() -> Manifest {
     }
 }
 
-pub(super) fn plan() -> PlanFile {
+pub(crate) fn plan() -> PlanFile {
     let reward = RewardAddress([10; 20]);
     let terms = QuoteTerms {
         domain: domain(),
@@ -78,7 +78,7 @@ pub(super) fn plan() -> PlanFile {
     }
 }
 
-fn tx() -> SignedTx {
+pub(super) fn tx() -> SignedTx {
     SignedTx {
         purpose: TxPurpose::Pay { payment: PaymentId([12; 32]) },
         from: EvmAddress([4; 20]),
@@ -88,6 +88,23 @@ fn tx() -> SignedTx {
         max_fee: Wei(2_000_000_000),
         priority_fee: Wei(1),
         raw: vec![2, 14, 15],
+    }
+}
+
+/// One that pays this plan.
+pub(super) fn tx_of(file: &PlanFile) -> SignedTx {
+    SignedTx { purpose: TxPurpose::Pay { payment: file.plan.id() }, ..tx() }
+}
+
+/// A session of two chunks.
+pub(super) fn snapshot(plans: &[PlanFile], txs: &[SignedTx], records: &[Record]) -> Snapshot {
+    Snapshot {
+        manifest: manifest(),
+        plans: plans.to_vec(),
+        txs: txs.to_vec(),
+        vault: None,
+        progressed: Progressed::of(records),
+        journal: Journal::new("journal".into()),
     }
 }
 

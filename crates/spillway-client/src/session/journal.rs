@@ -390,6 +390,19 @@ mod tests {
     }
 
     #[test]
+    fn a_first_append_that_made_no_file_is_not_in_the_way_of_the_next() {
+        let faults = Arc::new(Faults::default());
+        let disk = MemoryDisk::new().with_faults(Arc::clone(&faults));
+        let mut journal = Journal::new("journal".into());
+        faults.arm(FaultPlan::once(1, Fault::Io));
+        journal.append(&disk, &records()).unwrap_err();
+        assert!(disk.list(&PathBuf::new()).unwrap().is_empty());
+        journal.append(&disk, &records()).unwrap();
+        let (loaded, read) = Journal::load(&disk, "journal".into()).unwrap();
+        assert_eq!((read, loaded.is_torn()), (records(), false));
+    }
+
+    #[test]
     fn zeros_after_the_last_record_are_a_torn_tail() {
         let (mut bytes, ends) = frames(&records());
         bytes.extend_from_slice(&[0; 100]);

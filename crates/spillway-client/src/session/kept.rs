@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::session::{
         files::{FileKind, encode},
-        golden, journal,
+        golden, journal, load_journal,
     };
 
     const NOW: UnixTime = UnixTime(1_800_000_500);
@@ -226,14 +226,25 @@ mod tests {
     /// A session with the one plan of [`golden::plan`], taken over from another session for a chunk that
     /// the network had already: what it says of that chunk.
     fn taken_over(receipt: impl FnOnce(&PlanFile) -> ReceiptBody) -> Vec<(Kept, String)> {
-        taken_over_and(receipt, &[])
+        kept_there(&disk_of(receipt), golden::domain())
     }
 
-    /// The same, with these records after it.
-    fn taken_over_and(
-        receipt: impl FnOnce(&PlanFile) -> ReceiptBody,
-        since: &[Record],
-    ) -> Vec<(Kept, String)> {
+    fn kept_there(disk: &MemoryDisk, domain: Domain) -> Vec<(Kept, String)> {
+        let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
+        let mut proofs = kept_proofs(disk, (domain, NOW), &wanted).unwrap();
+        assert!(proofs.unreadable.is_empty(), "{:?}", proofs.unreadable);
+        proofs.found.remove(&ChunkAddress([6; 32])).unwrap_or_default()
+    }
+
+    /// The same when its journal goes on with these records.
+    fn kept_after(since: &[Record]) -> Vec<(Kept, String)> {
+        let disk = disk_of(said);
+        let (mut journal, _) = load_journal(&disk, "0303030303030303-1800000000").unwrap();
+        journal.append(&disk, since).unwrap();
+        kept_there(&disk, golden::domain())
+    }
+
+    fn disk_of(receipt: impl FnOnce(&PlanFile) -> ReceiptBody) -> MemoryDisk {
         let disk = MemoryDisk::new();
         let dir = Path::new("sessions/0303030303030303-1800000000");
         disk.create_dir_all(dir).unwrap();
@@ -248,11 +259,8 @@ mod tests {
         ];
         write("manifest", &encode(FileKind::Manifest, &golden::manifest()));
         write("plan-0", &encode(FileKind::Plan, &plan));
-        write("journal", &journal::encode(&[&records[..], since].concat()));
-        let wanted = BTreeSet::from([ChunkAddress([6; 32])]);
-        let mut proofs = kept_proofs(&disk, (golden::domain(), NOW), &wanted).unwrap();
-        assert!(proofs.unreadable.is_empty(), "{:?}", proofs.unreadable);
-        proofs.found.remove(&ChunkAddress([6; 32])).unwrap_or_default()
+        write("journal", &journal::encode(&records));
+        disk
     }
 
     fn said(plan: &PlanFile) -> ReceiptBody {
@@ -280,6 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn what_another_network_was_paid_for_is_no_proof_here() {
+        let disk = disk_of(said);
+        assert_eq!(kept_there(&disk, golden::domain()).len(), 1);
+        let other = Domain { network: NetworkId([9; 32]), ..golden::domain() };
+        assert!(kept_there(&disk, other).is_empty());
+    }
+
+    #[test]
     fn what_came_with_an_archive_has_proofs_when_it_has_come_to_its_end_here() {
         let looked_for = [Record::Imported, Record::Verified];
         let whole = [Record::Imported, Record::Finished];
@@ -287,7 +303,7 @@ mod tests {
         for (since, count) in
             [(&again[..], 0), (&again[1..], 0), (&looked_for, 1), (&whole, 1), (&again[..1], 1)]
         {
-            assert_eq!(taken_over_and(said, since).len(), count, "{since:?}");
+            assert_eq!(kept_after(since).len(), count, "{since:?}");
         }
     }
 
@@ -302,6 +318,51 @@ mod tests {
         }
         let strange = taken_over(|plan| ReceiptBody { payment: PaymentId([9; 32]), ..said(plan) });
         assert_eq!(strange[0].0.receipts.len(), 0);
+    }
+
+    #[test]
+    fn a_receipt_counts_once_and_only_for_what_it_says() {
+        let body = said(&golden::plan());
+        let of = |body: ReceiptBody| body.sign(&PeerSecret::from_seed(&[11; 32]));
+        let mut forged = of(body);
+        forged.body.nonce = Nonce([18; 16]);
+        let bad = [
+            of(ReceiptBody { payment: PaymentId([9; 32]), ..body }),
+            of(ReceiptBody { leaf: spillway_types::LeafHash([9; 32]), ..body }),
+            of(ReceiptBody { address: ChunkAddress([9; 32]), ..body }),
+            of(ReceiptBody { size: 35, ..body }),
+            of(ReceiptBody { domain: Domain { chain_id: 1, ..golden::domain() }, ..body }),
+            body.sign(&PeerSecret::from_seed(&[12; 32])),
+            forged,
+        ];
+        let (mut kept, _) = taken_over(said).remove(0);
+        kept.receipts.clear();
+        for receipt in bad {
+            kept.add_receipts(&[receipt]);
+            assert!(kept.receipts.is_empty(), "{receipt:?}");
+        }
+        kept.add_receipts(&[of(body), of(body)]);
+        assert_eq!(kept.receipts.len(), 1);
+    }
+
+    #[test]
+    fn what_can_be_put_comes_first_then_what_can_be_offered_then_what_ends_later() {
+        let kept = |by: u64, receipts: usize| {
+            let (mut kept, _) = taken_over(said).remove(0);
+            kept.upload_by = UnixTime(by);
+            kept.receipts = vec![kept.receipts[0]; receipts];
+            kept
+        };
+        let now = NOW.0;
+        assert!(kept(now, 0).is_open(NOW) && !kept(now - 1, 0).is_open(NOW));
+        assert!(kept(now, STORE_QUORUM).is_offer() && !kept(now, STORE_QUORUM - 1).is_offer());
+        let mut proofs = KeptProofs::default();
+        for (by, receipts) in [(now - 1, 0), (now - 2, 3), (now - 3, 3), (now, 0), (now + 1, 2)] {
+            proofs.add(kept(by, receipts), "spill", NOW);
+        }
+        let found = proofs.found.into_values().next().unwrap();
+        let found: Vec<u64> = found.into_iter().map(|(kept, _)| kept.upload_by.0).collect();
+        assert_eq!(found, [now + 1, now, now - 2], "as many as are tried");
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod files;
 mod follow;
 mod foreign;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod journal;
 mod kept;
 mod key;

@@ -422,3 +422,44 @@ fn read_numbered<T: serde::de::DeserializeOwned>(
         .count();
     (0..count).map(|k| read(disk, id, &dir.join(format!("{prefix}{k}")), kind)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_disk::MemoryDisk;
+
+    use super::*;
+    use crate::session::golden;
+
+    #[test]
+    fn sessions_of_one_key_and_second_are_numbered() {
+        let (disk, manifest) = (MemoryDisk::new(), golden::manifest());
+        let base = "0303030303030303-1800000000";
+        for id in [base.to_owned(), format!("{base}-2"), format!("{base}-3")] {
+            assert_eq!(free_id(&disk, &manifest).unwrap(), id);
+            disk.create_dir_all(&Path::new(SESSIONS).join(&id)).unwrap();
+        }
+    }
+
+    #[test]
+    fn lock_files_are_those_of_keys() {
+        let disk = MemoryDisk::new();
+        assert_eq!(lock_files(&disk).unwrap(), []);
+        let key = "0123456789abcdef".repeat(4);
+        for name in [
+            format!("{key}.lock"),
+            format!("{key}0.lock"),
+            format!("{}.lock", &key[1..]),
+            format!("{}x.lock", &key[1..]),
+            key.clone(),
+            "planning.lock".to_owned(),
+        ] {
+            let path = Path::new(SESSIONS).join(name);
+            disk.create_dir_all(Path::new(SESSIONS)).unwrap();
+            disk.write_durable(&path, b"", Overwrite::Never).unwrap();
+        }
+        let dir = format!("{}.lock", "f".repeat(64));
+        disk.create_dir_all(&Path::new(SESSIONS).join(dir)).unwrap();
+        let path = Path::new(SESSIONS).join(format!("{key}.lock"));
+        assert_eq!(lock_files(&disk).unwrap(), [(path, key[..16].to_owned())]);
+    }
+}

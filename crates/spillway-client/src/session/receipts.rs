@@ -148,3 +148,130 @@ fn of_session(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spillway_disk::{MemoryDisk, Overwrite};
+    use spillway_types::{
+        Atto, NetworkId, Nonce, PeerSecret, ReceiptBody,
+        limits::{CLOSE_GROUP, QUOTE_LIFETIME},
+    };
+
+    use super::*;
+    use crate::session::{
+        files::{FileKind, encode},
+        golden, journal,
+    };
+
+    const ID: &str = "0303030303030303-1800000000";
+    const CHUNK: ChunkAddress = ChunkAddress([6; 32]);
+    const NOW: UnixTime = UnixTime(1_800_000_500);
+
+    fn secret(number: usize) -> PeerSecret {
+        PeerSecret::from_seed(&[u8::try_from(number).unwrap() + 11; 32])
+    }
+
+    /// That of [`golden::plan`], with five peers.
+    fn plan() -> PlanFile {
+        let file = golden::plan();
+        let terms = file.quotes[0][0].terms;
+        let quotes: [usize; CLOSE_GROUP] = [0, 1, 2, 3, 4];
+        PlanFile { quotes: vec![quotes.map(|number| terms.sign(&secret(number)))], ..file }
+    }
+
+    fn receipt(number: usize) -> Receipt {
+        let PlanFile { plan, .. } = plan();
+        let body = ReceiptBody {
+            domain: golden::domain(),
+            payment: plan.id(),
+            leaf: plan.leaves[0].hash(),
+            address: CHUNK,
+            size: 34,
+            time: UnixTime(1_800_000_100),
+            nonce: Nonce([17; 16]),
+        };
+        body.sign(&secret(number))
+    }
+
+    fn stored(peers: &[usize]) -> Record {
+        let receipts = peers.iter().map(|number| receipt(*number)).collect();
+        Record::Stored { chunk: ChunkIx(0), receipts }
+    }
+
+    fn paid() -> Record {
+        Record::Paid { plan: PlanIx(0), recorded: NOW, total: Atto(5_000) }
+    }
+
+    fn session(records: &[Record]) -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        let dir = Path::new("sessions").join(ID);
+        disk.create_dir_all(&dir).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            disk.write_durable(&dir.join(name), bytes, Overwrite::Never).unwrap();
+        };
+        write("manifest", &encode(FileKind::Manifest, &golden::manifest()));
+        write("plan-0", &encode(FileKind::Plan, &plan()));
+        write("journal", &journal::encode(records));
+        disk
+    }
+
+    #[test]
+    fn another_session_vouches_with_a_quorum_for_a_payment_of_this_vault() {
+        let undone = Record::Undone { plan: PlanIx(0) };
+        for (records, count) in [
+            (&[paid(), stored(&[0, 1, 2])][..], 1),
+            (&[paid(), stored(&[0, 1, 2]), undone], 1),
+            (&[stored(&[0, 1, 2])], 0),
+            (&[paid(), stored(&[0, 1])], 0),
+            (&[paid(), stored(&[0, 1, 1])], 0),
+            // One that was not quoted.
+            (&[paid(), stored(&[0, 1, 5])], 0),
+            (&[paid(), stored(&[0, 1, 2]), Record::Imported], 0),
+        ] {
+            let disk = session(records);
+            let of = (&golden::domain(), golden::manifest().payer, NOW);
+            let found = receipts_elsewhere(&disk, "own", of, &[CHUNK].into()).unwrap();
+            assert_eq!(found.len(), count, "{records:?}");
+            if let Some(chunks) = found.get(&plan().plan.id()) {
+                assert_eq!(chunks[&CHUNK].len(), 3);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_another_networks_or_too_old_or_not_wanted_is_left_out() {
+        let disk = session(&[paid(), stored(&[0, 1, 2])]);
+        let domain = golden::domain();
+        let other = Domain { network: NetworkId([9; 32]), ..domain };
+        let last = plan().plan.upload_by.saturating_add(QUOTE_LIFETIME);
+        let over = UnixTime(last.0 + 1);
+        let not_paid_for = ChunkAddress([7; 32]);
+        for (own, domain, now, wanted, count) in [
+            ("own", &domain, NOW, Some(CHUNK), 1),
+            ("own", &domain, last, Some(CHUNK), 1),
+            ("own", &domain, over, Some(CHUNK), 0),
+            ("own", &other, NOW, Some(CHUNK), 0),
+            ("own", &domain, NOW, Some(not_paid_for), 0),
+            ("own", &domain, NOW, Some(ChunkAddress([8; 32])), 0),
+            ("own", &domain, NOW, None, 0),
+            (ID, &domain, NOW, Some(CHUNK), 0),
+        ] {
+            let wanted: BTreeSet<ChunkAddress> = wanted.into_iter().collect();
+            let of = (domain, golden::manifest().payer, now);
+            let found = receipts_elsewhere(&disk, own, of, &wanted).unwrap();
+            assert_eq!(found.len(), count, "{own} {domain:?} {now} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn an_imported_session_is_vouched_for_by_the_payments_that_are_recorded() {
+        let disk = session(&[paid(), stored(&[0, 1, 2])]);
+        let vouched = |payments| vouched_for(&disk, ID, &payments).unwrap();
+        assert_eq!(vouched([plan().plan.id()].into()), [ChunkIx(0)].into());
+        assert_eq!(vouched([PaymentId([9; 32])].into()), [].into());
+        let disk = session(&[paid(), stored(&[0, 1])]);
+        assert_eq!(vouched_for(&disk, ID, &[plan().plan.id()].into()).unwrap(), [].into());
+    }
+}

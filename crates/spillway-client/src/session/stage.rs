@@ -73,3 +73,78 @@ enum Rank {
     Planned,
     Expired,
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_types::{Atto, limits::QUOTE_LIFETIME};
+
+    use super::*;
+    use crate::session::{
+        ChunkIx, Record,
+        golden::{plan, snapshot, tx, tx_of},
+    };
+
+    const PAID: Record =
+        Record::Paid { plan: PlanIx(0), recorded: UnixTime(1_800_000_050), total: Atto(5_000) };
+
+    fn stored(chunk: u32) -> Record {
+        Record::Stored { chunk: ChunkIx(chunk), receipts: Vec::new() }
+    }
+
+    #[test]
+    fn it_is_where_its_files_say() {
+        let (plan, early) = (plan(), UnixTime(1_800_000_100));
+        let over = plan.plan.upload_by.saturating_add(QUOTE_LIFETIME);
+        let late = UnixTime(over.0 + 1);
+        let (dropped, undone) =
+            (Record::Dropped { plan: PlanIx(0) }, Record::Undone { plan: PlanIx(0) });
+        let handed_over = Record::HandedOver { at: early, archive: [1; 32] };
+        let said = Record::Already { chunk: ChunkIx(1), receipts: Vec::new() };
+        let (plans, ours, other) = (std::slice::from_ref(&plan), &[tx_of(&plan)][..], &[tx()][..]);
+        let verify = [Record::ToVerify, PAID, stored(0), said.clone()];
+        for (plans, txs, records, now, stage) in [
+            (&[][..], &[][..], &[][..], early, SessionStage::Sealed),
+            (plans, &[], &[], early, SessionStage::Planned),
+            (plans, other, &[], early, SessionStage::Planned),
+            (plans, ours, &[], early, SessionStage::Paying),
+            (plans, ours, &[PAID], early, SessionStage::Storing),
+            (plans, ours, &[PAID], over, SessionStage::Storing),
+            (plans, ours, &[PAID], late, SessionStage::Expired),
+            (plans, ours, &[PAID, stored(0)], early, SessionStage::Sealed),
+            (plans, ours, &[PAID, stored(1)], early, SessionStage::Storing),
+            (plans, ours, &[PAID, undone.clone()], early, SessionStage::Paying),
+            (plans, ours, &[PAID, stored(0), undone.clone()], early, SessionStage::Paying),
+            (plans, &[], &[stored(0), undone], early, SessionStage::Planned),
+            (plans, ours, &[dropped], early, SessionStage::Sealed),
+            (plans, ours, &[Record::ToVerify], early, SessionStage::Paying),
+            (plans, ours, &verify, early, SessionStage::Verifying),
+            (plans, ours, &verify[1..], early, SessionStage::Sealed),
+            (plans, ours, &verify[..3], early, SessionStage::Sealed),
+            (plans, ours, &[PAID, Record::Finished], late, SessionStage::Finished),
+            (plans, ours, &[PAID, Record::Finished, handed_over], early, SessionStage::HandedOver),
+        ] {
+            assert_eq!(snapshot(plans, txs, records).stage(now), stage, "{records:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn of_several_payments_the_one_decides_of_which_most_can_be_lost() {
+        let (paid, mut late, mut open) = (plan(), plan(), plan());
+        late.plan.upload_by = UnixTime(1_700_000_000);
+        open.plan.upload_by = UnixTime(1_800_086_460);
+        (late.chunks, open.chunks) = (vec![Some(ChunkIx(1))], vec![Some(ChunkIx(1))]);
+        let plans = [late.clone(), open.clone(), paid.clone()];
+        let paid_of = |plan| Record::Paid {
+            plan: PlanIx(plan),
+            recorded: UnixTime(1_700_000_000),
+            total: Atto(5_000),
+        };
+        let now = UnixTime(1_800_000_100);
+        let stage = |records: &[Record]| snapshot(&plans, &[tx_of(&paid)], records).stage(now);
+        assert_eq!(stage(&[paid_of(0), paid_of(2)]), SessionStage::Storing);
+        assert_eq!(stage(&[paid_of(0)]), SessionStage::Paying);
+        assert_eq!(stage(&[paid_of(0), stored(0)]), SessionStage::Planned);
+        let dropped = Record::Dropped { plan: PlanIx(1) };
+        assert_eq!(stage(&[paid_of(0), stored(0), dropped]), SessionStage::Expired);
+    }
+}

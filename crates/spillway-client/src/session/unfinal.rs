@@ -30,3 +30,39 @@ pub(super) fn unfinal<'s>(
             }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_types::{Atto, limits::QUOTE_LIFETIME};
+
+    use super::*;
+    use crate::session::{
+        Record,
+        golden::{plan, snapshot, tx, tx_of},
+    };
+
+    const PAID: Record =
+        Record::Paid { plan: PlanIx(0), recorded: UnixTime(1_800_000_050), total: Atto(5_000) };
+
+    #[test]
+    fn what_a_reorganisation_may_take_back_and_can_be_sent_again() {
+        let (plan, early) = (plan(), UnixTime(1_800_000_100));
+        let over = plan.plan.upload_by.saturating_add(QUOTE_LIFETIME);
+        let zero = PlanIx(0);
+        let is_final = Record::Final { plan: zero };
+        let handed_over = Record::HandedOver { at: early, archive: [1; 32] };
+        for (tx, records, now, found) in [
+            (tx_of(&plan), &[][..], early, &[][..]),
+            (tx_of(&plan), &[PAID], early, &[zero]),
+            (tx(), &[PAID], early, &[]),
+            (tx_of(&plan), &[PAID, is_final], early, &[]),
+            (tx_of(&plan), &[PAID, handed_over], early, &[]),
+            (tx_of(&plan), &[PAID], over, &[zero]),
+            (tx_of(&plan), &[PAID], UnixTime(over.0 + 1), &[]),
+        ] {
+            let snapshot = snapshot(std::slice::from_ref(&plan), &[tx], records);
+            let plans: Vec<PlanIx> = snapshot.unfinal(now).map(|(plan, _)| plan).collect();
+            assert_eq!(plans, found, "{records:?} at {now}");
+        }
+    }
+}

@@ -20,6 +20,7 @@ use super::*;
 use crate::testing::Hasty;
 
 mod drand;
+mod rounds;
 
 const START: UnixTime = UnixTime(1_800_000_000);
 const TOKEN: EvmAddress = EvmAddress([2; 20]);

@@ -370,3 +370,28 @@ async fn group(job: &Job, item: &Item) -> Vec<PeerKey> {
     // Nobody is a miss, and it is looked for again.
     job.parts.peers.closest(item.info.address, CLOSE_GROUP).await.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_of_copies_is_verified_and_one_fewer_is_a_miss() {
+        let seen = |copies: u8| Seen {
+            has: (0..copies).map(|number| PeerKey([number; 32])).collect(),
+            lacks: vec![PeerKey([9; 32])],
+        };
+        assert_eq!(seen(0).found(), Found::Missed { copies: 0 });
+        assert_eq!(seen(2).found(), Found::Missed { copies: 2 });
+        assert_eq!(seen(3).found(), Found::Verified);
+        assert_eq!(seen(5).found(), Found::Verified);
+    }
+
+    #[test]
+    fn a_chunk_that_is_there_is_read_and_each_may_be() {
+        for (chunks, most) in [(0, 1), (1, 1), (3, 3), (CHECK_READS as usize + 5, CHECK_READS)] {
+            let seen: BTreeSet<u32> = (0..5_000).map(|_| sampled(chunks)).collect();
+            assert_eq!(seen, (0..most).collect(), "of {chunks}");
+        }
+    }
+}

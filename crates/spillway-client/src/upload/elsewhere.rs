@@ -136,3 +136,28 @@ impl Engine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{SessionKey, golden::plan};
+
+    #[test]
+    fn a_rival_is_another_payment_for_one_of_the_same_chunks() {
+        let of = |address: u8, later: u64| {
+            let mut file = plan();
+            file.plan.leaves[0].address = ChunkAddress([address; 32]);
+            file.plan.upload_by.0 += later;
+            file
+        };
+        let shares = |file: PlanFile| {
+            let (session, key) = (String::from("other"), SessionKey([1; 32]));
+            let foreign = Foreign { session, key, plan: PlanIx(0), file, txs: Vec::new() };
+            let rival = Rival { foreign: Arc::new(foreign), is_signed: false };
+            rival.shares_with(&of(6, 0))
+        };
+        assert!(shares(of(6, 1)));
+        assert!(!shares(of(6, 0)), "it is one payment");
+        assert!(!shares(of(7, 1)), "it pays for another chunk");
+    }
+}

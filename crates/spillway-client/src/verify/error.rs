@@ -70,3 +70,29 @@ pub enum RepairFailure {
     #[error("too few peers are near it")]
     NoPeers,
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_disk::DiskOp;
+
+    use super::*;
+
+    #[test]
+    fn what_may_work_later_is_said_by_what_failed() {
+        let too_long = || DownloadError::MapTooLong { found: 1 };
+        let no_space = || DiskError::Full { op: DiskOp::Write, path: "session".into() };
+        for (error, retry) in [
+            (VerifyError::DataMap(too_long()), too_long().retry()),
+            (VerifyError::DataMap(DownloadError::Interrupted), Retry::Backoff),
+            (VerifyError::Network(PeersError::NoPeers), Retry::Backoff),
+            (VerifyError::from(UploadError::Disk(no_space())), no_space().retry()),
+            (VerifyError::from(UploadError::Interrupted), UploadError::Interrupted.retry()),
+            (VerifyError::Interrupted, Retry::Backoff),
+        ] {
+            assert_eq!(error.retry(), retry, "{error:?}");
+        }
+        assert_eq!(too_long().retry(), Retry::Never);
+        let disk = VerifyError::from(UploadError::Disk(no_space()));
+        assert!(matches!(disk, VerifyError::Disk(_)), "{disk:?}");
+    }
+}

@@ -152,3 +152,26 @@ async fn in_spill(
     let name = spill.to_owned();
     Ok(run(&parts.data, move |disk| spill::read(disk, &name, address)).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_somebody_was_asked_for_and_nobody_kept_silent_about_is_gone() {
+        let address = ChunkAddress([1; 32]);
+        let unavailable =
+            |bad, failed| DownloadError::Unavailable { address, bad, failed, last: None };
+        for (error, gone) in [
+            (DownloadError::NotFound { address, asked: 0 }, false),
+            (DownloadError::NotFound { address, asked: 1 }, true),
+            (DownloadError::NotFound { address, asked: 10 }, true),
+            (unavailable(1, 0), true),
+            (unavailable(1, 1), false),
+            (unavailable(0, 2), false),
+            (DownloadError::Interrupted, false),
+        ] {
+            assert_eq!(is_gone(&error), gone, "{error:?}");
+        }
+    }
+}

@@ -111,3 +111,43 @@ impl Verified {
         after
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copies(has: u8) -> Copies {
+        let has = (0..has).map(|number| PeerKey([number; 32])).collect();
+        Copies { address: ChunkAddress([1; 32]), has, lacks: Vec::new() }
+    }
+
+    #[test]
+    fn all_are_counted_and_the_first_are_listed() {
+        let (mut report, mut short) = (Verified::default(), Vec::new());
+        for _ in 0..MAX_REPAIRS + 2 {
+            report.count(&mut short, copies(2));
+            report.bad(ChunkAddress([1; 32]), PeerKey([2; 32]));
+        }
+        report.count(&mut short, copies(5));
+        let all = MAX_REPAIRS as u64 + 2;
+        assert_eq!(
+            (report.copies, short.len(), report.left),
+            ([0, 0, all, 0, 0, 1], MAX_REPAIRS, 2)
+        );
+        assert_eq!((report.bad_copies, report.bad.len()), (all, MAX_REPAIRS));
+    }
+
+    #[test]
+    fn a_chunk_counts_with_the_copies_that_it_has_after_repair() {
+        let mut report = Verified { copies_after: [0, 1, 0, 3, 0, 0], ..Verified::default() };
+        assert_eq!(report.added(1, 0), 1);
+        assert_eq!((report.short(), report.is_sound()), (1, false));
+        assert_eq!(report.added(1, 2), 3);
+        assert_eq!((report.short(), report.is_sound()), (0, true));
+        assert_eq!(report.added(3, 1), 4);
+        // One of its closest peers came while it was looked at.
+        assert_eq!((report.added(3, 2), report.added(3, 3)), (5, 5));
+        assert_eq!(report.copies_after, [0, 0, 0, 1, 1, 2]);
+        assert_eq!((report.copies_added, report.repaired), (8, 2));
+    }
+}

@@ -454,9 +454,9 @@ async fn a_clock_that_was_ahead_when_a_chunk_was_missed_is_not_caught_up_with() 
     assert!(resume(&cluster, &data, &id, waiting()).await.unwrap().verified);
 }
 
-/// How many journals are read while these sessions, which are finished, are verified, when most nodes have
-/// lost so many chunks. What another session has paid for is looked for too.
-async fn journals_read(lost: usize, is_paid_there: bool) -> usize {
+/// How many journals are read while these sessions, which are finished, are verified this long after, when
+/// most nodes have lost so many chunks. What another session has paid for is looked for too.
+async fn journals_read(lost: usize, is_paid_there: bool, later: Duration) -> usize {
     let (cluster, stores) = losing(5);
     let data = MemoryDisk::new();
     let source = noise(334, 24_000);
@@ -470,7 +470,7 @@ async fn journals_read(lost: usize, is_paid_there: bool) -> usize {
             lose(store, address);
         }
     }
-    cluster.clock.advance(Duration::from_hours(20 * 24));
+    cluster.clock.advance(later);
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let watched = HookedDisk::whole(Arc::new(data.clone()), move |path: &Path| {
@@ -485,11 +485,15 @@ async fn journals_read(lost: usize, is_paid_there: bool) -> usize {
 
 #[tokio::test]
 async fn what_many_missed_chunks_need_is_looked_up_together() {
+    let later = Duration::from_hours(20 * 24);
     for is_paid_there in [false, true] {
-        let one = journals_read(1, is_paid_there).await;
+        let one = journals_read(1, is_paid_there, later).await;
         // A look-up for each would read a journal more for each. What is missed while one is made is
         // looked up together after it.
-        let twenty = journals_read(20, is_paid_there).await;
+        let twenty = journals_read(20, is_paid_there, later).await;
         assert!(twenty < one + 19, "{is_paid_there}: {one}, {twenty}");
     }
+    // What this session has paid for can be put again with what is in memory.
+    let none = journals_read(0, false, Duration::ZERO).await;
+    assert_eq!(journals_read(20, false, Duration::ZERO).await, none);
 }

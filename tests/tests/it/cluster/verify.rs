@@ -8,11 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use spillway_client::{
-    Client, PutFailure, ReadData, Remote, RepairFailure, UploadOptions, Uploaded, Verified,
-    VerifyError, VerifyOptions, session_data_map,
+    Client, DownloadError, PutFailure, ReadData, Remote, RepairFailure, UploadOptions, Uploaded,
+    Verified, VerifyError, VerifyOptions, session_data_map,
 };
 use spillway_disk::{Disk, MemoryDisk};
 use spillway_net::{Fault, RequestKind};
+use spillway_seal::MAX_ROOT_BYTES;
 use spillway_store::{ChunkStore, MemoryStore};
 use spillway_tests::{Cluster, SEGMENT, Tricks, noise};
 use spillway_types::{ChunkAddress, Receipt, Refusal, UnixTime};
@@ -258,6 +259,10 @@ async fn what_is_gone_everywhere_is_lost_and_said_so() {
         assert_eq!((report.copies_after, report.lost), ([1, 0, 0, 0, 0, 2], vec![gone]));
         assert_eq!((report.repaired, report.not_repaired.len()), (0, 0));
     }
+    // Whoever has no proof of it looks for it, too.
+    let stranger = world.cluster.client(&MemoryDisk::new());
+    let theirs = verify(&stranger, map(&uploaded), REPAIR).await.unwrap();
+    assert_eq!((theirs.lost, theirs.not_repaired.len()), (vec![gone], 0));
     // Of a public upload the map itself may be.
     let public = world.upload(306, 2_500, true).await.public_address.unwrap();
     for node in 0..5 {
@@ -267,22 +272,41 @@ async fn what_is_gone_everywhere_is_lost_and_said_so() {
     assert!(matches!(error, VerifyError::DataMap(_)), "{error:?}");
 }
 
-#[tokio::test]
-async fn what_is_still_in_the_spill_is_stored_from_there() {
-    let world = Losing::new(5);
-    let source = noise(307, 3_500);
+/// An upload of four chunks of which one was stored when it was stopped; its data map.
+async fn one_of_four(world: &Losing, source: &[u8]) -> Remote {
     world.cluster.book().let_through(1);
     let client = world.client();
-    let uploading = client.upload(Cluster::file(&source), &world.cluster.payer, Cluster::options());
+    let uploading = client.upload(Cluster::file(source), &world.cluster.payer, Cluster::options());
     tokio::select! {
         result = uploading => panic!("{result:?}"),
         () = world.cluster.wait_for_hanging(15) => {}
     }
     world.cluster.book().behave();
-    let charged = world.cluster.charged().await;
     let data: Arc<dyn Disk> = Arc::new(world.data.clone());
     let session = world.client().sessions().await.unwrap().remove(0);
-    let map = Remote::DataMap(session_data_map(&data, &session.id).await.unwrap());
+    Remote::DataMap(session_data_map(&data, &session.id).await.unwrap())
+}
+
+#[tokio::test]
+async fn what_can_only_be_offered_and_has_no_receipts_is_said() {
+    let world = Losing::new(5);
+    let map = one_of_four(&world, &noise(314, 3_500)).await;
+    world.cluster.clock.advance(LATER);
+    let report = world.verify(map, REPAIR).await;
+    assert_eq!((report.copies_after, report.repaired), ([3, 0, 0, 0, 0, 1], 0));
+    assert_eq!(report.not_repaired.len(), 3);
+    for chunk in &report.not_repaired {
+        assert!(matches!(chunk.why, RepairFailure::NoReceipts { found: 0 }), "{chunk:?}");
+    }
+    assert_eq!(world.stored_again().get(&RequestKind::Offer), None);
+}
+
+#[tokio::test]
+async fn what_is_still_in_the_spill_is_stored_from_there() {
+    let world = Losing::new(5);
+    let source = noise(307, 3_500);
+    let map = one_of_four(&world, &source).await;
+    let charged = world.cluster.charged().await;
     // They are not lost: they wait here.
     let look = world.verify(map.clone(), only(ReadData::None)).await;
     assert_eq!((look.copies, look.lost.len()), ([3, 0, 0, 0, 0, 1], 0));
@@ -308,6 +332,19 @@ async fn what_peers_refuse_is_said() {
     assert_eq!((chunk.address, chunk.copies), (address, 4));
     let RepairFailure::NotTaken(PutFailure::Refused(why)) = &chunk.why else { panic!("{chunk:?}") };
     assert_eq!(*why, full);
+}
+
+/// As long as a data map may be is not too long.
+#[tokio::test]
+async fn a_data_map_that_is_too_long_is_not_read() {
+    let world = Losing::new(5);
+    for (len, is_too_long) in [(MAX_ROOT_BYTES, false), (MAX_ROOT_BYTES + 1, true)] {
+        let remote = Remote::DataMap(vec![0; len]);
+        let error = verify(&world.client(), remote, REPAIR).await.unwrap_err();
+        let VerifyError::DataMap(error) = error else { panic!("{error:?}") };
+        let said = matches!(error, DownloadError::MapTooLong { found } if found == len);
+        assert_eq!(said, is_too_long, "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -428,6 +465,12 @@ async fn a_proof_that_is_not_paid_any_more_gives_way_to_an_older_one() {
     let old = cluster.charged().await;
     let uploaded = upload(cluster, data, &edited(&source), direct()).await.unwrap();
     assert_eq!((uploaded.chunks_stored, uploaded.chunks_already_stored), (4, 2));
+    // Whoever takes it with one proof is not asked with the other.
+    world.lose(1, shared);
+    world.lose(3, shared);
+    cluster.take_log();
+    assert_eq!(world.verify(map(&uploaded), REPAIR).await.repaired, 1);
+    assert_eq!(world.stored_again(), BTreeMap::from([(RequestKind::Put, 2)]));
     // That payment is taken back, and nobody has looked since.
     cluster.chain.reorg(2);
     assert_eq!(cluster.charged().await, old);
