@@ -5,7 +5,7 @@ use spillway_types::{Atto, Wei};
 
 use crate::{
     gaps::{memory, stop_before_paying},
-    groups::{COST, batches},
+    groups::{COST, batches, elsewhere},
     support::{LEAF_COST, Stage, TOKENS, TestJournal},
 };
 
@@ -97,4 +97,29 @@ async fn what_is_signed_does_not_take_the_place_of_its_approval() {
     assert_eq!(purposes, [TxPurpose::Approve { amount: Atto(LEAF_COST) }]);
     assert_eq!(paid.plans[0].tx, Some(earlier[1].hash));
     stage.assert_charged(Atto(LEAF_COST)).await;
+}
+
+/// A group, and what was signed for the rest of it when one of its batches was paid elsewhere, are
+/// taken back together.
+#[tokio::test]
+async fn of_two_signed_groups_that_share_batches_the_first_goes_out() {
+    let stage = Stage::memory().await;
+    let plans = batches(&stage, 1..4).await;
+    let mut earlier = stop_before_paying(&stage, &plans).await;
+    let mut other = TestJournal::new(&stage.chain);
+    elsewhere(&stage).pay(stage.request(&plans[1..2], &[]), &mut other).await.unwrap();
+    let payments = stage.payments();
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
+    assert_eq!(journal.signed.len(), 1);
+    earlier.append(&mut journal.signed);
+    stage.control.reorg(3).await;
+    assert_eq!(stage.allowance().await, Atto::ZERO);
+
+    let mut again = TestJournal::new(&stage.chain);
+    let paid = payments.pay(stage.request(&plans, &earlier), &mut again).await.unwrap();
+    // The approval that was signed covers it, and no more is allowed.
+    assert_eq!((again.signed.len(), stage.allowance().await), (0, Atto::ZERO));
+    assert!(paid.plans.iter().all(|plan| plan.tx == Some(earlier[1].hash)), "{paid:?}");
+    stage.assert_charged(Atto(3 * COST)).await;
 }
