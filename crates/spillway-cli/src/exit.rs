@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use causes::chain_of;
 pub(crate) use several::Failures;
-pub(crate) use upload::is_declined;
+pub(crate) use upload::{Of, is_declined};
 
 use crate::render::one_line;
 

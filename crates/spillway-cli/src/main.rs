@@ -8,6 +8,7 @@
 //! Deliberately absent: every decision about payments and retries. This crate says what was
 //! decided, with which exit code, and what to do about it.
 
+mod advice;
 mod args;
 mod commands;
 mod config;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Err(failure) => return end(&Console::new(format, false, true), Err(failure)),
     };
     let console = Console::new(format, cli.globals.quiet, environment.no_color);
+    cli.command.given().remember();
     let faults = environment.disk_fault.map(Faults::arm_process);
     let result = logs::start(&cli.globals, &environment, &console)
         .and_then(|()| run(cli, environment, console.clone()));

@@ -37,8 +37,9 @@ pub enum ChunkFailure {
         /// How many good copies were found.
         copies: usize,
     },
-    /// Its sealed bytes are gone and the source is not what it was.
-    #[error("its sealed bytes are lost and the source has changed")]
+    /// Its sealed bytes are gone, and no source gives them again: none was given, or it is not what it
+    /// was. The upload of the same contents goes on with it.
+    #[error("its sealed bytes are lost, and not in the source, if one was given")]
     LostBytes,
 }
 

@@ -33,6 +33,8 @@ pub(crate) use transfer::{Cost, Download, Upload};
 pub(crate) use verify::{Verify, VerifyAfterArgs};
 pub(crate) use wallet::{AccountArgs, AccountOnChainArgs, Wallet, WalletCommand};
 
+use crate::advice::Given;
+
 /// What stands below the options of `--help`.
 const MORE_HELP: &str = "\
 Exit codes:
@@ -165,6 +167,40 @@ impl Command {
             Self::Devnet(_) => "devnet",
         }
     }
+
+    /// The flags that commands which are named to the user repeat. The data directory of a node or of a
+    /// test network is another one.
+    pub(crate) fn given(&self) -> Given {
+        let client = |args: &ClientArgs| (args.data.data_dir.clone(), args.manifest.devnet.clone());
+        let data = |args: &DataArgs| (args.data_dir.clone(), None);
+        let account = |args: &AccountArgs| (None, args.manifest.devnet.clone());
+        let (data_dir, devnet) = match self {
+            Self::Upload(args) => client(&args.client),
+            Self::Download(args) => client(&args.client),
+            Self::Cost(args) => client(&args.client),
+            Self::Chunk(ChunkCommand::Put(args)) => client(&args.client),
+            Self::Chunk(ChunkCommand::Get(args)) => client(&args.client),
+            Self::Status(args) => (args.data.data_dir.clone(), args.manifest.devnet.clone()),
+            Self::Resume(args) => client(&args.client),
+            Self::Verify(args) => client(&args.client),
+            Self::Forget(args) => data(&args.data),
+            Self::Session(SessionCommand::Export(args)) => data(&args.data),
+            Self::Session(SessionCommand::Import(args)) => data(&args.data),
+            Self::Session(SessionCommand::DataMap(args)) => data(&args.data),
+            Self::Settle(args) => client(&args.client),
+            Self::Refund(args) => {
+                (args.data.data_dir.clone(), args.account.account.manifest.devnet.clone())
+            }
+            Self::Wallet(wallet) => match &wallet.command {
+                WalletCommand::Address(args) => account(args),
+                WalletCommand::Balance(args) | WalletCommand::Withdraw(args) => {
+                    account(&args.account)
+                }
+            },
+            Self::Node(_) | Self::Completions { .. } | Self::Devnet(_) => (None, None),
+        };
+        Given { data_dir, devnet }
+    }
 }
 
 #[cfg(test)]
@@ -176,5 +212,40 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    /// A command that has the flags, and one that has not, or means something else by them.
+    #[test]
+    fn what_says_where_uploads_are_is_repeated() {
+        let words = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let given = |text: &str| Cli::try_parse_from(words(text)).unwrap().command.given();
+        let both = Given { data_dir: Some("d".into()), devnet: Some("m".into()) };
+        let address = "00".repeat(32);
+        for command in [
+            "upload a",
+            "download a -o b",
+            "cost a",
+            "chunk put a",
+            &format!("chunk get {address} -o b"),
+            "status",
+            "resume",
+            "verify a",
+            "refund",
+        ] {
+            let flags = "--data-dir d --devnet m";
+            assert_eq!(given(&format!("spillway {command} {flags}")), both, "{command}");
+            assert_eq!(given(&format!("spillway {command}")), Given::default());
+        }
+        let data = Given { devnet: None, ..both.clone() };
+        for command in
+            ["forget a", "session export a -o b", "session import a", "session data-map a -o b"]
+        {
+            assert_eq!(given(&format!("spillway {command} --data-dir d")), data, "{command}");
+        }
+        let devnet = Given { data_dir: None, ..both };
+        for command in ["address", "balance", "withdraw"] {
+            assert_eq!(given(&format!("spillway wallet {command} --devnet m")), devnet);
+        }
+        assert_eq!(given("spillway devnet --data-dir d --manifest m"), Given::default());
     }
 }

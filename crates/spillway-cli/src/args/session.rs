@@ -12,7 +12,8 @@ pub(crate) struct Resume {
     #[arg(value_name = "SESSION")]
     pub(crate) session: Option<String>,
     /// Go on with every upload that is not finished, one after the other; what stops one does not stop
-    /// the others. --max-cost and --max-gas-cost hold for each of them, not for all together
+    /// the others, and a data map that has no place in the current directory is left to `spillway session
+    /// data-map`. --max-cost and --max-gas-cost hold for each of them, not for all together
     #[arg(long, conflicts_with_all = ["session", "output"])]
     pub(crate) all: bool,
     /// Where the data map goes, also again of an upload that is finished [default: NAME.datamap in the

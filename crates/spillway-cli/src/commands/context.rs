@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     args::Globals,
     config::{Environment, Layer, Settings},
-    exit::{Failure, is_declined},
+    exit::{Failure, Of, is_declined},
     local,
     render::{Console, Nobody, ProgressView, Prompt},
     running::{Announcement, Board},
@@ -193,10 +193,10 @@ impl Context {
         Arc::new(Prompt { console: self.console.clone(), stop: self.stop.clone(), of })
     }
 
-    /// Why an upload failed, of this session if it came so far.
-    pub(crate) fn upload_failure(&self, error: UploadError, session: Option<&str>) -> Failure {
-        let is_unasked = is_declined(&error) && !self.console.can_ask();
-        let failure = Failure::of_upload(error, session);
+    /// Why an upload failed.
+    pub(crate) fn upload_failure(&self, error: &UploadError, of: Of<'_>) -> Failure {
+        let is_unasked = is_declined(error) && !self.console.can_ask();
+        let failure = Failure::of_upload(error, of);
         if is_unasked { failure.unasked() } else { failure }
     }
 

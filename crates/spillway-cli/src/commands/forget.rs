@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use spillway_client::{
-    Clock, Disk, ForgetOptions, Forgotten, SessionError, SessionStatus, SystemClock, forget,
+    Clock, Disk, ForgetError, ForgetOptions, Forgotten, SessionError, SessionStatus, SystemClock,
+    forget,
 };
 use spillway_types::Atto;
 
-use super::{Context, summary::only_report};
+use super::{Context, session::is_stream_named, summary::only_report};
 use crate::{
     args::Forget,
     config::Layer,
@@ -44,7 +45,10 @@ pub(super) async fn run(context: &Context, args: &Forget) -> Result<(), Failure>
     let (mut forgotten, mut failures) = (Vec::new(), Failures::default());
     for name in &names {
         let outcome = match &data {
-            Some(data) => forget(data, name, options).await.map_err(Failure::from),
+            Some(data) => match forget(data, name, options).await {
+                Ok(gone) => Ok(gone),
+                Err(error) => Err(not_forgotten(data, error).await),
+            },
             None => Err(SessionError::NotFound { session: name.clone() }.into()),
         };
         match outcome {
@@ -60,6 +64,13 @@ pub(super) async fn run(context: &Context, args: &Forget) -> Result<(), Failure>
     let summary = Summary { forgotten: forgotten.into_iter().map(Gone::from).collect(), kept };
     context.console.summary(&summary, &text)?;
     failures.end(names.len(), "forgotten")
+}
+
+/// What goes on with one that is kept depends on where its contents came from.
+async fn not_forgotten(data: &Arc<dyn Disk>, error: ForgetError) -> Failure {
+    let ForgetError::AtStake { session, stakes } = error else { return error.into() };
+    let is_stream = is_stream_named(data, &session).await;
+    Failure::at_stake(session, &stakes, is_stream)
 }
 
 /// Whether it may go unasked: nothing of it is open, comes back, can be repaired with its proofs while

@@ -9,6 +9,7 @@ use spillway_types::{Atto, Domain};
 
 use super::{Context, summary::only_report};
 use crate::{
+    advice,
     args::Refund,
     config::Layer,
     exit::{Code, Failure},
@@ -158,7 +159,7 @@ fn known(ids: &[String], args: &Refund) -> Result<(), Failure> {
     match args.sessions.iter().find(|session| !ids.contains(session)) {
         None => Ok(()),
         Some(session) => Err(Failure::new(Code::NotFound, format!("there is no upload {session}"))
-            .hint("`spillway status` lists them")),
+            .hint(format!("`{}` lists them", advice::status()))),
     }
 }
 

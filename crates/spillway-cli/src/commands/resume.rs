@@ -19,9 +19,10 @@ use super::{
     upload::{Done, Job, Work},
 };
 use crate::{
+    advice,
     args::Resume,
     config::{Layer, Settings},
-    exit::{Code, Failure, Failures},
+    exit::{Code, Failure, Failures, Of},
     local::{self, Output},
     render::count,
 };
@@ -56,7 +57,10 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
         );
     };
     let first = match chosen.as_slice() {
-        [one] if !args.all => output(args, one, &data, &BTreeSet::new()).await?,
+        [one] if !args.all => {
+            let map = data_map(&data, one).await?;
+            Some(output(args, one, map, &BTreeSet::new())?)
+        }
         _ => None,
     };
     let start = Instant::now();
@@ -69,10 +73,9 @@ pub(super) async fn run(context: &Context, args: &Resume) -> Result<(), Failure>
         data: &data,
     };
     let connected = context.connect(&settings).await?;
-    let outcome = if args.all {
-        all.go_on(&connected, &chosen, &not_final).await
-    } else {
-        all.go_on_with(&connected, (&chosen[0], first), start).await
+    let outcome = match first {
+        Some(output) => all.go_on_with(&connected, (&chosen[0], Ok(output)), start).await,
+        None => all.go_on(&connected, &chosen, &not_final).await,
     };
     connected.shutdown().await;
     outcome
@@ -89,7 +92,7 @@ fn choose(sessions: Vec<SessionStatus>, args: &Resume) -> Result<Vec<SessionStat
     match open.len() {
         _ if args.all => Ok(open),
         0 => Err(Failure::new(Code::NotFound, "no upload waits to be gone on with")
-            .hint("`spillway status` lists all uploads")),
+            .hint(format!("`{}` lists all uploads", advice::status()))),
         1 => Ok(open),
         found => {
             let names = open.iter().take(NAMED).map(|it| format!("{} ({})", it.id, it.source));
@@ -115,19 +118,31 @@ fn not_final(sessions: &[SessionStatus]) -> Vec<String> {
     found.map(|session| session.id.clone()).collect()
 }
 
+/// Whether its contents came from standard input, so that its data map has no name of its own.
+pub(super) fn is_stream(session: &SessionStatus) -> bool {
+    local::is_stream(Path::new(&session.source))
+}
+
+/// Its data map, unless it is of a single chunk.
+async fn data_map(
+    data: &Arc<dyn Disk>,
+    session: &SessionStatus,
+) -> Result<Option<Vec<u8>>, Failure> {
+    match session_data_map(data, &session.id).await {
+        Ok(map) => Ok(Some(map)),
+        Err(SessionError::NoDataMap { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Where the data map goes. What is there may be the data map of a newer upload under the same name, so
 /// it is kept unless it is this one, or the user says otherwise; `written` by this command is kept anyway.
-async fn output(
+fn output(
     args: &Resume,
     session: &SessionStatus,
-    data: &Arc<dyn Disk>,
+    map: Option<Vec<u8>>,
     written: &BTreeSet<PathBuf>,
 ) -> Result<Option<Output>, Failure> {
-    let map = match session_data_map(data, &session.id).await {
-        Ok(map) => Some(map),
-        Err(SessionError::NoDataMap { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
     let (path, map) = match (&args.output, map) {
         (Some(_), None) => {
             let none = SessionError::NoDataMap { session: session.id.clone() };
@@ -148,8 +163,8 @@ async fn output(
 /// What is there is not the data map of this upload.
 fn other_map(path: PathBuf, session: &str) -> Failure {
     Failure::from(DiskError::Exists { path }).hint(format!(
-        "it may be the data map of a newer upload: `spillway resume {session} -o FILE` writes this one \
-         to another place"
+        "it may be the data map of a newer upload: `{}` writes this one to another place",
+        advice::resume_to(session)
     ))
 }
 
@@ -157,7 +172,7 @@ fn other_map(path: PathBuf, session: &str) -> Failure {
 fn default_path(session: &SessionStatus, written: &BTreeSet<PathBuf>) -> Result<PathBuf, Failure> {
     let source = Path::new(&session.source);
     match source.file_name() {
-        Some(name) if !local::is_stream(source) => {
+        Some(name) if !is_stream(session) => {
             let path = local::data_map_name(Path::new(name));
             if !written.contains(&path) {
                 return Ok(path);
@@ -182,7 +197,9 @@ struct All<'a> {
 }
 
 impl All<'_> {
-    /// Goes on with one after the other. The payments of those that are finished are looked at, too.
+    /// Goes on with one after the other. Where there is no place for a data map, what is paid is stored
+    /// without: it has a deadline, and the session keeps the data map. The payments of those that are
+    /// finished are looked at, too.
     async fn go_on(
         &self,
         connected: &Connected,
@@ -194,8 +211,9 @@ impl All<'_> {
         for session in sessions {
             let start = Instant::now();
             let one = async {
-                let output = output(self.args, session, self.data, &written).await?;
-                written.extend(output.iter().map(|output| output.path.clone()));
+                let map = data_map(self.data, session).await?;
+                let output = output(self.args, session, map, &written);
+                written.extend(output.iter().flatten().map(|output| output.path.clone()));
                 self.go_on_with(connected, (session, output), start).await
             };
             match Box::pin(one).await {
@@ -238,20 +256,23 @@ impl All<'_> {
             | Err(UploadError::Session(
                 SessionError::OtherPayer { .. } | SessionError::OtherDomain { .. },
             )) => Ok(()),
-            Err(error) => Err(self.context.upload_failure(error, Some(session))),
+            Err(error) => {
+                let of = Of { session: Some(session), ..Of::default() };
+                Err(self.context.upload_failure(&error, of))
+            }
         }
     }
 
     async fn go_on_with(
         &self,
         connected: &Connected,
-        (session, output): (&SessionStatus, Option<Output>),
+        (session, output): (&SessionStatus, Result<Option<Output>, Failure>),
         start: Instant,
     ) -> Result<(), Failure> {
         let of = format!("Session {}, of {}", session.id, session.source);
         let approve = self.context.approval_of(self.args.payment.yes, of);
         let job = Job {
-            work: Work::Resume(session.id.clone()),
+            work: Work::Resume(session.id.clone(), is_stream(session)),
             wallet: Arc::clone(&self.wallet),
             options: UploadOptions { approve, ..self.options.clone() },
         };

@@ -6,8 +6,9 @@ use spillway_client::{
     SessionStatus, SystemClock, export_session, import_session, session_data_map,
 };
 
-use super::{Context, summary::only_report};
+use super::{Context, resume::is_stream, summary::only_report};
 use crate::{
+    advice,
     args::{DataArgs, SessionCommand, SessionDataMap, SessionExport, SessionImport},
     config::Layer,
     exit::Failure,
@@ -39,6 +40,12 @@ pub(super) fn find(sessions: Vec<SessionStatus>, name: &str) -> Result<SessionSt
     }
 }
 
+/// Whether the contents of the session of this name came from standard input.
+pub(super) async fn is_stream_named(data: &Arc<dyn Disk>, name: &str) -> bool {
+    let found = spillway_client::sessions(data, SystemClock.now()).await.unwrap_or_default();
+    found.iter().any(|session| session.id == name && is_stream(session))
+}
+
 /// The data directory, in which there must be a session of that name.
 fn data(context: &Context, args: &DataArgs, session: &str) -> Result<Arc<dyn Disk>, Failure> {
     let settings = context.settings(Layer::from(args))?;
@@ -64,8 +71,9 @@ async fn export(context: &Context, args: &SessionExport) -> Result<(), Failure> 
     let data = data(context, &args.data, &args.session)?;
     let output = Output::check(&args.output, args.overwrite)?;
     let options = ExportOptions { now: SystemClock.now(), overwrite: output.overwrite };
-    let exported =
-        export_session(&data, &args.session, &output.disk, &output.name, options).await?;
+    let exported = export_session(&data, &args.session, &output.disk, &output.name, options)
+        .await
+        .map_err(|error| Failure::of_export(&error))?;
     let path = output.path.display();
     let mut report = Report::default();
     report.line(format_args!(
@@ -122,7 +130,9 @@ async fn import(context: &Context, args: &SessionImport) -> Result<(), Failure> 
     if let Some(replaced) = &taken.replaces {
         report.line(format_args!("It takes the place of {replaced}, which is gone."));
     }
-    report.line(format_args!("`spillway resume {}` goes on with it.", taken.session));
+    let is_stream = is_stream_named(&data, &taken.session).await;
+    let resume = advice::resume(&taken.session, is_stream);
+    report.line(format_args!("`{resume}` goes on with it."));
     let summary = Taken {
         upload_id: taken.session,
         chunks_total: taken.chunks_total,
@@ -138,8 +148,9 @@ async fn not_taken(data: &Arc<dyn Disk>, error: SessionError) -> Failure {
     let SessionError::AlreadyHere { session } = error else { return failure };
     let found = spillway_client::sessions(data, SystemClock.now()).await.unwrap_or_default();
     match found.iter().find(|here| here.id == session) {
-        Some(here) if here.stakes.is_nothing() => failure.already_here_unpaid(&session),
-        _ => failure,
+        Some(here) if here.stakes.is_nothing() => failure.already_here(&session, None),
+        Some(here) => failure.already_here(&session, Some(is_stream(here))),
+        None => failure,
     }
 }
 
@@ -156,8 +167,8 @@ async fn data_map(context: &Context, args: &SessionDataMap) -> Result<(), Failur
     report.line(format_args!("Wrote the data map of session {} to {path}.", session.id));
     if !session.finished {
         report.line(format_args!(
-            "Not everything that it describes is stored yet: `spillway resume {}` goes on.",
-            session.id
+            "Not everything that it describes is stored yet: `{}` goes on.",
+            advice::resume(&session.id, is_stream(&session))
         ));
     }
     let summary = Written {

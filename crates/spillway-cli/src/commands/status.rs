@@ -12,6 +12,7 @@ use spillway_types::{Atto, Domain, PaymentId, UnixTime, limits::QUOTE_LIFETIME};
 use self::processes::Process;
 use super::{Context, summary::only_report};
 use crate::{
+    advice,
     args::Status,
     config::{Layer, Settings},
     exit::Failure,
@@ -247,7 +248,8 @@ fn report(sessions: &[SessionStatus], chain: Option<&OnChain>, now: UnixTime) ->
         open(batch, chain) > Atto::ZERO && from(batch, chain).is_some_and(|from| from <= now)
     };
     if sessions.iter().flat_map(|session| &session.batches).any(is_due) {
-        report.push_str("Run `spillway refund` to take back what nobody has claimed.\n");
+        let refund = advice::refund(None);
+        report.extend(["Run `", &refund, "` to take back what nobody has claimed.\n"]);
     }
     report
 }

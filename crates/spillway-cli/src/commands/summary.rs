@@ -1,16 +1,23 @@
 //! What an upload has done, for programs and for people.
 
-use std::time::Duration;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use spillway_client::{Spend, Traffic, UploadError, Uploaded};
-use spillway_types::{Atto, Wei};
+use spillway_client::{ChunkFailure, Spend, Traffic, UploadError, Uploaded};
+use spillway_types::{Atto, ChunkAddress, Wei, limits::STORE_QUORUM};
 
 use crate::{
     memory,
     render::{Report, Text, amount, bytes, count, mode_name, one_line, paid_as, seconds},
 };
+
+/// How many reasons why chunks are not stored are named for people; programs get that of each chunk.
+const REASONS: usize = 5;
 
 /// The summary of an upload. Amounts are text: they pass 53 bits.
 #[derive(Debug, Serialize)]
@@ -33,6 +40,9 @@ pub(super) struct UploadSummary {
     tx_hashes: Vec<String>,
     /// Path of the data map that was written.
     data_map: Option<String>,
+    /// What writes the data map, if there was no place for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<[String; 1]>,
     public_address: Option<String>,
     /// Whether every chunk was looked for, and found, after it was stored.
     verified: bool,
@@ -127,6 +137,7 @@ impl UploadSummary {
             gas_cost_wei: spend.gas_cost.to_string(),
             tx_hashes: spend.tx_hashes.iter().map(ToString::to_string).collect(),
             data_map: None,
+            next: None,
             public_address: None,
             verified: false,
             skipped: Vec::new(),
@@ -142,6 +153,11 @@ impl UploadSummary {
     /// With the path of the data map, if it was written.
     pub(super) fn with_data_map(self, path: Option<&std::path::Path>) -> Self {
         Self { data_map: path.map(|path| path.display().to_string()), ..self }
+    }
+
+    /// With the command that writes the data map, if it is still to be written.
+    pub(super) fn with_next(self, next: Option<String>) -> Self {
+        Self { next: next.map(|command| [command]), ..self }
     }
 }
 
@@ -167,6 +183,71 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
         report.line(format_args!("Left out, for it is no file: {path}"));
     }
     report.text()
+}
+
+/// What people read about an upload that is done in part: what there is for the money, and why not more.
+/// Nothing of any other error.
+pub(super) fn partial_report(error: &UploadError, measured: Measured) -> String {
+    let UploadError::PartialUpload {
+        payment_mode,
+        mode_reason,
+        stored,
+        already_stored,
+        failed,
+        paid_unstored,
+        total,
+        spend,
+        ..
+    } = error
+    else {
+        return String::new();
+    };
+    let mut report = Report::default();
+    let there: BTreeSet<_> = stored.iter().chain(already_stored).collect();
+    report.line(format_args!(
+        "Stored {} of {}, {} of them stored before, in {}.",
+        there.len(),
+        count(*total, "chunk"),
+        already_stored.len(),
+        seconds(measured.elapsed),
+    ));
+    report.line(format_args!(
+        "Paid for and not stored: {}.",
+        count(paid_unstored.len() as u64, "chunk")
+    ));
+    report.line(paid(spend));
+    if let Some(text) = paid_as(*payment_mode, mode_reason.as_deref()) {
+        report.line(format_args!("{text}."));
+    }
+    reasons(&mut report, failed);
+    report.text()
+}
+
+/// Why chunks are not stored, the most frequent reason first.
+fn reasons(report: &mut Report, failed: &[(ChunkAddress, ChunkFailure)]) {
+    let mut kinds: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
+    for (_, failure) in failed {
+        // What peers say last differs from chunk to chunk: one of them is an example for all.
+        let (kind, example) = match failure {
+            ChunkFailure::NoQuorum { receipts, last } => (
+                format!("no quorum: {receipts} of {STORE_QUORUM} receipts"),
+                last.as_ref().map(|last| format!(", for instance {last}")),
+            ),
+            other => (other.to_string(), None),
+        };
+        let (chunks, said) = kinds.entry(kind).or_default();
+        *chunks += 1;
+        *said = said.take().or(example);
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, (chunks, _))| Reverse(*chunks));
+    for (kind, (chunks, example)) in kinds.iter().take(REASONS) {
+        report.line(format_args!("{chunks} × {kind}{}", example.as_deref().unwrap_or_default()));
+    }
+    let rest: usize = kinds.iter().skip(REASONS).map(|(_, (chunks, _))| chunks).sum();
+    if rest > 0 {
+        report.line(format_args!("{rest} × for other reasons, which --json names"));
+    }
 }
 
 fn paid(spend: &Spend) -> String {
@@ -196,7 +277,7 @@ pub(super) fn only_report(report: String) -> Text {
 
 #[cfg(test)]
 mod tests {
-    use spillway_client::{ModeReason, PaymentMode};
+    use spillway_client::{ModeReason, PaymentMode, PutFailure};
     use spillway_types::TxHash;
 
     use super::*;
@@ -247,6 +328,53 @@ mod tests {
         assert_eq!(json["mode_reason"], "batch: 0.5 coins less than direct");
         assert_eq!(json["storage_cost_atto"], "1000000000000000000");
         assert_eq!(json["tip_atto"], "20000000000000000");
+    }
+
+    fn partial(failed: Vec<ChunkFailure>) -> UploadError {
+        let numbered = (10..).map(|number| ChunkAddress([number; 32]));
+        UploadError::PartialUpload {
+            session: "a".into(),
+            bytes: 1_200_000_000,
+            payment_mode: uploaded().payment_mode,
+            mode_reason: uploaded().mode_reason.map(Box::new),
+            // One that the network had already was stored again, too.
+            stored: vec![ChunkAddress([1; 32]), ChunkAddress([2; 32])],
+            already_stored: vec![ChunkAddress([2; 32]), ChunkAddress([3; 32])],
+            failed: numbered.zip(failed).collect(),
+            paid_unstored: vec![ChunkAddress([10; 32])],
+            total: 14,
+            spend: uploaded().spend,
+            cause: None,
+        }
+    }
+
+    #[test]
+    fn a_partial_upload_says_what_there_is_for_the_money_and_why_not_more() {
+        let few = |receipts, last| ChunkFailure::NoQuorum { receipts, last };
+        let no_receipt = Some(PutFailure::NoReceipt);
+        let failed = vec![ChunkFailure::LostBytes, few(2, None), few(2, no_receipt), few(0, None)];
+        assert_eq!(
+            partial_report(&partial(failed), measured()),
+            "Stored 3 of 14 chunks, 2 of them stored before, in 10.0 s.\nPaid for and not stored: 1 \
+             chunk.\nPaid 1 tokens and 0.02 tokens for tips, and 0.001 coins for gas, in 2 \
+             transactions.\nPayment as batch: 0.5 coins less than direct.\n2 × no quorum: 2 of 3 \
+             receipts, for instance no receipt\n1 × its sealed bytes are lost, and not in the source, \
+             if one was given\n1 × no quorum: 0 of 3 receipts\n"
+        );
+        assert_eq!(partial_report(&UploadError::Interrupted, measured()), "");
+    }
+
+    #[test]
+    fn no_more_than_five_reasons_are_named() {
+        let mut failed: Vec<_> =
+            (0..3).map(|copies| ChunkFailure::NotVerified { copies }).collect();
+        let more = [ChunkFailure::NotPaid, ChunkFailure::Undecided, ChunkFailure::WindowOver];
+        failed.extend(more.iter().chain([&ChunkFailure::NotPaid]).cloned());
+        let said = partial_report(&partial(failed), measured());
+        let reasons: Vec<&str> = said.lines().filter(|line| line.contains('×')).collect();
+        let [most, .., rest] = reasons.as_slice() else { panic!("{said}") };
+        assert_eq!((reasons.len(), *most), (6, "2 × it is not paid"), "{said}");
+        assert_eq!(*rest, "1 × for other reasons, which --json names");
     }
 
     #[test]

@@ -11,14 +11,15 @@ use spillway_client::{
 use super::{
     Context, after_verified,
     mode::{pay_as, verify_as},
-    summary::{Measured, UploadSummary, report},
+    summary::{Measured, UploadSummary, only_report, partial_report, report},
 };
 use crate::{
+    advice,
     args::{Upload, VerifyAfterArgs},
     config::{Layer, Settings},
-    exit::Failure,
+    exit::{Failure, Of},
     local::{self, Output},
-    render::Text,
+    render::{Text, one_line},
 };
 
 /// `upload`.
@@ -40,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
     };
     let job = Job { work: Work::Upload(source), wallet: Arc::new(settings.wallet()?), options };
     let (uploaded, measured) = job.run(context, &settings).await?;
-    let done = Done { uploaded, measured, output: Some(output), of_several: false };
+    let done = Done { uploaded, measured, output: Ok(Some(output)), of_several: false };
     done.end(context, &settings, &args.verify).await
 }
 
@@ -48,8 +49,8 @@ pub(super) async fn run(context: &Context, args: &Upload) -> Result<(), Failure>
 pub(super) struct Done {
     pub(super) uploaded: Uploaded,
     pub(super) measured: Measured,
-    /// Where its data map goes, if it goes anywhere.
-    pub(super) output: Option<Output>,
+    /// Where its data map goes, if it goes anywhere; or why there is no place for it.
+    pub(super) output: Result<Option<Output>, Failure>,
     /// Whether the command has more of them.
     pub(super) of_several: bool,
 }
@@ -63,14 +64,19 @@ impl Done {
         verify: &VerifyAfterArgs,
     ) -> Result<(), Failure> {
         let uploaded = &self.uploaded;
-        if let (Some(output), Some(data_map)) = (&self.output, uploaded.data_map.as_deref())
+        if let (Ok(Some(output)), Some(data_map)) = (&self.output, uploaded.data_map.as_deref())
             && let Err(error) = output.write(data_map, FileMode::Private)
         {
             let kept = keep(settings, &uploaded.upload_id, data_map);
             return Err(Failure::from(error).without_data_map(uploaded, kept));
         }
-        let path = self.output.as_ref().map(|output| output.path.as_path());
-        let summary = UploadSummary::done(uploaded, self.measured).with_data_map(path);
+        let path = match &self.output {
+            Ok(output) => output.as_ref().map(|output| output.path.as_path()),
+            Err(_) => None,
+        };
+        let next = self.output.is_err().then(|| advice::data_map(&uploaded.upload_id));
+        let summary =
+            UploadSummary::done(uploaded, self.measured).with_data_map(path).with_next(next);
         let text = self.text(path);
         if self.of_several {
             context.console.upload(&summary, &text)?;
@@ -89,12 +95,24 @@ impl Done {
     fn text(&self, path: Option<&Path>) -> Text {
         let uploaded = &self.uploaded;
         let mut text = Text { report: report(uploaded, self.measured), result: String::new() };
-        text.report.push_str(match (uploaded.data_map.is_some(), path, uploaded.public_address) {
+        let (is_public, no_place) = (uploaded.public_address.is_some(), self.output.as_ref().err());
+        let not_written;
+        text.report.push_str(match (uploaded.data_map.is_some(), path, no_place) {
             // A single chunk.
             (false, _, _) => "",
-            (true, None, _) => "Its data map is not written again without -o.\n",
-            (true, Some(_), Some(_)) => "The data map is written, and public under this link:\n",
-            (true, Some(_), None) => {
+            (true, None, Some(why)) => {
+                not_written = format!(
+                    "Its data map is not written, for {}: `{}` writes it.\n",
+                    one_line(&why.message),
+                    advice::data_map(&uploaded.upload_id)
+                );
+                &not_written
+            }
+            (true, None, None) => "Its data map is not written again without -o.\n",
+            (true, Some(_), _) if is_public => {
+                "The data map is written, and public under this link:\n"
+            }
+            (true, Some(_), _) => {
                 "Keep the data map: nothing else can turn the chunks back into the contents.\n"
             }
         });
@@ -129,8 +147,8 @@ fn output_path(args: &Upload) -> Result<PathBuf, Failure> {
 /// What is to be uploaded.
 pub(super) enum Work {
     Upload(Source),
-    /// The session of this name.
-    Resume(String),
+    /// The session of this name, and whether it came from standard input.
+    Resume(String, bool),
 }
 
 /// Something to upload, of which everything was checked that can be checked here.
@@ -167,31 +185,40 @@ impl Job {
         let shown = progress.clone();
         let options = UploadOptions { progress, ..self.options };
         let (client, wallet) = (connected.client(), &self.wallet);
+        let is_stream =
+            matches!(self.work, Work::Upload(Source::Stream(_)) | Work::Resume(_, true));
         // Nobody may have what these were sealed from.
-        let stays = matches!(self.work, Work::Upload(Source::Stream(_)) | Work::Resume(_));
+        let stays = is_stream || matches!(self.work, Work::Resume(..));
         let outcome = match self.work {
             Work::Upload(source) => Box::pin(client.upload(source, wallet, options)).await,
-            Work::Resume(session) => Box::pin(client.resume(&session, wallet, None, options)).await,
+            Work::Resume(session, _) => {
+                Box::pin(client.resume(&session, wallet, None, options)).await
+            }
         };
         view.finish().await;
         let traffic = since(before, connected.traffic());
         let measured = Measured { traffic, elapsed: start.elapsed() };
-        let error = match outcome {
+        let (error, may_be_gone) = match outcome {
             Ok(uploaded) => return Ok((uploaded, measured)),
-            // A question that was cut short was not answered with no.
+            // A question that was cut short was not answered with no; but the session of it goes, as
+            // after a no, when its source can be read again.
             Err(UploadError::Declined { .. }) if context.stop.is_cancelled() => {
-                UploadError::Interrupted
+                (UploadError::Interrupted, !stays)
             }
-            Err(error) => error,
+            Err(error) => (error, false),
         };
-        match UploadSummary::partial(&error, measured) {
-            Some(summary) if of_several => context.console.upload(&summary, &Text::default())?,
-            Some(summary) => context.console.summary(&summary, &Text::default())?,
-            None => {}
+        if let Some(summary) = UploadSummary::partial(&error, measured) {
+            let text = only_report(partial_report(&error, measured));
+            if of_several {
+                context.console.upload(&summary, &text)?;
+            } else {
+                context.console.summary(&summary, &text)?;
+            }
         }
+        let of = Of { session: shown.session().filter(|_| !may_be_gone), is_stream };
+        let failure = context.upload_failure(&error, of);
         let stays = stays && error.is_price_not_taken();
-        let failure = context.upload_failure(error, shown.session());
-        Err(if stays { failure.kept(shown.session()) } else { failure })
+        Err(if stays { failure.kept(of.session) } else { failure })
     }
 }
 
@@ -200,5 +227,41 @@ fn since(before: Traffic, now: Traffic) -> Traffic {
     Traffic {
         sent_bytes: now.sent_bytes.saturating_sub(before.sent_bytes),
         received_bytes: now.received_bytes.saturating_sub(before.received_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use spillway_client::Spend;
+
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_place_for_a_data_map_the_command_that_writes_it_is_said() {
+        let uploaded = Uploaded {
+            upload_id: "a1".into(),
+            bytes: 1,
+            chunks_total: 1,
+            chunks_stored: 1,
+            chunks_already_stored: 0,
+            payment_mode: None,
+            mode_reason: None,
+            spend: Spend::default(),
+            data_map: Some(vec![1]),
+            public_address: None,
+            skipped: Vec::new(),
+            verified: false,
+            elapsed: Duration::ZERO,
+        };
+        let measured = Measured { traffic: Traffic::default(), elapsed: Duration::ZERO };
+        let done = |output| Done { uploaded: uploaded.clone(), measured, output, of_several: true };
+        let text = done(Err(Failure::usage("a.datamap exists already"))).text(None);
+        let last = "Its data map is not written, for a.datamap exists already: `spillway session \
+                    data-map a1 -o FILE` writes it.\n";
+        assert!(text.report.ends_with(last) && text.result.is_empty(), "{text:?}");
+        let text = done(Ok(None)).text(None);
+        assert!(text.report.ends_with("\nIts data map is not written again without -o.\n"));
     }
 }

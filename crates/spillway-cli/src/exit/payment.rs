@@ -1,9 +1,12 @@
 use spillway_client::{AccountError, ChainError, PayError, PayFailure, RefundReport};
 
 use super::{Code, Failure, chain_of, upload::texts};
+use crate::advice;
 
 /// What helps an account without money.
-const FUND_IT: &str = "send it to the address of `spillway wallet address`";
+fn fund_it() -> String {
+    format!("send it to the address of `{}`", advice::wallet_address())
+}
 
 impl From<&ChainError> for Failure {
     fn from(error: &ChainError) -> Self {
@@ -12,8 +15,10 @@ impl From<&ChainError> for Failure {
             ChainError::BadUrl { .. } => failure(Code::Usage).hint("check --rpc-url"),
             ChainError::Unreachable { .. } | ChainError::Timeout { .. } => failure(Code::TryAgain)
                 .hint("check --rpc-url and the connection, or try again later"),
-            ChainError::RateLimited => failure(Code::TryAgain).hint("try again later"),
-            ChainError::NotEnoughCoins => failure(Code::NoFunds).hint(FUND_IT),
+            ChainError::RateLimited | ChainError::Behind => {
+                failure(Code::TryAgain).hint("try again later")
+            }
+            ChainError::NotEnoughCoins => failure(Code::NoFunds).hint(fund_it()),
             ChainError::Unexpected { .. } => {
                 failure(Code::Failure).hint("check that --rpc-url is the RPC of an EVM chain")
             }
@@ -42,11 +47,11 @@ impl From<&PayError> for Failure {
                 failure(Code::Failure).hint("nothing was spent; check --vault and --rpc-url")
             }
             PayFailure::NotEnoughTokens { needed, found } => failure(Code::NoFunds)
-                .hint(FUND_IT)
+                .hint(fund_it())
                 .detail("needed_atto", needed.to_string())
                 .detail("found_atto", found.to_string()),
             PayFailure::NotEnoughCoins { needed, found } => failure(Code::NoFunds)
-                .hint(FUND_IT)
+                .hint(fund_it())
                 .detail("needed_wei", needed.to_string())
                 .detail("found_wei", found.to_string()),
             PayFailure::OverCost { cost, cap } => failure(Code::OverCap)

@@ -15,6 +15,7 @@ use super::*;
 
 const ADDRESS: ChunkAddress = ChunkAddress([0xab; 32]);
 const ACCOUNT: EvmAddress = EvmAddress([0x11; 20]);
+const OF: Of<'static> = Of { session: Some("s-1"), is_stream: false };
 
 fn code(failure: impl Into<Failure>) -> Code {
     failure.into().code
@@ -106,6 +107,12 @@ fn what_may_work_later_is_code_5() {
     assert_eq!(code(UploadError::Chain(unreachable())), Code::TryAgain);
     assert_eq!(code(NodeError::Chain(unreachable())), Code::TryAgain);
     assert_eq!(code(payment(PayFailure::Chain(unreachable()))), Code::TryAgain);
+    // Another server behind the same URL, or this one in a moment.
+    let behind = Failure::from(&ChainError::Behind);
+    assert_eq!(
+        (behind.code, behind.to_string().as_str()),
+        (Code::TryAgain, "the RPC is behind; try again later")
+    );
     assert_eq!(code(UploadError::Undecided { valid_until: UnixTime(1) }), Code::TryAgain);
     let few =
         UploadError::TooFewQuotes { address: ADDRESS, good: 4, asked: 10, dropped: 6, last: None };
@@ -116,7 +123,7 @@ fn what_may_work_later_is_code_5() {
 
 #[test]
 fn what_may_work_later_names_the_command_that_goes_on() {
-    let hint = |error| Failure::of_upload(error, Some("s-1")).hint.unwrap();
+    let hint = |error| Failure::of_upload(&error, OF).hint.unwrap();
     assert_eq!(
         hint(UploadError::Undecided { valid_until: UnixTime(1) }),
         "nothing was paid again; try again when the chain has moved on; `spillway resume s-1` goes on"
@@ -148,9 +155,15 @@ fn sessions_have_codes_and_say_what_to_do() {
     let hint = "run `spillway upload` of the same contents, with the same --public and --secret-file; \
                 what is paid stays paid";
     assert_eq!(lost.hint.unwrap(), hint);
+    // With no other key: an export asks for none.
+    let other = SessionError::OtherPayer { session: session(), payer: ACCOUNT };
+    assert_eq!(
+        Failure::of_export(&other).hint.as_deref(),
+        Some("it uses a payment of that wallet, which is not its own, so it stays here")
+    );
     let unasked = UploadError::ImportedPlans { session: session(), cost: Atto(2) };
     let hint = "nothing of them was paid; say --max-cost, or go on without --yes";
-    assert_eq!(Failure::of_upload(unasked, Some("s-1")).hint.unwrap(), hint);
+    assert_eq!(Failure::of_upload(&unasked, OF).hint.unwrap(), hint);
 }
 
 #[test]
@@ -167,7 +180,7 @@ fn what_pays_twice_says_so() {
     assert_eq!(here.hint.as_deref(), Some(hint));
     let hint = "nothing was taken over, and nothing would be lost here: `spillway forget s-1`, then import \
                 again; going on here pays again for what the archive has paid";
-    let unpaid = here.already_here_unpaid("s-1");
+    let unpaid = here.already_here("s-1", None);
     assert_eq!((unpaid.hint.as_deref(), unpaid.code), (Some(hint), Code::Failure));
     assert_eq!(unpaid.details["upload_id"], "s-1");
 }
@@ -213,7 +226,7 @@ fn money_has_codes() {
     assert_eq!(code(payment(over)), Code::OverCap);
     assert_eq!(code(PayError::from(PayFailure::Locked { wallet: ACCOUNT })), Code::Locked);
     assert_eq!(code(UploadError::Declined { offer: offer() }), Code::Failure);
-    let declined = Failure::of_upload(UploadError::Declined { offer: offer() }, Some("s-1"));
+    let declined = Failure::of_upload(&UploadError::Declined { offer: offer() }, OF);
     assert_eq!(
         declined.kept(Some("s-1")).hint.unwrap(),
         "nothing was paid; its sealed chunks stay, they may be all that there is: `spillway forget s-1` \
@@ -311,6 +324,58 @@ fn what_is_over_does_not_stay_paid() {
     );
 }
 
+/// What is lost cannot be stored by going on, only by whoever has the contents; that is so before the
+/// upload window is over, too.
+#[test]
+fn paid_chunks_whose_bytes_are_lost_need_their_contents() {
+    let hint = |reasons: Vec<ChunkFailure>, cause: Option<UploadError>| {
+        let mut error = partial(cause);
+        if let UploadError::PartialUpload { failed, .. } = &mut error {
+            *failed = reasons.into_iter().map(|reason| (ADDRESS, reason)).collect();
+        }
+        Failure::from(error).hint.unwrap()
+    };
+    let run = "run `spillway upload` of the same contents, with the same --public and --secret-file for the";
+    let lost = vec![ChunkFailure::NotPaid, ChunkFailure::LostBytes];
+    let stays = "what is paid stays paid";
+    let one = format!("{run} 1 chunk that is lost; {stays}");
+    assert_eq!(hint(lost.clone(), None), one);
+    assert_eq!(hint(lost.clone(), Some(UploadError::Interrupted)), one);
+    // Those that are not paid are lost besides.
+    let unpaid = UploadError::LostChunks { session: "session".into(), lost: vec![ADDRESS] };
+    assert_eq!(hint(lost, Some(unpaid)), format!("{run} 2 chunks that are lost; {stays}"));
+    let late = hint(vec![ChunkFailure::WindowOver, ChunkFailure::LostBytes], None);
+    let over = "the upload window of some chunks is over: `spillway resume session`, ";
+    assert!(late.starts_with(&format!("{run} 1 chunk that is lost; {over}")), "{late}");
+}
+
+/// Without a name for the data map it would be asked for one, and nothing would be done.
+#[test]
+fn what_came_from_standard_input_goes_on_with_a_name_for_its_data_map() {
+    let hint =
+        |error: UploadError| Failure::of_upload(&error, Of { is_stream: true, ..OF }).hint.unwrap();
+    let stays = "goes on, as the same command does; what is paid stays paid";
+    assert_eq!(hint(UploadError::Interrupted), format!("`spillway resume s-1 -o FILE` {stays}"));
+    let late = hint(partial(Some(UploadError::Interrupted)));
+    assert!(late.contains("`spillway resume session -o FILE`, 60 minutes after"), "{late}");
+    let mut open = partial(Some(UploadError::Interrupted));
+    if let UploadError::PartialUpload { failed, .. } = &mut open {
+        failed[0].1 = ChunkFailure::NotPaid;
+    }
+    assert_eq!(hint(open), format!("`spillway resume session -o FILE` {stays}"));
+    let later = hint(UploadError::Undecided { valid_until: UnixTime(1) });
+    assert!(later.ends_with("; `spillway resume s-1 -o FILE` goes on"), "{later}");
+    let stakes = Stakes { unstored_chunks: 1, ..Stakes::default() };
+    let kept = Failure::at_stake("s-1".into(), &stakes, true).hint.unwrap();
+    assert!(kept.starts_with("`spillway resume s-1 -o FILE` goes on; "), "{kept}");
+    let here = Failure::from(SessionError::AlreadyHere { session: "s-1".into() });
+    let here = here.already_here("s-1", Some(true)).hint.unwrap();
+    assert!(
+        here.contains("`spillway resume s-1 -o FILE` goes on with what is paid here"),
+        "{here}"
+    );
+}
+
 /// Going on as told would fail the same way again.
 #[test]
 fn a_partial_upload_says_first_what_to_do_about_its_cause() {
@@ -341,6 +406,10 @@ fn a_partial_upload_says_first_what_to_do_about_its_cause() {
         UploadError::TooFewQuotes { address: ADDRESS, good: 4, asked: 10, dropped: 6, last: None };
     let hint = format!("nothing more was paid; try again later; {go_on}");
     assert_eq!(said(few).1.hint, Some(hint));
+    // Earlier batches were paid.
+    let (_, small) = said(UploadError::NoBatch(BatchRefused::NotTaken));
+    let first = "nothing more was charged; try again later, or say --mode direct";
+    assert_eq!(small.hint, Some(format!("{first}; {go_on}")));
     let (declined, said) = said(UploadError::Declined { offer: offer() });
     assert!(declined);
     assert_eq!(said.hint, Some(format!("nothing more was paid; {go_on}")));
@@ -355,7 +424,7 @@ fn a_partial_upload_says_first_what_to_do_about_its_cause() {
 fn where_nobody_can_be_asked_that_is_the_reason() {
     let error = UploadError::Declined { offer: offer() };
     assert!(is_declined(&error));
-    let failure = Failure::of_upload(error, Some("s-1")).unasked();
+    let failure = Failure::of_upload(&error, OF).unasked();
     assert_eq!(failure.code, Code::Usage);
     assert_eq!(
         failure.to_string(),
@@ -383,7 +452,7 @@ fn a_partial_upload_lists_what_is_missing() {
         go_on.as_deref(),
         Some("run the same command again to go on; what is paid stays paid")
     );
-    let known = Failure::of_upload(UploadError::Interrupted, Some("s-1"));
+    let known = Failure::of_upload(&UploadError::Interrupted, OF);
     assert_eq!(
         known.hint.as_deref(),
         Some("`spillway resume s-1` goes on, as the same command does; what is paid stays paid")

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use spillway_client::{
     BatchRefused, ChunkFailure, PaymentMode, SourceError, Spend, UploadError, Uploaded,
 };
-use spillway_types::{Retry, limits::QUOTE_LIFETIME};
+use spillway_types::{ChunkAddress, Retry, limits::QUOTE_LIFETIME};
 
 use super::{Code, Failure, chain_of};
-use crate::render::count;
+use crate::{advice, render::count};
 
 /// Other options give other chunks, which are paid for anew.
 pub(super) const SAME_CONTENTS: &str =
@@ -22,38 +22,51 @@ pub(crate) fn is_declined(error: &UploadError) -> bool {
     }
 }
 
-/// What to do about an upload that was interrupted, and may have come to a session.
-fn go_on(session: Option<&str>) -> String {
-    let how = match session {
-        Some(session) => format!("`spillway resume {session}` goes on, as the same command does"),
-        None => "run the same command again to go on".to_owned(),
-    };
-    format!("{how}; what is paid stays paid")
+/// What an upload worked on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Of<'a> {
+    /// Its session, if it came so far.
+    pub(crate) session: Option<&'a str>,
+    /// Whether it came from standard input, so that its data map has no name of its own.
+    pub(crate) is_stream: bool,
+}
+
+impl Of<'_> {
+    /// What to do about one that was interrupted.
+    fn go_on(self) -> String {
+        let how = match self.session {
+            Some(session) => {
+                let resume = advice::resume(session, self.is_stream);
+                format!("`{resume}` goes on, as the same command does")
+            }
+            None => "run the same command again to go on".to_owned(),
+        };
+        format!("{how}; what is paid stays paid")
+    }
 }
 
 impl Failure {
-    /// Why an upload failed. `session`: what it worked on, if it came so far.
-    pub(crate) fn of_upload(error: UploadError, session: Option<&str>) -> Self {
-        let is_for_good = error.retry() == Retry::Never;
-        let is_interrupted = matches!(error, UploadError::Interrupted);
-        let names_itself = matches!(error, UploadError::PartialUpload { .. });
+    /// Why an upload failed.
+    pub(crate) fn of_upload(error: &UploadError, of: Of<'_>) -> Self {
+        if let UploadError::PartialUpload { session, .. } = error {
+            return partial(error, Of { session: Some(session), ..of });
+        }
         let mut failure = Self::from(error);
-        let Some(session) = session else { return failure };
+        let Some(session) = of.session else { return failure };
         failure.details.entry("upload_id").or_insert_with(|| session.into());
-        if is_interrupted {
-            return failure.hint(go_on(Some(session)));
+        match error {
+            UploadError::Interrupted => failure.hint(of.go_on()),
+            error if error.retry() == Retry::Never => failure,
+            _ => failure.and(format!("`{}` goes on", advice::resume(session, of.is_stream))),
         }
-        if is_for_good || names_itself {
-            return failure;
-        }
-        failure.and(format!("`spillway resume {session}` goes on"))
     }
 
     /// Says of the session of an upload whose price was not taken that it stays.
     pub(crate) fn kept(self, session: Option<&str>) -> Self {
         let Some(session) = session else { return self };
         self.and(format!(
-            "its sealed chunks stay, they may be all that there is: `spillway forget {session}` removes them"
+            "its sealed chunks stay, they may be all that there is: `{}` removes them",
+            advice::forget(session)
         ))
     }
 
@@ -102,20 +115,22 @@ impl From<&UploadError> for Failure {
             UploadError::Network(error) => Self::from(error),
             UploadError::Chain(error) => Self::from(error),
             UploadError::Payment { source, spend } => Self::from(source.as_ref()).spent(spend),
-            UploadError::Interrupted => Self::interrupted().hint(go_on(None)),
+            UploadError::Interrupted => Self::interrupted().hint(Of::default().go_on()),
             UploadError::Session(error) => Self::from(error),
             UploadError::HandedOver { session, .. } => Self::new(Code::Failure, chain_of(error))
                 .hint(format!(
-                    "`spillway session import FILE` takes it back; `spillway forget {session}` begins anew, \
-                     and pays anew for all that it has paid"
+                    "`{}` takes it back; `{}` begins anew, and pays anew for all that it has paid",
+                    advice::import(),
+                    advice::forget(session)
                 ))
                 .detail("upload_id", session.clone()),
-            UploadError::LostChunks { session, lost } => {
-                Self::new(Code::Failure, chain_of(error))
-                    .hint(format!("run `spillway upload` of {SAME_CONTENTS}; what is paid stays paid"))
-                    .detail("upload_id", session.clone())
-                    .detail("lost", texts(lost))
-            }
+            UploadError::LostChunks { session, lost } => Self::new(Code::Failure, chain_of(error))
+                .hint(format!(
+                    "run `{}` of {SAME_CONTENTS}; what is paid stays paid",
+                    advice::upload()
+                ))
+                .detail("upload_id", session.clone())
+                .detail("lost", texts(lost)),
             UploadError::NoSpace { needed, free, .. } => Self::new(Code::Failure, chain_of(error))
                 .hint("make room, or choose another place with --data-dir")
                 .detail("needed_bytes", *needed)
@@ -131,11 +146,9 @@ impl From<&UploadError> for Failure {
                     )
                     .detail("upload_id", session.clone())
             }
-            UploadError::TooFewQuotes { address, .. } => {
-                Self::new(Code::TryAgain, chain_of(error))
-                    .hint("nothing was paid; try again later")
-                    .detail("address", address.to_string())
-            }
+            UploadError::TooFewQuotes { address, .. } => Self::new(Code::TryAgain, chain_of(error))
+                .hint("nothing was paid; try again later")
+                .detail("address", address.to_string()),
             UploadError::OverCost { cost, cap } => Self::new(Code::OverCap, chain_of(error))
                 .hint("nothing more was paid; raise --max-cost to go on")
                 .detail("storage_cost_atto", cost.to_string())
@@ -153,34 +166,34 @@ impl From<&UploadError> for Failure {
             UploadError::Declined { .. } => {
                 Self::new(Code::Failure, "not approved").hint("nothing was paid")
             }
-            UploadError::NoBatch(refused) => no_batch(*refused),
+            UploadError::NoBatch(refused) => no_batch(*refused, "nothing was charged"),
             UploadError::Undecided { .. } => Self::new(Code::TryAgain, chain_of(error))
                 .hint("nothing was paid again; try again when the chain has moved on"),
-            UploadError::PartialUpload { .. } => partial(error),
+            UploadError::PartialUpload { .. } => Self::of_upload(error, Of::default()),
             _ => Self::new(Code::Failure, chain_of(error)),
         }
     }
 }
 
-/// A batch was asked for and cannot be.
-fn no_batch(refused: BatchRefused) -> Failure {
+/// A batch was asked for and cannot be; `charged` is what that has cost.
+fn no_batch(refused: BatchRefused, charged: &str) -> Failure {
     let failure = |code| Failure::new(code, format!("no batch payment: {refused}"));
     match refused {
         // Somebody has to make a seed known; until then it is as good as an RPC that is down.
         BatchRefused::BeaconBehind { latest } => failure(Code::TryAgain)
-            .hint("nothing was charged; try again later, or say --mode direct")
+            .hint(format!("{charged}; try again later, or say --mode direct"))
             .detail("latest_seed", latest.as_secs()),
         BatchRefused::NotTaken => failure(Code::TryAgain)
-            .hint("nothing was charged; try again later, or say --mode direct"),
+            .hint(format!("{charged}; try again later, or say --mode direct")),
         BatchRefused::PrizeTooSmall { prize, least } => failure(Code::Failure)
-            .hint("nothing was charged; say --mode direct, or upload more at once")
+            .hint(format!("{charged}; say --mode direct, or upload more at once"))
             .detail("prize_atto", prize.to_string())
             .detail("least_prize_atto", least.to_string()),
         BatchRefused::PrizeTooLarge { prize, most } => failure(Code::Failure)
-            .hint("nothing was charged; say a smaller --batch-leaves, or --mode direct")
+            .hint(format!("{charged}; say a smaller --batch-leaves, or --mode direct"))
             .detail("prize_atto", prize.to_string())
             .detail("most_prize_atto", most.to_string()),
-        _ => failure(Code::Failure).hint("nothing was charged; say --mode direct"),
+        _ => failure(Code::Failure).hint(format!("{charged}; say --mode direct")),
     }
 }
 
@@ -202,7 +215,7 @@ impl From<&SourceError> for Failure {
 }
 
 /// Some chunks are stored, some are not: all of it, by address.
-fn partial(error: &UploadError) -> Failure {
+fn partial(error: &UploadError, of: Of<'_>) -> Failure {
     let failure = Failure::new(Code::PartialUpload, chain_of(error));
     let UploadError::PartialUpload {
         session,
@@ -220,14 +233,13 @@ fn partial(error: &UploadError) -> Failure {
         return failure;
     };
     let is_late = failed.iter().any(|(_, reason)| matches!(reason, ChunkFailure::WindowOver));
-    let hint = match (is_late, cause.as_deref()) {
-        (true, _) => late(session, *payment_mode),
-        (false, Some(UploadError::LostChunks { lost, .. })) => format!(
-            "run `spillway upload` of {SAME_CONTENTS} for the {} that {} lost; what is paid stays paid",
-            count(lost.len() as u64, "chunk"),
-            if lost.len() == 1 { "is" } else { "are" },
-        ),
-        (false, _) => go_on(Some(session)),
+    let hint = match (is_late, lost(failed, cause.as_deref())) {
+        (true, 0) => late(session, *payment_mode, of.is_stream),
+        (true, lost) => {
+            format!("{}; {}", upload_lost(lost), late(session, *payment_mode, of.is_stream))
+        }
+        (false, 0) => of.go_on(),
+        (false, lost) => format!("{}; what is paid stays paid", upload_lost(lost)),
     };
     let failure = match cause.as_deref() {
         Some(UploadError::Interrupted) => Failure::interrupted().hint(hint),
@@ -250,6 +262,26 @@ fn partial(error: &UploadError) -> Failure {
         .spent(spend)
 }
 
+/// Chunks that only their source could give again, paid or not: going on by name cannot store them.
+fn lost(failed: &[(ChunkAddress, ChunkFailure)], cause: Option<&UploadError>) -> u64 {
+    let is_lost = |reason: &ChunkFailure| matches!(reason, ChunkFailure::LostBytes);
+    let paid = failed.iter().filter(|(_, reason)| is_lost(reason)).count();
+    let unpaid = match cause {
+        Some(UploadError::LostChunks { lost, .. }) => lost.len(),
+        _ => 0,
+    };
+    (paid + unpaid) as u64
+}
+
+fn upload_lost(lost: u64) -> String {
+    format!(
+        "run `{}` of {SAME_CONTENTS} for the {} that {} lost",
+        advice::upload(),
+        count(lost, "chunk"),
+        if lost == 1 { "is" } else { "are" },
+    )
+}
+
 impl Failure {
     /// With what is to be done about the cause first, for going on as it was would fail as it did.
     fn because(self, cause: &UploadError, go_on: String) -> Self {
@@ -260,6 +292,7 @@ impl Failure {
             UploadError::TooFewQuotes { .. } => {
                 Some("nothing more was paid; try again later".to_owned())
             }
+            UploadError::NoBatch(refused) => no_batch(*refused, "nothing more was charged").hint,
             _ => alone.hint,
         };
         let mut failure = match first {
@@ -272,17 +305,19 @@ impl Failure {
 }
 
 /// Nobody takes what was paid for and not stored in time.
-fn late(session: &str, mode: Option<PaymentMode>) -> String {
+fn late(session: &str, mode: Option<PaymentMode>, is_stream: bool) -> String {
     let wait = QUOTE_LIFETIME.as_secs() / 60;
     let comes_back = match mode {
         Some(PaymentMode::Batch | PaymentMode::Mixed) => {
-            "what nobody claims of its batches comes back with `spillway refund`"
+            format!("what nobody claims of its batches comes back with `{}`", advice::refund(None))
         }
-        _ => "a direct payment does not come back",
+        _ => "a direct payment does not come back".to_owned(),
     };
     format!(
-        "the upload window of some chunks is over: `spillway resume {session}`, {wait} minutes after its \
-         end, pays for these anew; {comes_back}; `spillway status` says when"
+        "the upload window of some chunks is over: `{}`, {wait} minutes after its end, pays for these \
+         anew; {comes_back}; `{}` says when",
+        advice::resume(session, is_stream),
+        advice::status(),
     )
 }
 
@@ -305,8 +340,8 @@ impl Failure {
                 failure.hint(hint).detail("data_map", path)
             }
             Err(_) => failure.hint(format!(
-                "everything is stored: `spillway session data-map {} -o FILE` writes the data map",
-                uploaded.upload_id
+                "everything is stored: `{}` writes the data map",
+                advice::data_map(&uploaded.upload_id)
             )),
         };
         failure.spent(&uploaded.spend)
@@ -315,7 +350,7 @@ impl Failure {
     /// Everything is stored, by a run that did not verify it.
     pub(crate) fn not_verified(uploaded: &Uploaded) -> Self {
         Self::new(Code::Failure, "everything is stored, and was not verified")
-            .hint("`spillway verify` asks the network for each chunk of a data map")
+            .hint(format!("`{}` asks the network for each chunk of a data map", advice::verify()))
             .detail("upload_id", uploaded.upload_id.clone())
     }
 

@@ -1,23 +1,28 @@
 use spillway_client::{NotRepaired, RepairFailure, Verified, VerifyError};
 
 use super::{Code, Failure, chain_of, upload::SAME_CONTENTS};
-use crate::render::count;
+use crate::{advice, render::count};
 
 /// What to do when what is missing cannot be stored again from here. Where there are receipts, an upload
 /// takes them at their word unless it verifies.
 fn upload_again(found: &Verified) -> String {
-    let no_proof = |left: &NotRepaired| matches!(left.why, RepairFailure::NoProof);
     let first = if !found.unreadable.is_empty() {
         "sessions that cannot be read may have the proof, see to them first; "
-    } else if found.not_repaired.iter().any(no_proof) {
+    } else if found.not_repaired.iter().any(|left| matches!(left.why, RepairFailure::NoProof)) {
         "--repair on the machine and with the --data-dir of the upload costs nothing; else "
     } else {
         ""
     };
     format!(
-        "{first}`spillway upload --wait-verified` of {SAME_CONTENTS}, stores again what is missing, and \
-         pays anew only for what this machine has no proof of"
+        "{first}`{}` of {SAME_CONTENTS}, stores again what is missing, and pays anew only for what this \
+         machine has no proof of that nodes take",
+        advice::upload_verified()
     )
+}
+
+/// Whether nothing that is kept here stores it again, now or later.
+fn is_beyond_repair(left: &NotRepaired) -> bool {
+    matches!(left.why, RepairFailure::NoProof | RepairFailure::NoReceipts { .. })
 }
 
 impl From<VerifyError> for Failure {
@@ -45,10 +50,9 @@ impl Failure {
         if found.is_sound() {
             return None;
         }
-        let no_proof = |left: &NotRepaired| matches!(left.why, RepairFailure::NoProof);
         let hint = match found.silent.len() as u64 {
             0 if !repair => "--repair stores again what a session here has the proof of".to_owned(),
-            0 if found.not_repaired.iter().any(no_proof) => upload_again(found),
+            0 if found.not_repaired.iter().any(is_beyond_repair) => upload_again(found),
             0 => "verify again later".to_owned(),
             silent => format!("{} did not answer: verify again", count(silent, "peer")),
         };
@@ -67,7 +71,7 @@ mod tests {
     /// Without a verification a new upload takes receipts at their word, and the chunk stays gone.
     const UPLOAD_AGAIN: &str = "`spillway upload --wait-verified` of the same contents, with the same \
                                 --public and --secret-file, stores again what is missing, and pays \
-                                anew only for what this machine has no proof of";
+                                anew only for what this machine has no proof of that nodes take";
 
     fn found(copies: [u64; 6]) -> Verified {
         let chunks_total = copies.iter().sum();
@@ -102,6 +106,12 @@ mod tests {
         let elsewhere =
             "--repair on the machine and with the --data-dir of the upload costs nothing; else ";
         assert_eq!((code, said), (Code::PartialUpload, says + elsewhere + UPLOAD_AGAIN));
+        // Time does not bring receipts, and this machine has what there is.
+        let why = RepairFailure::NoReceipts { found: 2 };
+        let not_repaired = vec![NotRepaired { address, copies: 1, why }];
+        let (code, said) = failure(&Verified { not_repaired, ..found([1, 0, 1, 1, 1, 6]) }, true);
+        let few = "2 of 10 chunks have fewer than 3 copies; ".to_owned();
+        assert_eq!((code, said), (Code::PartialUpload, few + UPLOAD_AGAIN));
         let mut lost = Verified { lost: vec![address], ..silent };
         let gone = format!("1 of 10 chunks are gone; {UPLOAD_AGAIN}");
         assert_eq!(failure(&lost, true), (Code::NotFound, gone));

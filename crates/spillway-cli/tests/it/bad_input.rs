@@ -393,6 +393,10 @@ fn sessions_that_are_not_there() {
     );
     let over = place.run(&["forget", "--finished"]);
     assert_eq!(over.to_string(), "exit code: 0\n----- stdout -----\nNothing to forget.\n");
+    // A command that is named finds what this one was told to look for.
+    let elsewhere = place.run(&["forget", "abc", "--data-dir", "my data"]);
+    let named = "`spillway status --data-dir 'my data'` lists the names";
+    assert_eq!(elsewhere.stderr, format!("error: there is no session abc; {named}\n"));
 }
 
 /// An RPC that says of everything that it is 1. It ends with the test.

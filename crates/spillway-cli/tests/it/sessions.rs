@@ -133,6 +133,7 @@ fn uploads_survive_what_happens_to_them() {
     let mut devnet = Devnet::start_with(&place, "6", &[]);
     a_killed_upload_goes_on_elsewhere(&place);
     a_stopped_upload_says_how_to_go_on(&place);
+    what_has_no_place_for_its_data_map_goes_on(&place);
     what_runs_is_seen(&place);
     whatever_is_stopped_ends_with_130(&place);
     what_is_verified_is_said_to_a_command(&place);
@@ -247,7 +248,7 @@ fn a_stopped_upload_says_how_to_go_on(place: &Place) {
     assert_eq!(code, 130, "{said}");
     let open = session(place, "stopped");
     assert_eq!(said["upload_id"], open["upload_id"]);
-    let go_on = format!("`spillway resume {}` goes on", id(&open));
+    let go_on = format!("`spillway resume {} --devnet devnet.json` goes on", id(&open));
     assert!(said["hint"].as_str().unwrap().starts_with(&go_on), "{said}");
 
     // All of them: each says what its own command would, and the summary comes last.
@@ -273,6 +274,78 @@ fn a_stopped_upload_says_how_to_go_on(place: &Place) {
     );
     assert_eq!(before - tokens(place), atto(&done["storage_cost_atto"]));
     assert_eq!(run(place, &["resume", "--all", "--yes"])["uploads"], 0);
+}
+
+/// One from a pipe and one in whose way another data map lies, in a directory that needs quotes.
+fn what_has_no_place_for_its_data_map_goes_on(place: &Place) {
+    let at = ["--data-dir", "my data"];
+    let bytes = noise(8, LARGE);
+    let words = ["upload", "-", "-o", "pipe.datamap", "--mode", "direct", "--yes"];
+    let mut upload = Running::start(place, &[&words[..], &at].concat());
+    upload.child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    upload.wait_for("store");
+    upload.signal(Signal::INT);
+    let (code, said) = failed(&upload.end());
+    let (name, flags) = (id(&said), "--data-dir 'my data' --devnet devnet.json");
+    let go_on = format!("`spillway resume {name} -o FILE {flags}` goes on");
+    assert_eq!(code, 130, "{said}");
+    assert!(said["hint"].as_str().unwrap().starts_with(&go_on), "{said}");
+    let listed = summary(&place.run(&[&["status", "--json"][..], &at].concat()));
+    let next = format!("spillway resume {name} -o FILE --data-dir 'my data'");
+    assert_eq!(listed["sessions"][0]["next"], json!([next]));
+    what_is_lost_is_said_to_people(place, name);
+
+    // Another one, whose data map may not go where something is.
+    place.file("way", noise(9, LARGE));
+    let words = ["upload", "way", "--mode", "direct", "--yes"];
+    let mut upload = Running::start(place, &[&words[..], &at].concat());
+    upload.wait_for("store");
+    upload.signal(Signal::KILL);
+    assert_eq!(upload.end().code, None);
+    place.file("way.datamap", "newer");
+    let all = ran(place, &[&["resume", "--all", "--yes"][..], &at].concat());
+    assert_eq!(summary(&all)["finished"], 2, "{all}");
+    let lines = all.stdout.lines().map(|it| serde_json::from_str(it).unwrap());
+    let done: Vec<Value> = lines.filter(|it: &Value| it["message_type"] == "upload").collect();
+    assert_eq!(done.len(), 2);
+    for done in &done {
+        let write = format!("spillway session data-map {} -o FILE --data-dir 'my data'", id(done));
+        assert_eq!((&done["data_map"], &done["next"]), (&Value::Null, &json!([write])), "{all}");
+    }
+    assert_eq!(fs::read(place.path().join("way.datamap")).unwrap(), b"newer");
+    let write = ["session", "data-map", name, "-o", "pipe.datamap"];
+    assert_eq!(place.run(&[&write[..], &at].concat()).code, Some(0));
+    run(place, &["download", "pipe.datamap", "-o", "unpiped"]);
+    assert!(fs::read(place.path().join("unpiped")).unwrap() == bytes);
+}
+
+/// Going on cannot store what is lost: people read what there is for the money, and what helps.
+fn what_is_lost_is_said_to_people(place: &Place, name: &str) {
+    let spills = place.path().join("my data/spill");
+    let spill = fs::read_dir(&spills).unwrap().next().unwrap().unwrap().path();
+    let chunks = fs::read_dir(&spill).unwrap().map(|entry| entry.unwrap().path());
+    let chunks: Vec<PathBuf> =
+        chunks.filter(|path| path.file_name().unwrap().len() == 64).collect();
+    let aside = place.path().join("aside");
+    fs::create_dir(&aside).unwrap();
+    for chunk in &chunks {
+        fs::rename(chunk, aside.join(chunk.file_name().unwrap())).unwrap();
+    }
+    let words = ["resume", name, "-o", "pipe.datamap", "--yes", "--devnet", "devnet.json"];
+    let said = place.run(&[&words[..], &["--data-dir", "my data"]].concat());
+    assert_eq!(said.code, Some(3), "{said}");
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    let [stored, unstored, paid, _mode, why] = lines.as_slice() else { panic!("{said}") };
+    assert!(stored.starts_with("Stored ") && stored.contains(" chunks, 0 of them "), "{said}");
+    assert!(unstored.starts_with("Paid for and not stored: "), "{said}");
+    assert!(paid.starts_with("Paid ") && paid.contains(" coins for gas, in "), "{said}");
+    assert!(why.ends_with(" × its sealed bytes are lost, and not in the source, if one was given"));
+    let run =
+        "; run `spillway upload --data-dir 'my data' --devnet devnet.json` of the same contents";
+    assert!(said.stderr.contains(run) && !said.stderr.contains("spillway resume"), "{said}");
+    for chunk in &chunks {
+        fs::rename(aside.join(chunk.file_name().unwrap()), chunk).unwrap();
+    }
 }
 
 /// A running upload tells `status` what it does; one that is stopped is seen without figures, and its
@@ -406,7 +479,8 @@ fn what_is_missing_is_found_and_stored_again(place: &Place) {
 
     // The hint is true: the source and the proof that is here store it again, for nothing.
     let (_, said) = failed(&gone);
-    assert!(said["hint"].as_str().unwrap().starts_with("`spillway upload --wait-verified` of "));
+    let first = "`spillway upload --wait-verified --devnet devnet.json` of ";
+    assert!(said["hint"].as_str().unwrap().starts_with(first), "{said}");
     let before = tokens(place);
     let again = ["upload", "small", "--yes", "--overwrite", "--wait-verified"];
     assert_eq!(run(place, &again)["verified"], true);

@@ -5,7 +5,11 @@ use spillway_types::UnixTime;
 
 use super::state;
 use crate::{
-    commands::{forget::may_go, resume::is_open},
+    advice,
+    commands::{
+        forget::may_go,
+        resume::{is_open, is_stream},
+    },
     render::utc,
 };
 
@@ -27,13 +31,12 @@ pub(super) fn stage_name(stage: SessionStage) -> &'static str {
 /// what it holds is not known.
 pub(super) fn commands(session: &SessionStatus) -> Vec<String> {
     let SessionStatus { id, .. } = session;
-    let forget = || format!("spillway forget {id}");
+    let forget = || advice::forget(id);
+    let resume = || advice::resume(id, is_stream(session));
     match state(session) {
-        "interrupted" if session.stakes.is_nothing() => {
-            vec![format!("spillway resume {id}"), forget()]
-        }
-        "interrupted" => vec![format!("spillway resume {id}")],
-        "handed_over" => vec![format!("spillway session export {id} -o FILE"), forget()],
+        "interrupted" if session.stakes.is_nothing() => vec![resume(), forget()],
+        "interrupted" => vec![resume()],
+        "handed_over" => vec![advice::export(id), forget()],
         "finished" if may_go(session) => vec![forget()],
         _ => Vec::new(),
     }
@@ -42,12 +45,13 @@ pub(super) fn commands(session: &SessionStatus) -> Vec<String> {
 /// The same for people, with where it stands. Of those that are finished all is said at the end.
 pub(super) fn line(session: &SessionStatus, now: UnixTime) -> Option<String> {
     let id = &session.id;
-    let resume = format!("`spillway resume {id}`");
+    let resume = format!("`{}`", advice::resume(id, is_stream(session)));
     match state(session) {
         "handed_over" => {
             let at = session.handed_over.map(utc).unwrap_or_default();
             Some(format!(
-                "since {at} it goes on with its archive; `spillway forget {id}` ends it here"
+                "since {at} it goes on with its archive; `{}` ends it here",
+                advice::forget(id)
             ))
         }
         "interrupted" => Some(match session.stage {
@@ -87,10 +91,13 @@ pub(super) fn closing(sessions: &[SessionStatus], now: UnixTime) -> String {
         });
     }
     if sessions.iter().any(|session| state(session) == "finished" && may_go(session)) {
-        text.push_str(
-            "`spillway forget --finished` takes those that are over from this list; their data maps \
-             cannot be written again then, nor what nodes lose be repaired for free.\n",
-        );
+        let forget = advice::forget_finished();
+        text.extend([
+            "`",
+            &forget,
+            "` takes those that are over from this list; their data maps cannot be written again then, \
+             nor what nodes lose be repaired for free.\n",
+        ]);
     }
     text
 }

@@ -203,6 +203,11 @@ fn what_to_do_next_is_said_for_each() {
     let stakes = Stakes { unstored_chunks: 1, ..Stakes::default() };
     let storing = SessionStatus { stakes, ..open(SessionStage::Storing) };
     assert_eq!(next::commands(&storing), [resume]);
+    // What came from standard input has no name that its data map could have.
+    let stream = SessionStatus { source: "-".into(), ..storing.clone() };
+    let resume = "spillway resume a -o FILE";
+    assert_eq!(next::commands(&stream), [resume]);
+    assert_eq!(next::line(&stream, FROM).unwrap(), format!("paid, to be stored: `{resume}`"));
     let running = SessionStatus { running: true, ..storing };
     assert_eq!((next::line(&running, FROM), next::commands(&running)), (None, Vec::new()));
 }
