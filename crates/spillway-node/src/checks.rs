@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, time::Duration};
 use spillway_pay::verify::leaf_is_paid;
 use spillway_types::{
     BatchTerms, ChunkAddress, Domain, OfferRequest, PaymentId, PaymentProof, PeerKey, PutRequest,
-    Quote, QuoteTerms, Receipt, Refusal, UnixTime,
+    Quote, QuoteTerms, Refusal, UnixTime,
     limits::{
         CLOSE_GROUP, KNOWN_QUOTED_PEERS, MAX_CHUNK_BYTES, MAX_CLOCK_SKEW, NEIGHBOURHOOD,
         STORE_QUORUM,

@@ -224,7 +224,11 @@ impl Payments {
         if let Some(recorded) = newest.recorded {
             return Ok(PlanStatus::Paid { recorded });
         }
-        let finalized = chain.record(vault, payment, At::Finalized).await?;
+        let finalized = match chain.record(vault, payment, At::Finalized).await {
+            // It knows of no final block yet, so nothing is over.
+            Err(ChainError::Behind) => return Ok(PlanStatus::Open),
+            other => other?,
+        };
         Ok(match finalized.recorded {
             // The server that said no before was behind.
             Some(recorded) => PlanStatus::Paid { recorded },

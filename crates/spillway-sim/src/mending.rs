@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use spillway_client::{ReadData, Remote, Uploaded, Verified, VerifyError, VerifyOptions};
 use spillway_types::{
-    ChunkAddress,
+    ChunkAddress, PaymentId,
     limits::{CLOSE_GROUP, STORE_QUORUM},
 };
 
@@ -69,11 +69,18 @@ impl Play {
     }
 
     /// Every chunk that the session has paid for is on all five of its closest nodes. Not one that was
-    /// stored for a payment which a reorganisation has taken back: its receipts name that one.
+    /// stored for a payment which a reorganisation has taken back: its receipts name that one. Nor, when
+    /// the window is over, one that somebody else has paid for, too: it may have been stored for them.
     fn check_mended(&self, dir: &DataDir, done: &Uploaded, report: &Verified) -> Checked {
         let session = Path::new("sessions").join(&done.upload_id);
         let recorded = self.world.recorded();
         let plans = self.world.plans.of(&dir.machine.disk(), &session);
+        let now = self.world.now();
+        let is_others = |payment: &PaymentId, address: ChunkAddress| {
+            let others = recorded.keys().filter(|other| *other != payment);
+            let mut others = others.filter_map(|other| self.oracle.plan(*other));
+            others.any(|plan| plan.leaves.iter().any(|leaf| leaf.address == address))
+        };
         let paid = plans.iter().filter(|(payment, _)| recorded.contains_key(payment));
         let mut all = oracle::addresses(done)?;
         for payment in self.world.sky.undone() {
@@ -82,7 +89,12 @@ impl Play {
                 all.remove(&leaf.address);
             });
         }
-        for leaf in paid.flat_map(|(_, plan)| &plan.leaves) {
+        let paid = paid
+            .flat_map(|(payment, plan)| plan.leaves.iter().map(move |leaf| (payment, plan, leaf)));
+        for (payment, plan, leaf) in paid {
+            if plan.upload_by < now && is_others(payment, leaf.address) {
+                continue;
+            }
             let copies = self.close_copies(leaf.address);
             if all.contains(&leaf.address) && copies < CLOSE_GROUP {
                 let found = format!("{copies}; {:?}", report.not_repaired);

@@ -372,7 +372,8 @@ impl Oracle {
             plans.iter().filter(|(payment, _)| wanted(payment)).map(|(_, plan)| plan.total()).sum()
         };
         let most = total(&|payment| self.ever.contains(payment));
-        let is_others = |payment| elsewhere.contains(payment) || self.shared.contains(payment);
+        let is_others =
+            |payment: &PaymentId| elsewhere.contains(payment) || self.shared.contains(payment);
         let least = total(&|payment| recorded.contains_key(payment) && !is_others(payment));
         let least = if about.chain_was_clear { least } else { Atto::ZERO };
         if (least..=most).contains(&spend.storage_cost) {

@@ -176,7 +176,7 @@ pub(super) fn report(uploaded: &Uploaded, measured: Measured) -> String {
         report.line(format_args!("{text}."));
     }
     if uploaded.verified {
-        report.line("Every chunk was found where it was stored.");
+        report.line("In the end every chunk was looked for, and found.");
     }
     for path in &uploaded.skipped {
         let path = one_line(&path.display().to_string());

@@ -77,7 +77,14 @@ impl Done {
         let next = self.output.is_err().then(|| advice::data_map(&uploaded.upload_id));
         let summary =
             UploadSummary::done(uploaded, self.measured).with_data_map(path).with_next(next);
-        let text = self.text(path);
+        let mut text = self.text(path);
+        // The session may be forgotten, and has the only one then.
+        if let (Err(_), Some(data_map)) = (&self.output, uploaded.data_map.as_deref()) {
+            let kept = keep(settings, &uploaded.upload_id, data_map)?;
+            text.report.push_str("A copy of it is kept as ");
+            text.report.push_str(&kept.display().to_string());
+            text.report.push_str(".\n");
+        }
         if self.of_several {
             context.console.upload(&summary, &text)?;
         } else {

@@ -311,6 +311,8 @@ fn what_has_no_place_for_its_data_map_goes_on(place: &Place) {
     for done in &done {
         let write = format!("spillway session data-map {} -o FILE --data-dir 'my data'", id(done));
         assert_eq!((&done["data_map"], &done["next"]), (&Value::Null, &json!([write])), "{all}");
+        let copy = place.path().join("my data").join(id(done)).with_extension("datamap");
+        assert!(copy.is_file(), "{}", copy.display());
     }
     assert_eq!(fs::read(place.path().join("way.datamap")).unwrap(), b"newer");
     let write = ["session", "data-map", name, "-o", "pipe.datamap"];

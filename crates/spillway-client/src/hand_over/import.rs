@@ -178,8 +178,11 @@ impl Import<'_> {
         proofs::check(&snapshot, &session::load_records(disk, &name)?.1)?;
         let Compared { old, unplanned } = compare(disk, here, &snapshot)?;
         let mut records = vec![Record::Imported];
+        // Elsewhere some may have been lost: those of the copy are the only ones then.
+        for copy in old.iter().chain(&unplanned) {
+            self.take_chunks(&copy.snapshot, &spill)?;
+        }
         for session in &unplanned {
-            self.take_chunks(&session.snapshot, &spill)?;
             // Whoever waits for it waits for this one.
             records.extend(session.snapshot.progressed.to_verify.then_some(Record::ToVerify));
         }

@@ -127,8 +127,12 @@ impl Engine {
     }
 
     /// Gives up a plan of this session that was never signed.
-    async fn drop_plan(&mut self, batch: usize, plan: PlanIx) -> Result<(), UploadError> {
-        tracing::info!(plan = plan.0, "another session pays for chunks of it: given up");
+    pub(super) async fn drop_plan(
+        &mut self,
+        batch: usize,
+        plan: PlanIx,
+    ) -> Result<(), UploadError> {
+        tracing::info!(plan = plan.0, "it was never signed, and will not be: given up");
         self.session.record(vec![Record::Dropped { plan }]).await?;
         if let Batch::Planned { chunks, .. } = &mut self.batches[batch] {
             self.batches[batch] = Batch::Sealed { chunks: std::mem::take(chunks) };

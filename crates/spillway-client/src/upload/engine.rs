@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     UploadError,
-    session::{Batch, ChunkIx, Effect, Event, PlanFile, PlanIx, Record, Session},
+    session::{Batch, ChunkIx, Effect, Event, PlanFile, PlanIx, Progressed, Record, Session},
 };
 
 /// A chunk that is to be stored now.
@@ -267,9 +267,18 @@ impl Engine {
         self.lost_of(open).await
     }
 
+    /// Whether nobody can have sent a plan: nothing is signed for it here, and it was never recorded for
+    /// another session that may have signed it. One that came with an archive may be signed elsewhere.
+    fn never_went_out(&self, plan: PlanIx) -> bool {
+        let Progressed { imported, paid, undone, .. } = &self.session.progressed;
+        let was_recorded = paid.contains_key(&plan) || undone.contains(&plan);
+        let is_known = *imported || was_recorded || self.adopted.contains(&plan);
+        !is_known && !self.session.is_signed(self.session.plan(plan).plan.id())
+    }
+
     /// Leaves the plans that can still be recorded, whose chunks are there, for which no other session
-    /// pays, and which are agreed to.
-    /// Those that are too late have to wait until the chain says that they never will be.
+    /// pays, and which are agreed to. One that is too late is given up when nobody can have sent it;
+    /// others have to wait until the chain says that they never will be recorded.
     async fn check_open_plans(&mut self) -> Result<(), UploadError> {
         let now = self.job.parts.clock.now();
         for (batch, plan) in std::mem::take(&mut self.to_pay) {
@@ -277,6 +286,10 @@ impl Engine {
             let lost = self.lost_before_signing(plan).await?;
             if valid_until > now && lost.is_empty() {
                 self.to_pay.push((batch, plan));
+                continue;
+            }
+            if lost.is_empty() && self.never_went_out(plan) {
+                self.drop_plan(batch, plan).await?;
                 continue;
             }
             self.apply(batch, Event::PayFailed);

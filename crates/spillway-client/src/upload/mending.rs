@@ -95,7 +95,10 @@ impl Mend {
         if seen.found() == Found::Verified {
             return Ok(seen);
         }
-        let proofs = self.proofs().await?;
+        let mut proofs = self.proofs().await?;
+        // One whose window is over, and that nobody has signed for in time, stores nothing any more.
+        let now = self.job.parts.clock.now();
+        proofs.retain(|kept| kept.is_open(now) || kept.is_offer());
         *has_proof = !proofs.is_empty();
         if proofs.is_empty() {
             return Ok(seen);
@@ -114,7 +117,8 @@ impl Mend {
             Some(kept) if kept.is_open(now) => Ok(vec![kept]),
             Some(mut kept) => {
                 kept.add_receipts(&self.receipts().await?);
-                Ok(vec![kept])
+                // Paid for here, and stored for another payment, maybe.
+                if kept.is_offer() { Ok(vec![kept]) } else { self.proofs_elsewhere().await }
             }
             None => self.proofs_elsewhere().await,
         }
@@ -137,14 +141,16 @@ impl Mend {
     async fn proofs_elsewhere(&self) -> Result<Vec<Kept>, UploadError> {
         let mut known = self.look_ups.0.lock().await;
         if !known.proofs.contains_key(&self.item.info.address) {
+            let own = self.item.info.address;
             let due = self.due.iter().filter(|due| !due.is_paid_here);
-            let wanted: BTreeSet<ChunkAddress> = due.map(|due| due.address).collect();
+            let due: BTreeSet<ChunkAddress> = due.map(|due| due.address).chain([own]).collect();
+            let wanted = due.clone();
             let (parts, of) =
                 (&self.job.parts, (self.job.parts.domain, self.job.parts.clock.now()));
             let mut found =
                 look_up(parts, move |disk| session::kept_proofs(disk, of, &wanted)).await?.found;
-            let due = self.due.iter().filter(|due| !due.is_paid_here).map(|due| due.address);
             known.proofs = due
+                .into_iter()
                 .map(|address| {
                     let kept = found.remove(&address).unwrap_or_default();
                     (address, kept.into_iter().map(|(kept, _)| kept).collect())

@@ -80,7 +80,7 @@ impl Verified {
     }
 
     pub(super) fn bad(&mut self, address: ChunkAddress, peer: PeerKey) {
-        tracing::warn!(%peer, chunk = %address, "a copy is not what the peer says");
+        tracing::info!(%peer, chunk = %address, "a copy is not what the peer says");
         self.bad_copies += 1;
         if self.bad.len() < MAX_REPAIRS {
             self.bad.push(BadCopy { address, peer });

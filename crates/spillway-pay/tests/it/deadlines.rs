@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use spillway_pay::{At, Chain, ChainFault, ChainOp, PayFailure, Plan, PlanStatus, Spend};
+use spillway_pay::{
+    At, Chain, ChainError, ChainFault, ChainOp, PayFailure, Plan, PlanStatus, Spend,
+};
 use spillway_types::Atto;
 
 use crate::{
@@ -42,6 +44,24 @@ async fn a_paid_plan_is_never_dropped(stage: Stage) {
     let earlier = journal.signed.clone();
     let again = payments.pay(stage.request(&plans, &earlier), &mut journal).await.unwrap();
     assert_eq!(again, paid);
+}
+
+/// A young chain, or a server that was just started, knows of no finalized block.
+#[tokio::test]
+async fn without_a_finalized_block_a_plan_is_open() {
+    let stage = Stage::memory().await;
+    let plans = [stage.plan(1, 1).await];
+    let payments = stage.payments();
+    let Control::Memory { chain, .. } = &stage.control else { panic!("memory") };
+    let mut looks = 0;
+    chain.set_faults(Some(Box::new(move |op| {
+        looks += u32::from(op == ChainOp::Record);
+        (op == ChainOp::Record && looks == 2).then_some(ChainFault::Refuse(ChainError::Behind))
+    })));
+    assert_eq!(payments.status(&plans[0]).await.unwrap(), PlanStatus::Open);
+    chain.set_faults(None);
+    let mut journal = TestJournal::new(&stage.chain);
+    payments.pay(stage.request(&plans, &[]), &mut journal).await.unwrap();
 }
 
 /// The newest state is asked of a replica that lags, the finalized one is not.

@@ -395,3 +395,22 @@ async fn what_makes_room_for_a_paid_session_leaves_its_sealed_chunks() {
         assert_eq!(cluster.charged().await, charged);
     }
 }
+
+#[tokio::test]
+async fn what_comes_back_takes_the_sealed_chunks_that_were_lost_elsewhere() {
+    let cluster = five();
+    let source = noise(373, 5 * SEGMENT);
+    let (first, id) = interrupted(&cluster, &source, 2, direct()).await;
+    let charged = cluster.charged().await;
+    let away = exported(&cluster, &first, &id).await;
+    let second = MemoryDisk::new();
+    let there = import(&cluster, &second, &away).await.unwrap();
+    empty_spill(&second);
+    let back = exported(&cluster, &second, &there.session).await;
+    let came = import(&cluster, &first, &back).await.unwrap();
+    assert_eq!((came.chunks, came.replaces), (0, Some(id)));
+    assert_eq!(first.list(Path::new("spill")).unwrap().len(), 1);
+    let uploaded = resume(&cluster, &first, &came.session, direct()).await.unwrap();
+    assert_reads(&cluster, &uploaded, &source).await;
+    assert_eq!(cluster.charged().await, charged);
+}

@@ -1,11 +1,13 @@
 //! Chunks that somebody else has paid for, that the network loses after it has said that it has them.
 
+use std::time::Duration;
+
 use spillway_client::{ChunkFailure, UploadError, UploadOptions, VerifyUpload};
 use spillway_disk::{MemoryDisk, Survival};
 use spillway_tests::{Cluster, SEGMENT, noise};
 use spillway_types::Atto;
 
-use super::steps::{assert_reads, direct, lose, losing, resume, the_only, upload};
+use super::steps::{assert_reads, direct, interrupted, lose, losing, resume, the_only, upload};
 
 fn waiting() -> UploadOptions {
     UploadOptions { verify: VerifyUpload::Wait, ..direct() }
@@ -74,5 +76,28 @@ async fn what_is_open_again_goes_on_after_a_crash_and_is_paid_once() {
     let data = data.crash(Survival::Nothing);
     assert_eq!(the_only(&cluster, &data).await, id);
     assert!(resume(&cluster, &data, &id, direct()).await.unwrap().verified);
+    assert_eq!(cluster.charged().await.paid, Atto(charged.paid.0 + Cluster::CHUNK_COST));
+}
+
+#[tokio::test]
+async fn a_payment_that_can_store_nothing_any_more_is_no_proof() {
+    let (cluster, stores) = losing(5);
+    let source = noise(378, 3 * SEGMENT);
+    // Paid, and nothing of it stored until the window is over. Then somebody else stores it.
+    let (data, id) = interrupted(&cluster, &source, 0, direct()).await;
+    cluster.clock.advance(Duration::from_hours(26));
+    cluster.chain.mine(1);
+    upload(&cluster, &MemoryDisk::new(), &source, direct()).await.unwrap();
+    let charged = cluster.charged().await;
+    assert_eq!(charged.paid, Atto(6 * Cluster::CHUNK_COST));
+    let free = upload(&cluster, &data, &source, direct()).await.unwrap();
+    assert_eq!((&free.upload_id, free.chunks_already_stored), (&id, 3));
+    let lost = *cluster.stored().keys().next().unwrap();
+    stores[..3].iter().for_each(|store| lose(store, lost));
+
+    resume(&cluster, &data, &id, waiting()).await.unwrap_err();
+    let uploaded = upload(&cluster, &data, &source, waiting()).await.unwrap();
+    assert!(uploaded.verified);
+    assert_reads(&cluster, &uploaded, &source).await;
     assert_eq!(cluster.charged().await.paid, Atto(charged.paid.0 + Cluster::CHUNK_COST));
 }

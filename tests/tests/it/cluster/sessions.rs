@@ -147,6 +147,28 @@ fn session_dir(data: &MemoryDisk) -> PathBuf {
 }
 
 #[tokio::test]
+async fn a_plan_that_was_never_signed_is_made_anew_when_it_is_late() {
+    let cluster = five();
+    let source = noise(136, 2_500);
+    let data = MemoryDisk::new();
+    // Not even the approval is taken.
+    cluster.chain.set_faults(Some(Box::new(|op| {
+        let gone = ChainError::Unreachable { endpoint: "rpc".into() };
+        (op == ChainOp::SendRaw).then_some(ChainFault::Refuse(gone))
+    })));
+    upload(&cluster, &data, &source).await.unwrap_err();
+    assert_eq!(plans(&data).len(), 1);
+    cluster.chain.set_faults(None);
+    // Nobody waits until the chain is sure that what nobody has signed will not come.
+    cluster.clock.advance(Duration::from_hours(2));
+    cluster.chain.mine(3);
+    let uploaded = upload(&cluster, &data, &source).await.unwrap();
+    assert_eq!(plans(&data).len(), 2);
+    assert_eq!(uploaded.spend.storage_cost, cluster.price_of_all());
+    assert_eq!(cluster.charged().await.paid, cluster.price_of_all());
+}
+
+#[tokio::test]
 async fn what_was_not_stored_in_its_window_is_paid_for_anew_and_the_rest_is_not() {
     let cluster = five();
     let source = noise(133, 10 * SEGMENT);
