@@ -69,11 +69,11 @@ pub(crate) fn run(options: &Options) -> Result<Ended> {
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
     let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !report.is_good() {
+    if report.is_good() {
+        place.close().context("cannot remove the directory of the run")?;
+    } else {
         let kept = place.keep();
         eprintln!("what failed is kept below {}", kept.display());
-    } else {
-        place.close().context("cannot remove the directory of the run")?;
     }
     Ok(if worked? { Ended::Whole(report) } else { Ended::Interrupted(report) })
 }
