@@ -98,6 +98,11 @@ async fn a_payment_that_can_store_nothing_any_more_is_no_proof() {
     resume(&cluster, &data, &id, waiting()).await.unwrap_err();
     let uploaded = upload(&cluster, &data, &source, waiting()).await.unwrap();
     assert!(uploaded.verified);
+    assert_eq!(
+        the_only(&cluster, &data).await,
+        id,
+        "it is this session's chunk that is open again"
+    );
     assert_reads(&cluster, &uploaded, &source).await;
     assert_eq!(cluster.charged().await.paid, Atto(charged.paid.0 + Cluster::CHUNK_COST));
 }
