@@ -79,16 +79,22 @@ impl Done {
             UploadSummary::done(uploaded, self.measured).with_data_map(path).with_next(next);
         let mut text = self.text(path);
         // The session may be forgotten, and has the only one then.
-        if let (Err(_), Some(data_map)) = (&self.output, uploaded.data_map.as_deref()) {
-            let kept = keep(settings, &uploaded.upload_id, data_map)?;
+        let kept = match (&self.output, uploaded.data_map.as_deref()) {
+            (Err(_), Some(data_map)) => Some(keep(settings, &uploaded.upload_id, data_map)),
+            _ => None,
+        };
+        if let Some(Ok(copy)) = &kept {
             text.report.push_str("A copy of it is kept as ");
-            text.report.push_str(&kept.display().to_string());
+            text.report.push_str(&copy.display().to_string());
             text.report.push_str(".\n");
         }
         if self.of_several {
             context.console.upload(&summary, &text)?;
         } else {
             context.console.summary(&summary, &text)?;
+        }
+        if let Some(Err(failure)) = kept {
+            return Err(failure);
         }
         if verify.wants_verified() && !uploaded.verified {
             return Err(Failure::not_verified(uploaded));
